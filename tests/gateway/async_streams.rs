@@ -22,10 +22,9 @@ const PIECES: usize = 640;
 /// How much an instance may have grown by what went through it: buffers of its runtime.
 const GROWTH_BYTES_MAX: u64 = 8 << 20;
 
-/// Deploys the guest of `lang` and waits until it serves.
-async fn serve(lang: &str) -> Gateway {
-    let name = format!("async-{lang}");
-    let file = component(&name);
+/// Deploys the guest `name` and waits until it serves.
+async fn serve(name: &str) -> Gateway {
+    let file = component(name);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
     let manifest = std::fs::read(root.join(format!("{name}/{name}.toml")));
     let gateway = Gateway::start(Setup::default()).await;
@@ -45,7 +44,8 @@ async fn serve(lang: &str) -> Gateway {
 }
 
 /// Has all asked that is in the table.
-fn check_table(gateway: &Gateway, lang: &str) {
+fn check_table(gateway: &Gateway, name: &str) {
+    let lang = name.trim_start_matches("async-");
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let mut table = Command::new(python());
     table
@@ -53,14 +53,9 @@ fn check_table(gateway: &Gateway, lang: &str) {
         .args([&format!("ws://{}", gateway.http), lang])
         .arg(vectors.join("async-streams.json"));
     let asked: Finished = table.output().expect("it runs").into();
-    assert_eq!(
-        asked.code,
-        Some(0),
-        "async-{lang}: {asked:?}\n{}",
-        gateway.log()
-    );
+    assert_eq!(asked.code, Some(0), "{name}: {asked:?}\n{}", gateway.log());
     figure(&format!(
-        "async-{lang}: {}",
+        "{name}: {}",
         asked.out.lines().last().unwrap_or_default()
     ));
 }
@@ -75,16 +70,16 @@ fn messages(messages: Vec<Bytes>) -> Body {
 }
 
 /// Calls a streaming method.
-async fn open(client: &Arc<dyn Handler>, lang: &str, method: &str, body: Body) -> BodyStream {
-    let mut call = Call::unary(format!("async-{lang}"), method.to_owned(), Bytes::new());
+async fn open(client: &Arc<dyn Handler>, name: &str, method: &str, body: Body) -> BodyStream {
+    let mut call = Call::unary(name.to_owned(), method.to_owned(), Bytes::new());
     call.body = body;
     let reply = client.call(call).await.expect("a reply");
     reply.body.into_octets()
 }
 
 /// Octets and messages of the reply of a streaming method.
-async fn read(client: &Arc<dyn Handler>, lang: &str, method: &str, body: Body) -> (usize, usize) {
-    let mut stream = open(client, lang, method, body).await;
+async fn read(client: &Arc<dyn Handler>, name: &str, method: &str, body: Body) -> (usize, usize) {
+    let mut stream = open(client, name, method, body).await;
     let (mut n_octets, mut n_messages) = (0, 0);
     while let Some(message) = stream.next().await {
         n_octets += message.expect("whole").len();
@@ -94,33 +89,33 @@ async fn read(client: &Arc<dyn Handler>, lang: &str, method: &str, body: Body) -
 }
 
 /// The most memory that any one instance has had.
-async fn memory_bytes(gateway: &Gateway, lang: &str) -> u64 {
+async fn memory_bytes(gateway: &Gateway, name: &str) -> u64 {
     let (_, text) = gateway.admin("/metrics").await.expect("metrics");
-    let name = format!("postern_plugin_memory_bytes{{plugin=\"async-{lang}\"}} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&*name));
-    let bytes = line.unwrap_or_else(|| panic!("no {name}\n{text}"));
+    let gauge = format!("postern_plugin_memory_bytes{{plugin=\"{name}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&*gauge));
+    let bytes = line.unwrap_or_else(|| panic!("no {gauge}\n{text}"));
     bytes.parse::<f64>().expect("a number") as u64
 }
 
 /// 40 MiB in each direction and in both, after 8 MiB have shown what an instance needs.
-async fn check_memory(gateway: &Gateway, lang: &str) {
+async fn check_memory(gateway: &Gateway, name: &str) {
     let client = connect(gateway, CallerTransport::Tcp).await;
     let filling = |n: usize| messages(vec![format!("{{\"pieces\":{n}}}").into()]);
     let warm = 8 * MIB / PIECE_BYTES;
     for method in ["Echo", "Measure"] {
-        read(&client, lang, method, pieces(warm)).await;
+        read(&client, name, method, pieces(warm)).await;
     }
-    read(&client, lang, "Fill", filling(warm)).await;
-    let before = memory_bytes(gateway, lang).await;
-    let filled = read(&client, lang, "Fill", filling(PIECES)).await;
+    read(&client, name, "Fill", filling(warm)).await;
+    let before = memory_bytes(gateway, name).await;
+    let filled = read(&client, name, "Fill", filling(PIECES)).await;
     assert_eq!(filled, (PIECES * PIECE_BYTES, PIECES));
-    let (_, n_messages) = read(&client, lang, "Measure", pieces(PIECES)).await;
+    let (_, n_messages) = read(&client, name, "Measure", pieces(PIECES)).await;
     assert_eq!(n_messages, 1);
-    let echoed = read(&client, lang, "Echo", pieces(PIECES)).await;
+    let echoed = read(&client, name, "Echo", pieces(PIECES)).await;
     assert_eq!(echoed, (PIECES * PIECE_BYTES, PIECES));
-    let after = memory_bytes(gateway, lang).await;
+    let after = memory_bytes(gateway, name).await;
     figure(&format!(
-        "async-{lang}: an instance had {} KiB at 8 MiB and {} KiB at 40 MiB each way",
+        "{name}: an instance had {} KiB at 8 MiB and {} KiB at 40 MiB each way",
         before / 1024,
         after / 1024
     ));
@@ -131,15 +126,15 @@ async fn check_memory(gateway: &Gateway, lang: &str) {
 }
 
 /// Callers that go away in the middle: the guest finds out where it sends, says so, and calls go on.
-async fn check_leaving(gateway: &Gateway, lang: &str) {
+async fn check_leaving(gateway: &Gateway, name: &str) {
     const CALLERS: usize = 20;
     let client = connect(gateway, CallerTransport::Tcp).await;
     for _ in 0..CALLERS {
-        let mut stream = open(&client, lang, "Leave", messages(Vec::new())).await;
+        let mut stream = open(&client, name, "Leave", messages(Vec::new())).await;
         stream.next().await.expect("a piece").expect("whole");
     }
     patiently("a guest was told that its caller has left", async || {
-        let mut stream = open(&client, lang, "Left", messages(Vec::new())).await;
+        let mut stream = open(&client, name, "Left", messages(Vec::new())).await;
         let told = stream.next().await;
         let told = told.expect("a message").expect("whole");
         String::from_utf8_lossy(&told).contains("told")
@@ -150,28 +145,28 @@ async fn check_leaving(gateway: &Gateway, lang: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_in_rust_answers_every_call_of_the_table_at_flat_memory() {
     let _machine = share().await;
-    let gateway = serve("rust").await;
-    check_table(&gateway, "rust");
-    check_memory(&gateway, "rust").await;
-    check_leaving(&gateway, "rust").await;
+    let gateway = serve("async-rust").await;
+    check_table(&gateway, "async-rust");
+    check_memory(&gateway, "async-rust").await;
+    check_leaving(&gateway, "async-rust").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_in_javascript_answers_every_call_of_the_table_at_flat_memory() {
     let _machine = share().await;
-    let gateway = serve("js").await;
-    check_table(&gateway, "js");
-    check_memory(&gateway, "js").await;
-    check_leaving(&gateway, "js").await;
+    let gateway = serve("async-js").await;
+    check_table(&gateway, "async-js");
+    check_memory(&gateway, "async-js").await;
+    check_leaving(&gateway, "async-js").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_in_python_answers_every_call_of_the_table_at_flat_memory() {
     let _machine = share().await;
-    let gateway = serve("python").await;
-    check_table(&gateway, "python");
-    check_memory(&gateway, "python").await;
-    check_leaving(&gateway, "python").await;
+    let gateway = serve("async-python").await;
+    check_table(&gateway, "async-python");
+    check_memory(&gateway, "async-python").await;
+    check_leaving(&gateway, "async-python").await;
 }
 
 /// A body of HTTP is octets for the guest, and so is what it gives back; its status and headers come first.
@@ -179,7 +174,7 @@ async fn a_guest_in_python_answers_every_call_of_the_table_at_flat_memory() {
 async fn a_body_of_http_flows_through_as_octets() {
     const BODY_BYTES: usize = 4 * MIB;
     let _machine = share().await;
-    let gateway = serve("rust").await;
+    let gateway = serve("async-rust").await;
     let mut stream = TcpStream::connect(gateway.http).await.expect("open");
     let head = format!(
         "POST /v1/services/async-rust/Copy HTTP/1.1\r\nhost: x.localhost\r\nconnection: close\r\n\
