@@ -326,8 +326,16 @@ impl StreamConsumer<StoreState> for ReplyOctets {
     }
 }
 
+impl Drop for RequestOctets {
+    /// Nobody reads it any more, so nobody waits for it.
+    fn drop(&mut self) {
+        self.streams.waits.set_inbound(false);
+    }
+}
+
 impl Drop for ReplyOctets {
     fn drop(&mut self) {
+        self.streams.waits.set_outbound(false);
         self.streams.outbound.lock().is_closed = true;
         self.streams.closed.wake();
     }

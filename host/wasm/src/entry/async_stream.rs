@@ -1,8 +1,8 @@
 //! Role `async-stream-handler`: both bodies are streams of octets, and the guest works on the event loop of
 //! its store (`concurrent.rs`).
 //!
-//! What stands around it is that of `stream-handler`: the loop runs inside the reply's body, dropping that
-//! drops the store's work in the middle, and the instance is not used again.
+//! What stands around it is that of `stream-handler`: the loop runs inside the reply's body, and what becomes
+//! of it when that is dropped is the same.
 
 use std::{future::poll_fn, sync::Arc, task::ready};
 
