@@ -8,6 +8,7 @@
 mod acme;
 mod agree;
 mod annotations;
+mod async_streams;
 mod batches;
 mod browser;
 mod call_streams;

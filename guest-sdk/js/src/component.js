@@ -20,7 +20,7 @@ const absent = (value) => (value === undefined ? null : value);
 const octets = (message) => (typeof message === "string" ? encode(message) : message);
 
 /** A failure of an import, as the plugin sees it; anything else stays what it is. */
-function raised(error) {
+export function raised(error) {
   const found = error?.payload;
   if (!found || typeof found.kind !== "string") return error;
   let details = present(found.details);
@@ -46,7 +46,7 @@ function attempt(run, ...values) {
   }
 }
 
-function wit(failure) {
+export function wit(failure) {
   let details = null;
   try {
     if (failure.details !== undefined) details = JSON.stringify(failure.details) ?? null;
@@ -57,7 +57,7 @@ function wit(failure) {
 }
 
 /** The imports. `turn` is the call of a batch about which nothing was asked so far. */
-class ComponentHost {
+export class ComponentHost {
   turn = undefined;
 
   constructor({ call, log, config, kv, client, events, request, response, frame, candidates }) {

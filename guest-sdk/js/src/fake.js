@@ -48,6 +48,8 @@ export class FakeHost {
     this.incoming = messages?.[Symbol.iterator]();
     this.hasEnded = messages === undefined;
     this.sent = [];
+    this.requestFailureFound = undefined;
+    this.replyFailure = undefined;
     this.reply = { headers: [], trailers: [], status: undefined, isOctets: false };
   }
 
@@ -72,6 +74,11 @@ export class FakeHost {
     if (!this.incoming) throw Failure.failedPrecondition("the call is not a stream");
     this.#checkUnsent("the kind of the reply");
     this.reply.isOctets = true;
+  }
+  repliesInOctets = () => this.reply.isOctets;
+  requestFailure = () => this.requestFailureFound;
+  fail(failure) {
+    this.replyFailure = failure;
   }
   addHeader(name, value) {
     this.#checkUnsent("the header");

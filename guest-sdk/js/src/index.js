@@ -10,6 +10,7 @@ export { Failure, KINDS } from "./failure.js";
 export {
   Event,
   Reply,
+  asyncStreamHandler,
   authenticator,
   authorizer,
   balancer,

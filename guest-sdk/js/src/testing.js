@@ -7,6 +7,7 @@
 // It keeps the limits that the gateway has for keys, values, topics and headers. Messages take the path
 // that they take in a component.
 
+import { callAsync } from "./async-fake.js";
 import * as entry from "./entry.js";
 import { FakeHost } from "./fake.js";
 import { decode, encode, stringify } from "./json.js";
@@ -98,6 +99,11 @@ export class Host {
     this.#fake.beginCall(encoded(messages));
     await entry.handleStream(service, method);
     return [...this.#fake.sent];
+  }
+  /** Calls the handler of asynchronous streams with messages that are octets or values as JSON; a Failure is
+   * what the request ends with. Gives the messages of the reply, or the pieces of a body of octets. */
+  async asyncStream(service, method, messages = []) {
+    return callAsync(this.#fake, service, method, encoded(messages));
   }
   /** Hands the event handler an event: a value as JSON, octets as they are. */
   async event(topic, payload, contentType = "application/json") {

@@ -1,6 +1,6 @@
 // What the declarations accept and refuse: `tsc -p tests`. A line below `@ts-expect-error` has to be refused.
 
-import { Failure, bidirectional, clientStream, config, eventHandler, frameExtension, kv, method, requestInterceptor, serverStream, service, t } from "postern";
+import { Failure, asyncStreamHandler, bidirectional, clientStream, config, eventHandler, frameExtension, kv, method, requestInterceptor, serverStream, service, t } from "postern";
 import type { Incoming, Infer, InferInput, Type } from "postern";
 import { Host } from "postern/testing";
 
@@ -49,6 +49,14 @@ export const Tree: Type<Tree> = t.lazy("Tree", () => t.object({ name: t.string()
 
 export const query: string = new URL("http://a.example/?q=1").searchParams.get("q") ?? "";
 eventHandler(async (event) => console.log(event.topic, event.json(Note).size));
+asyncStreamHandler(async function* (service, method, request) {
+  yield `${service}/${method}`;
+  for await (const { key } of request.json(Note)) yield key;
+});
+// @ts-expect-error a message is text or octets
+asyncStreamHandler(async function* () {
+  yield 7;
+});
 requestInterceptor((request) => {
   request.setHeader("x-mark", "edge");
   // @ts-expect-error a header is text
@@ -69,3 +77,4 @@ export async function called(host: Host): Promise<number> {
   await host.call("things", "Put");
   return host.balancing([{ id: "a" }]).pick(7) ?? -1;
 }
+export const streamed = (host: Host): Promise<Uint8Array[]> => host.asyncStream("things", "All", [{ key: "a" }]);

@@ -138,6 +138,19 @@ declare const declared: unique symbol;
 export interface Method {
   readonly [declared]: true;
 }
+/** The body of the request of an asynchronous stream: its messages, or the pieces of a body of octets, whose
+ * ends mean nothing. One message is there at a time. */
+export interface AsyncRequest extends AsyncIterableIterator<Uint8Array> {
+  /** The messages as JSON, checked by a type where one is given. */
+  json(): AsyncIterableIterator<any>;
+  json<T>(type: Type<T>): AsyncIterableIterator<T>;
+}
+
+/** Answers every streaming call of the component: an async generator function of messages; once
+ * `call.setOctets()` was called before the first, they are pieces of one body. A component has no role beside
+ * it but `health`. Where the caller has left, the generator is returned: its `finally` runs. */
+export function asyncStreamHandler<T extends (service: string, method: string, request: AsyncRequest) => AsyncGenerator<Uint8Array | ArrayBuffer | string, void, unknown>>(handle: T): T;
+
 /** The messages of a streaming request, for `for` and for `for await`. Waits for each. */
 export type Incoming<T> = Iterable<T>;
 /** What a generator gives. */

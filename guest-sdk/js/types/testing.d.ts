@@ -50,6 +50,9 @@ export class Host {
   call(service: Service, method: string, value?: unknown): Promise<any>;
   callOctets(service: Service, method: string, body?: Uint8Array): Promise<Uint8Array>;
   stream(service: Service, method: string, messages?: Iterable<unknown>): Promise<any[]>;
+  /** Calls the handler of asynchronous streams; messages are octets or values as JSON, and a Failure is what
+   * the request ends with. Gives the messages of the reply. */
+  asyncStream(service: string, method: string, messages?: Iterable<unknown>): Promise<Uint8Array[]>;
   streamOctets(service: Service, method: string, messages?: Iterable<unknown>): Promise<Uint8Array[]>;
   event(topic: string, payload: unknown, contentType?: string): Promise<void>;
   health(): Promise<{ status: HealthStatus; message?: string }>;

@@ -97,6 +97,7 @@ class ComponentHost:
 
     def __init__(self) -> None:
         self.turn: int | None = None
+        self.is_octets = False
 
     def _take_turn(self) -> None:
         if self.turn is not None:
@@ -130,6 +131,11 @@ class ComponentHost:
 
     def set_octets(self) -> None:
         _try(call.set_octets)
+        self.is_octets = True
+
+    def replies_in_octets(self) -> bool:
+        """Whether `set_octets` was called; the async role begins each call without."""
+        return self.is_octets
 
     def add_header(self, name: str, value: str) -> None:
         self._take_turn()

@@ -93,6 +93,8 @@ class FakeHost:
         self.reply_trailers: list[tuple[str, str]] = []
         self.reply_status: int | None = None
         self.replies_octets = False
+        self.request_ends_with: Failure | None = None
+        self.reply_failure: Failure | None = None
 
     def begin_exchange(self, exchange: Any, is_request: bool) -> None:
         self.exchange = exchange
@@ -126,6 +128,15 @@ class FakeHost:
             raise FailedPrecondition("the call is not a stream")
         self._check_unsent("the kind of the reply")
         self.replies_octets = True
+
+    def replies_in_octets(self) -> bool:
+        return self.replies_octets
+
+    def request_failure(self) -> Failure | None:
+        return self.request_ends_with
+
+    def fail(self, failure: Failure) -> None:
+        self.reply_failure = failure
 
     def add_header(self, name: str, value: str) -> None:
         self._check_unsent("the header")

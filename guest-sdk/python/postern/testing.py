@@ -16,7 +16,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator
 
-from . import _host, entry
+from . import _host, _streams, entry
 from ._fake import ClientCall, FakeHost, Line, Published
 from .call import BodyKind, Http, Peer, Principal
 from .convert import write_json
@@ -134,6 +134,12 @@ class Host:
         self._fake.begin_call(_encoded(messages))
         entry.handle_stream(service, method)
         return list(self._fake.sent)
+
+    def async_stream(self, service: str, method: str, messages: Iterable[Any] = ()) -> list[bytes]:
+        """Calls the handler of asynchronous streams, with messages that are `bytes` or values as JSON; a
+        Failure is what the request ends with. Gives the messages of the reply, or the pieces of a body of
+        octets. Raises what the handler fails with; `sent` has what was sent before."""
+        return _streams.call(self._fake, service, method, _encoded(messages))
 
     def leave_after(self, messages: int) -> Host:
         """The caller of the next stream leaves after so many replies: what is sent or asked for then fails

@@ -1,6 +1,8 @@
 //! The seam to the real host: the imports in this crate's terms, and [`Service`] as the roles that a
 //! component exports. `fake/seam.rs` has the same functions for tests.
 
+#[cfg(feature = "async-streams")]
+pub(crate) mod async_stream;
 mod roles;
 mod subject;
 mod text;

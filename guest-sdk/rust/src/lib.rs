@@ -32,12 +32,14 @@
 //!
 //! The component exports the roles that the block needs and no others; see [`macro@service`]. Roles
 //! that stand in the way of calls are traits, exported by [`export!`]: [`interceptor`], [`frame`],
-//! [`balancer`], [`identity`], [`event`].
+//! [`balancer`], [`identity`], [`event`], `async_stream`.
 //!
 //! What the host offers is in [`call`], [`log`], [`config`], [`kv`], [`client`] and [`events`].
 //! Compiled for anything but wasm32, the same modules speak to the [`fake`] host, so that `cargo
 //! test` needs no gateway.
 
+#[cfg(any(not(target_arch = "wasm32"), feature = "async-streams"))]
+pub mod async_stream;
 pub mod balancer;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -68,6 +70,8 @@ pub mod schema;
 pub mod service;
 mod stream;
 
+#[cfg(any(not(target_arch = "wasm32"), feature = "async-streams"))]
+pub use crate::async_stream::{AsyncReply, AsyncRequest, AsyncStreamHandler};
 #[cfg(target_arch = "wasm32")]
 use crate::component as host;
 #[cfg(not(target_arch = "wasm32"))]

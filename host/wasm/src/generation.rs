@@ -114,12 +114,12 @@ impl Generation {
         self.pool.live()
     }
 
-    /// Whether `call` is one for the role `stream-handler`. Where a component has both roles: when
+    /// Whether `call` is one for a role of many messages. Where a component has both roles: when
     /// the request is a stream of messages, or `describe` says that the method is not unary. Octets
     /// that flow are collected for a unary method.
     pub(crate) fn streams(&self, call: &Call) -> bool {
         let has_handler = self.answers_messages();
-        if !has_handler || !self.has(Role::StreamHandler) {
+        if !has_handler || !self.streams_messages() {
             return !has_handler;
         }
         let is_streamed = || {
@@ -149,7 +149,12 @@ impl Generation {
 
     /// Whether it answers calls at all.
     pub(crate) const fn handles(&self) -> bool {
-        self.answers_messages() || self.has(Role::StreamHandler)
+        self.answers_messages() || self.streams_messages()
+    }
+
+    /// Whether it has a role for calls of many messages.
+    const fn streams_messages(&self) -> bool {
+        self.has(Role::StreamHandler) || self.has(Role::AsyncStreamHandler)
     }
 
     /// Whether it has a role for calls of one message.

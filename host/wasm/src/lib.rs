@@ -13,10 +13,10 @@
 //! | 7 | entry: a file for each role, which alone chooses inline, async or batch; from octets to a generation | `entry/`, `reload` |
 //! | 6 | leases of instances, and questions to a role through them or directly; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
-//! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `records` |
-//! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `status`, `store` |
+//! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `octet_streams`, `records` |
+//! | 3 | the frame of a store, which knows no role and no import; its event loop | `state`, `concurrent`; `exchange`, `status`, `store` |
 //! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `trap`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
-//! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
+//! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `framing`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
 //!
 //! `tests/tidy/imports.rs` counts them.
 //!
@@ -30,6 +30,7 @@ mod cache;
 mod call_path;
 mod capability;
 mod compiler;
+mod concurrent;
 mod convert;
 mod digest;
 mod drain;
@@ -38,6 +39,7 @@ mod entry;
 mod exchange;
 mod executor;
 mod exports;
+mod framing;
 mod fuel;
 mod generation;
 mod guest_output;
@@ -46,6 +48,7 @@ mod lease;
 mod limits;
 mod linking;
 mod log_rate;
+mod octet_streams;
 mod offer;
 mod offload;
 mod outcome;

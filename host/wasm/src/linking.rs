@@ -13,8 +13,8 @@ use crate::{
     bindings::PACKAGE,
     call_path::link_bailout,
     capability::{
-        batch, call, candidates, client, config, events, exchange, frame, http, io, kv, log,
-        stream, wasi,
+        async_call, batch, call, candidates, client, config, events, exchange, frame, http, io, kv,
+        log, stream, wasi,
     },
     exports::{Export, Functions},
     instance::{self, Find},
@@ -36,7 +36,10 @@ struct Import {
     direct: Option<Link>,
 }
 
-const IMPORTS: [Import; 15] = [
+const IMPORTS: [Import; 16] = [
+    ours("async-call", async_call::link)
+        .inline(async_call::link)
+        .direct(async_call::link),
     ours("call", call::link)
         .inline(call::link)
         .direct(call::link),

@@ -25,6 +25,7 @@ use crate::{
     digest::Digest,
     engine::Maintenance,
     entry::{
+        async_stream::HandleAsync,
         balancer::{BalancerFunctions, ComponentBalancer},
         batch::{self, HandleBatch},
         describe::{self, Services},
@@ -56,6 +57,7 @@ const ROLES: [RoleSpec; Role::ALL.len()] = [
     RoleSpec::pooled::<HandleText>(),
     RoleSpec::pooled::<HandleBatch>(),
     RoleSpec::pooled::<HandleStream>(),
+    RoleSpec::pooled::<HandleAsync>(),
     RoleSpec::direct::<BalancerFunctions>(),
     RoleSpec::direct::<OnRequest>(),
     RoleSpec::direct::<OnResponse>(),
@@ -374,10 +376,14 @@ impl Handler for Plugin {
     }
 }
 
-/// Answers a call of the role `handler`, `text-handler` or `stream-handler`.
+/// Answers a call of the role `handler`, `text-handler`, `stream-handler` or `async-stream-handler`.
 fn call_one(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
     if shard.generation().streams(&call) {
-        Box::pin(stream::call(shard, call))
+        if shard.generation().has(Role::AsyncStreamHandler) {
+            Box::pin(stream::call::<HandleAsync>(shard, call))
+        } else {
+            Box::pin(stream::call::<HandleStream>(shard, call))
+        }
     } else if shard.generation().has(Role::Handler) {
         handler::call::<Handle>(shard, call)
     } else {

@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, atomic::AtomicU16},
+    sync::{Arc, atomic::AtomicU32},
 };
 
 use bytes::Bytes;
@@ -175,7 +175,7 @@ impl Loader {
             stopped: std::sync::OnceLock::new(),
             shared: self.shared(&spec, &imports)?,
             tells_callers: self.runtime.tells_callers(),
-            budgets_told: AtomicU16::new(0),
+            budgets_told: AtomicU32::new(0),
             spec,
         };
         let roles = self.roles.iter().filter(|role| exports.has(role.role));

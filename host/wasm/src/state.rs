@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU16, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -54,7 +54,7 @@ pub(crate) struct Guest {
     /// Whether callers are told what it said before it trapped.
     pub(crate) tells_callers: bool,
     /// Roles whose budget was said to be too small, one bit each.
-    pub(crate) budgets_told: AtomicU16,
+    pub(crate) budgets_told: AtomicU32,
 }
 
 /// Data of a store.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-pub(crate) use crate::fake::exchange::{candidates, frame, request, response};
+pub(crate) use crate::fake::{
+    async_stream,
+    exchange::{candidates, frame, request, response},
+};
 use crate::{
     body::Octets,
     call::{BodyKind, Http, Peer, Principal},

@@ -71,6 +71,10 @@ pub(crate) struct State {
     pub(crate) traceparent: Option<String>,
     pub(crate) incoming: VecDeque<Result<Vec<u8>, Failure>>,
     pub(crate) outgoing: Vec<Octets>,
+    /// Why the request of an asynchronous stream has ended before its end.
+    pub(crate) request_failure: Option<Failure>,
+    /// After how many messages its caller leaves.
+    pub(crate) leaves_after: Option<usize>,
     /// Topics that the plugin may publish under, and how many subscribers each has.
     pub(crate) topics: BTreeMap<String, u32>,
     pub(crate) published: Vec<Published>,
@@ -116,6 +120,8 @@ impl Default for State {
             traceparent: None,
             incoming: VecDeque::new(),
             outgoing: Vec::new(),
+            request_failure: None,
+            leaves_after: None,
             topics: BTreeMap::new(),
             published: Vec::new(),
             subject: Subject::default(),

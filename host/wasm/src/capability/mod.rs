@@ -1,6 +1,7 @@
 //! What a guest may import: one file per interface. Each links its functions for the kinds of store, and
 //! keeps what it needs in a slot of its own.
 
+pub(crate) mod async_call;
 pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod candidates;

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod async_streams;
 mod bailouts;
 mod balancer;
 mod batch;

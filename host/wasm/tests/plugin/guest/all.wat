@@ -215,13 +215,15 @@
             (br $more))))
         (i32.store (i32.const 256) (i32.const 0))
         (return (i32.const 256))))
-      ;; n: one octet after the other, for ever
+      ;; n: one octet after the other, until nobody takes them
       (if (i32.eq (local.get $what) (i32.const 110)) (then
         (loop $more
           (i32.store8 (i32.const 512) (local.get $n))
           (call $send (i32.const 512) (i32.const 1) (i32.const 448))
           (local.set $n (i32.add (local.get $n) (i32.const 1)))
-          (br $more))))
+          (br_if $more (i32.eqz (i32.load8_u (i32.const 448)))))
+        (i32.store (i32.const 256) (i32.const 0))
+        (return (i32.const 256))))
       ;; t: two messages, then a trap
       (if (i32.eq (local.get $what) (i32.const 116)) (then
         (call $send (i32.const 64) (i32.const 3) (i32.const 448))
