@@ -47,6 +47,7 @@ mod routes;
 mod settings;
 mod signals;
 mod sources;
+mod supply;
 mod tls;
 mod told;
 mod unix;
