@@ -83,6 +83,8 @@ async fn check(name: &str, form: Form) {
     gateway.deploy(&format!("{name}.wasm"), &files[0]);
     let target = format!("{name}/Echo");
     first_answer(&gateway, &target).await;
+    // Both are compiled before the load: what follows is about replacements.
+    swap(&gateway, name, &files[1]).await;
 
     let mut loads = Vec::new();
     for transport in CallerTransport::ALL {
@@ -93,7 +95,7 @@ async fn check(name: &str, form: Form) {
     }
     let mut rss_settled = 0;
     for n in 1..=form.n_swaps {
-        swap(&gateway, name, &files[n % 2]).await;
+        swap(&gateway, name, &files[(n + 1) % 2]).await;
         if n == form.n_to_settle {
             rss_settled = rss_at_rest(&gateway, name).await;
         }
