@@ -89,7 +89,7 @@ async fn what_is_pulled_is_deployed_and_can_be_pinned() {
     .await;
     assert!(answers(&gateway).await);
     let plugin = gateway.admin_json("/plugins/echo").await;
-    assert_eq!(plugin["services"][0]["version"], "3.1.4", "{plugin}");
+    assert!(plugin["manifest_digest"].is_string(), "{plugin}");
     assert_eq!(plugin["origin"], pinned, "{plugin}");
 
     // The tag leads elsewhere, the digest does not.
