@@ -102,8 +102,15 @@ impl Asks {
         match (calls(before), calls(self)) {
             (_, None) => {}
             (None, Some(_)) => growth.push(Growth::new("extension.enabled", "true")),
-            (Some(before), Some(after)) => {
-                reach("extension.calls", Some(&before), &after, growth);
+            (Some(was), Some(is)) => {
+                reach("extension.calls", Some(&was), &is, growth);
+                // None named is all of them.
+                let listeners = |asks: &Self| asks.written(LISTENERS).cloned().unwrap_or(json!([]));
+                match (listeners(before), listeners(self)) {
+                    (was, _) if was == json!([]) => {}
+                    (_, is) if is == json!([]) => growth.push(Growth::new(LISTENERS, "all")),
+                    (was, is) => reach(LISTENERS, Some(&was), &is, growth),
+                }
             }
         }
     }
@@ -320,6 +327,7 @@ const QUANTITIES: [&str; 3] = ["limits", "instances", "budgets"];
 const ENVIRONMENT: &str = "grants.env";
 const FILES: &str = "grants.files";
 const SERVICES: &str = "grants.services";
+const LISTENERS: &str = "extension.listeners";
 
 /// Differences that are kept; how many more there are is the last.
 const GROWTH_MAX: usize = 64;
