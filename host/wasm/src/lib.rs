@@ -23,6 +23,7 @@
 //! A new import is a file in `capability/` and a line in `linking.rs`. A new role is a file in `entry/`,
 //! its name in `role.rs` and a line in `plugin.rs`.
 
+mod allowance;
 mod answering;
 mod batch_statistics;
 mod bindings;
@@ -31,6 +32,8 @@ mod call_path;
 mod capability;
 mod compiler;
 mod convert;
+mod cpu;
+mod denial;
 mod digest;
 mod drain;
 mod engine;
@@ -46,6 +49,7 @@ mod lease;
 mod limits;
 mod linking;
 mod log_rate;
+mod memory;
 mod offer;
 mod offload;
 mod outcome;
@@ -59,8 +63,10 @@ mod reload;
 mod reply_draft;
 mod role;
 mod runtime;
+mod sandbox_stats;
 mod serving;
 mod slots;
+mod socket_grant;
 mod spec;
 mod stage;
 mod state;
@@ -70,6 +76,8 @@ mod store;
 mod stream_registry;
 mod streamed_methods;
 mod trap;
+mod trap_notices;
+mod trap_policy;
 mod worker_local;
 
 pub use cache::CacheError;
@@ -87,8 +95,13 @@ pub use records::Records;
 pub use reload::ReadyGeneration;
 pub use role::Role;
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
-pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};
+pub use sandbox_stats::SandboxSnapshot;
+pub use socket_grant::{SocketGrant, SocketGrantError, SocketNetwork, SocketProtocol};
+pub use spec::{
+    Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec, TrapBounds,
+};
 pub use stage::{Deployed, Needs, Refusal, Stage};
 pub use stats::{BUCKETS_MICROS, Entries, PluginStats, StatsSnapshot};
 pub use status::{InlinePathStatus, PluginEvent, PluginState, PluginStatus, RefusalRecord};
 pub use store::{StoreError, StoreFault, StoreHealth};
+pub use trap_policy::{TrapChange, TrapState, TrapStatus};

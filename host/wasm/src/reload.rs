@@ -33,10 +33,11 @@ use crate::{
     role::Role,
     runtime::Runtime,
     slots::Shared,
-    spec::PluginSpec,
+    spec::{OnTrap, PluginSpec},
     stage::{Needs, Refusal, Stage, told},
     state::Guest,
     stats::PluginStats,
+    trap_policy::TrapPolicy,
     worker_local::DirectCode,
 };
 
@@ -164,6 +165,7 @@ impl Loader {
             Flavor::Synchronous | Flavor::Metered | Flavor::Concurrent => None,
         };
         exports::check_shapes(&component, engine, &known).map_err(|error| refuse(&error))?;
+        check_policy(&spec, &exports)?;
         let guest = Guest {
             plugin: Arc::clone(&self.plugin),
             stats: Arc::clone(&self.stats),
@@ -172,7 +174,8 @@ impl Loader {
             placements: Placements::new(),
             role_placements: Placements::new(),
             drain: Drain::default(),
-            stopped: std::sync::OnceLock::new(),
+            traps: TrapPolicy::new(spec.on_trap, spec.traps),
+            trap_notices: Arc::clone(&self.runtime.trap_notices),
             shared: self.shared(&spec, &imports)?,
             tells_callers: self.runtime.tells_callers(),
             budgets_told: AtomicU16::new(0),
@@ -253,7 +256,9 @@ impl Loader {
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| refuse(&error))?;
-        let may_wait = linking::wants_to_wait(&imports) || !guest.spec.grants.files.is_empty();
+        let grants = &guest.spec.grants;
+        let has_waiting = !grants.files.is_empty() || !grants.sockets.is_empty();
+        let may_wait = linking::wants_to_wait(&imports) || has_waiting;
         let code = Arc::new(DirectCode {
             guest: Arc::clone(guest),
             tick: self.runtime.engines.tick(),
@@ -270,6 +275,28 @@ impl Loader {
             per_use: per_use.iter().map(|role| role.new).collect(),
             code,
         }))
+    }
+}
+
+/// Calls can pass by a plugin that stands in their way, and by no other.
+fn check_policy(spec: &PluginSpec, exports: &Exports) -> Result<(), Refusal> {
+    let answering = [
+        Role::Handler,
+        Role::TextHandler,
+        Role::BatchHandler,
+        Role::StreamHandler,
+    ];
+    let role = answering.into_iter().find(|role| exports.has(*role));
+    match role {
+        Some(role) if spec.on_trap == OnTrap::Open => {
+            let role = role.name();
+            let reason = format!(
+                "on-trap = \"open\" lets calls pass by a plugin that stands in their way, and this one \
+                 answers them itself (role {role}): take \"closed\", \"last-good\" or \"quarantine\""
+            );
+            Err(Stage::Linked.refuse(reason).until(Needs::settings()))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

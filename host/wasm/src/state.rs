@@ -3,20 +3,21 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU16, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use postern_core::{
-    Body, Call, Context, Headers, HttpFacts, Kind, Origin, Peer, Text, Transport, event::Outbox,
-    extension::Asked,
+    Body, Call, Context, Error, Headers, HttpFacts, Kind, Origin, Peer, Text, Transport,
+    event::Outbox, extension::Asked,
 };
 use postern_system::clock;
-use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
+use wasmtime::{StoreContextMut, UpdateDeadline};
 
 use crate::{
+    allowance::Allowance,
     bindings::Failure,
     call_path::Bailout,
     convert::failure,
@@ -24,13 +25,18 @@ use crate::{
     executor::Executor,
     fuel,
     guest_output::OutputTail,
+    limits::octets,
     log_rate::{Admission, LogRate},
+    memory::Memory,
+    outcome::TrapReason,
     placement::Placements,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
     slots::{Shared, Slots},
-    spec::{LogLevel, OnTrap, PluginSpec},
+    spec::{LogLevel, PluginSpec},
     stats::PluginStats,
     trap::{Stop, TrapContext, Trapped},
+    trap_notices::TrapNotices,
+    trap_policy::{TrapChange, TrapPolicy, TrapState},
 };
 
 /// What all instances of one generation share.
@@ -47,8 +53,10 @@ pub(crate) struct Guest {
     /// call look its method up.
     pub(crate) role_placements: Placements,
     pub(crate) drain: Drain,
-    /// Why it answers no more (`OnTrap::Stop`).
-    pub(crate) stopped: OnceLock<String>,
+    /// Whether its traps keep it from taking calls.
+    pub(crate) traps: TrapPolicy,
+    /// Where changes of that are told.
+    pub(crate) trap_notices: Arc<TrapNotices>,
     /// What its imports keep for all its instances.
     pub(crate) shared: Shared,
     /// Whether callers are told what it said before it trapped.
@@ -74,11 +82,8 @@ pub(crate) struct StoreState {
     pub(crate) memory: Memory,
     /// Ticks that a call on the inline path may still see; `None` on the async path.
     pub(crate) ticks_left: Option<u8>,
-    /// When the guest's own time is over. Waiting for the other end moves it. `None` where its work
-    /// is measured as fuel.
-    time_end: Option<Instant>,
-    /// Imported functions that may still be called.
-    pub(crate) host_calls_left: u32,
+    /// What the guest may still use.
+    allowance: Allowance,
     /// The end of the guest's standard error, once it has one.
     pub(crate) stderr: Option<Arc<OutputTail>>,
 }
@@ -98,15 +103,6 @@ pub(crate) enum AmbientCall {
     Shared(Arc<Asked>),
 }
 
-/// Linear memories of one store, all together.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    pub(crate) bytes: usize,
-    pub(crate) bytes_max: usize,
-    /// Whether growth was refused since the call began; a trap is then put down to that.
-    pub(crate) refused: bool,
-}
-
 impl Guest {
     /// Whether one more log line is within the rate. Counts it, and tells of those that were dropped before it.
     pub(crate) fn admit_line(&self) -> bool {
@@ -119,10 +115,11 @@ impl Guest {
                 self.stats.log_lines.fetch_add(1, Relaxed);
                 if n_dropped_before > 0 {
                     let limit = self.spec.limits.log_lines_per_second;
+                    let bytes = octets(self.spec.limits.log_bytes_per_second);
                     tracing::warn!(
                         target: "plugin",
                         plugin = %self.plugin,
-                        "{n_dropped_before} lines over the rate of {limit} a second were dropped"
+                        "{n_dropped_before} lines over the rate of {limit} and {bytes} a second were dropped"
                     );
                 }
                 true
@@ -136,15 +133,52 @@ impl Guest {
         trapped.tell(&self.plugin, role, admits);
     }
 
-    /// What a trap means for the plugin (`OnTrap`).
+    /// What a trap means for the plugin (`OnTrap`). That a caller's time is over is no fault of it, and
+    /// what a version out of service does is no matter of the one in service.
     pub(crate) fn on_trap(&self, trapped: &Trapped) {
-        if self.spec.on_trap == OnTrap::Stop {
-            self.stopped.get_or_init(|| trapped.text.clone());
+        let is_in_service = self.traps.is_active() && !self.drain.has_begun();
+        if is_in_service && trapped.reason != TrapReason::Deadline {
+            self.tell_trap_change(self.traps.on_trap(clock::now(), &trapped.text));
         }
     }
 
-    pub(crate) fn stopped(&self) -> Option<&str> {
-        self.stopped.get().map(String::as_str)
+    /// Why no call is taken at present, if so.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        if !self.traps.is_barred() {
+            return None;
+        }
+        let now = clock::now();
+        self.tell_trap_change(self.traps.on_time(now));
+        self.traps.refusal(now, &self.plugin)
+    }
+
+    /// Tells of what the traps of the plugin have changed, if they have.
+    pub(crate) fn tell_trap_change(&self, to: Option<TrapState>) {
+        let Some(to) = to else { return };
+        self.stats.sandbox.on_trap_change(to);
+        let (plugin, state, reason) = (&*self.plugin, to.name(), self.traps.reason());
+        let policy = self.spec.on_trap;
+        match to {
+            TrapState::Serving | TrapState::Trying => {
+                tracing::info!(plugin, state, reason, "plugin takes calls after its traps");
+            }
+            TrapState::Closed | TrapState::Quarantined | TrapState::Stopped => {
+                let on_trap = policy.name();
+                tracing::warn!(
+                    plugin,
+                    state,
+                    on_trap,
+                    reason,
+                    "plugin takes no calls for its traps"
+                );
+            }
+        }
+        self.trap_notices.tell(TrapChange {
+            plugin: Arc::clone(&self.plugin),
+            policy,
+            to,
+            reason,
+        });
     }
 }
 
@@ -157,14 +191,9 @@ impl StoreState {
             slots: Slots::default(),
             kept: Slots::default(),
             payload_counted: false,
-            memory: Memory {
-                bytes: 0,
-                bytes_max: limits.memory_bytes_max,
-                refused: false,
-            },
+            memory: Memory::new(limits),
             ticks_left: None,
-            time_end: Some(now + limits.time_max),
-            host_calls_left: limits.host_calls_max,
+            allowance: Allowance::new(limits, Some(now)),
             stderr: None,
             guest,
         }
@@ -174,9 +203,8 @@ impl StoreState {
     /// all.
     pub(crate) fn begin(&mut self, start: Option<Instant>, ambient: Option<CallContext>) {
         let limits = &self.guest.spec.limits;
-        self.time_end = start.map(|start| start + limits.time_max);
-        self.host_calls_left = limits.host_calls_max;
-        self.memory.refused = false;
+        self.allowance = Allowance::new(limits, start);
+        self.memory.refused = None;
         self.payload_counted = false;
         if let Some(stderr) = &self.stderr {
             stderr.clear();
@@ -223,29 +251,39 @@ impl StoreState {
 
     /// Takes one from what the guest may still ask of the host.
     pub(crate) fn on_host_call(&mut self) -> Result<(), Stop> {
-        match self.host_calls_left.checked_sub(1) {
-            Some(left) => {
-                self.host_calls_left = left;
-                Ok(())
-            }
-            None => Err(Stop::HostCalls {
-                limit: self.guest.spec.limits.host_calls_max,
-            }),
+        self.allowance.take_host_call(&self.guest.spec.limits)
+    }
+
+    /// Takes so many octets from what the guest may log and print.
+    pub(crate) fn on_logged(&mut self, octets: usize) -> Result<(), Stop> {
+        let printed = self.stderr.as_ref().map_or(0, |tail| tail.printed_bytes());
+        let limits = &self.guest.spec.limits;
+        self.allowance.take_logged(limits, octets, printed)
+    }
+
+    /// The entry is a stream, which began at `start`.
+    pub(crate) fn begin_stream(&mut self, start: Instant) {
+        self.allowance.begin_stream(&self.guest.spec.limits, start);
+    }
+
+    /// A message of the stream has crossed: the guest has a full allowance until the next.
+    pub(crate) fn on_message(&mut self) {
+        self.allowance.renew(&self.guest.spec.limits, clock::now());
+        if let Some(tail) = &self.stderr {
+            tail.forget_printed();
         }
     }
 
     /// When this call ends at the latest as things stand.
     pub(crate) fn end(&self) -> Instant {
-        let ends = [self.deadline, self.time_end].into_iter().flatten();
+        let ends = self.deadline.into_iter().chain(self.allowance.end());
         ends.min()
             .unwrap_or_else(|| clock::now() + self.guest.spec.limits.time_max)
     }
 
     /// Gives back time in which the guest waited for the other end.
     pub(crate) fn give_back(&mut self, waited: Duration) {
-        if let Some(end) = &mut self.time_end {
-            *end += waited;
-        }
+        self.allowance.give_back(waited);
     }
 
     /// What becomes of a guest that is still at work when the epoch rises.
@@ -263,18 +301,13 @@ impl StoreState {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Stop::Deadline);
         }
-        if self.time_end.is_some_and(|end| now >= end) {
-            return Err(Stop::Time {
-                limit: self.guest.spec.limits.time_max,
-            });
-        }
-        Ok(())
+        self.allowance.check(&self.guest.spec.limits, now)
     }
 
     /// Reads what wasmtime reports after a call into this store failed.
     pub(crate) fn trapped(&self, error: &wasmtime::Error) -> Trapped {
-        let memory = &self.memory;
-        let trapped = Trapped::read(error, memory.refused.then_some(memory.bytes_max));
+        let mut trapped = Trapped::read(error, self.memory.refused);
+        trapped.text = self.memory.told(trapped.text);
         trapped.with_context(self.trap_context())
     }
 
@@ -428,51 +461,5 @@ impl AmbientCall {
             Self::Owned(call) => &call.context,
             Self::Shared(asked) => &asked.context,
         }
-    }
-}
-
-impl ResourceLimiter for Memory {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let bytes = self.bytes.saturating_sub(current).saturating_add(desired);
-        if bytes > self.bytes_max {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.bytes = bytes;
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(maximum.is_none_or(|maximum| desired <= maximum))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_memory_limit_is_over_all_memories_and_exact() {
-        let mut memory = Memory {
-            bytes: 0,
-            bytes_max: 3 * 65536,
-            refused: false,
-        };
-        assert!(memory.memory_growing(0, 2 * 65536, None).unwrap());
-        assert!(memory.memory_growing(0, 65536, None).unwrap());
-        assert_eq!(memory.bytes, 3 * 65536);
-        assert!(!memory.memory_growing(65536, 2 * 65536, None).unwrap());
-        assert!(memory.refused);
-        assert_eq!(memory.bytes, 3 * 65536);
     }
 }

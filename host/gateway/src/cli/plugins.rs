@@ -1,4 +1,4 @@
-//! `postern plugins list|info|rollback`.
+//! `postern plugins list|info|rollback|release`.
 
 use clap::{Args, Subcommand};
 use postern_system::clock;
@@ -20,6 +20,8 @@ pub(super) enum PluginsCommand {
     Info(PluginArgs),
     /// Let the generation before take the calls again.
     Rollback(PluginArgs),
+    /// Let a plugin take calls again that its traps keep from that.
+    Release(PluginArgs),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -53,6 +55,14 @@ pub(super) fn plugins(
             } else {
                 info(&reply, output)
             }
+        }
+        PluginsCommand::Release(args) => {
+            let admin = Admin::new(options, &args.admin, output)?;
+            let reply = block_on(admin.change(&path("plugins", &args.name, "/release")))?;
+            if output.is_json() {
+                return output.json(&reply);
+            }
+            output.line(&format!("{} takes calls again", args.name))
         }
         PluginsCommand::Rollback(args) => {
             let admin = Admin::new(options, &args.admin, output)?;

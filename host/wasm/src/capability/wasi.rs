@@ -1,5 +1,5 @@
 //! WASI 0.2 with nothing behind it but what the manifest grants: no environment, no files, no
-//! network, no arguments. What a guest prints becomes log lines; the end of its standard error is
+//! network (`sockets.rs`), no arguments. What a guest prints becomes log lines; the end of its standard error is
 //! kept beside, because there a runtime says why it gave up.
 
 use std::{
@@ -16,13 +16,15 @@ use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{
     FsPerms, WasiCtx, WasiCtxView, WasiView, async_trait,
     cli::{IsTerminal, StdoutStream},
-    p2::{OutputStream, Pollable, StreamResult},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
 };
 
 use crate::{
+    capability::sockets,
     guest_output::OutputTail,
     spec::{Access, FileGrant, LogLevel},
     state::{Guest, StoreState},
+    trap::Stop,
 };
 
 /// Longest line that a guest prints, in octets; longer ones are broken.
@@ -94,8 +96,9 @@ impl WasiView for StoreState {
 
 fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
-    builder.stdout(Printed::new(guest, Stream::Stdout, None));
-    builder.stderr(Printed::new(guest, Stream::Stderr, Some(tail)));
+    builder.stdout(Printed::new(guest, Stream::Stdout, Arc::clone(&tail)));
+    builder.stderr(Printed::new(guest, Stream::Stderr, tail));
+    sockets::grant(&mut builder, guest);
     let grants = &guest.spec.grants;
     for (name, value) in &grants.env {
         builder.env(name, value);
@@ -131,12 +134,12 @@ struct Printed {
     guest: Arc<Guest>,
     stream: Stream,
     line: Arc<Mutex<Vec<u8>>>,
-    /// Where the end of it is kept.
-    tail: Option<Arc<OutputTail>>,
+    /// Counts what is printed, and keeps the end of standard error.
+    tail: Arc<OutputTail>,
 }
 
 impl Printed {
-    fn new(guest: &Arc<Guest>, stream: Stream, tail: Option<Arc<OutputTail>>) -> Self {
+    fn new(guest: &Arc<Guest>, stream: Stream, tail: Arc<OutputTail>) -> Self {
         Self {
             guest: Arc::clone(guest),
             stream,
@@ -145,9 +148,14 @@ impl Printed {
         }
     }
 
-    fn push(&self, octets: &[u8]) {
-        if let Some(tail) = &self.tail {
-            tail.push(octets);
+    /// Takes what is printed, or stops a guest that has printed too much.
+    fn push(&self, octets: &[u8]) -> Result<(), Stop> {
+        let limit = self.guest.spec.limits.log_call_bytes_max;
+        if self.tail.count_printed(octets.len()) > limit {
+            return Err(Stop::Logged { limit });
+        }
+        if self.stream == Stream::Stderr {
+            self.tail.push(octets);
         }
         let mut line = self.line.lock();
         for octet in octets {
@@ -158,6 +166,7 @@ impl Printed {
                 self.tell(&mut line);
             }
         }
+        Ok(())
     }
 
     fn tell(&self, line: &mut Vec<u8>) {
@@ -184,9 +193,11 @@ fn on_line(guest: &Guest, stream: Stream, line: &str) {
     let (level, plugin) = (guest.spec.log_level, &*guest.plugin);
     match stream {
         Stream::Stdout if level <= LogLevel::Info && guest.admit_line() => {
+            guest.log_rate.charge(line.len());
             tracing::info!(target: "plugin", plugin, stream = "stdout", "{line}");
         }
         Stream::Stderr if level <= LogLevel::Warn && guest.admit_line() => {
+            guest.log_rate.charge(line.len());
             tracing::warn!(target: "plugin", plugin, stream = "stderr", "{line}");
         }
         Stream::Stdout | Stream::Stderr => {}
@@ -216,8 +227,8 @@ impl Pollable for Printed {
 
 impl OutputStream for Printed {
     fn write(&mut self, octets: Bytes) -> StreamResult<()> {
-        self.push(&octets);
-        Ok(())
+        let stopped = |stop: Stop| StreamError::Trap(stop.into());
+        self.push(&octets).map_err(stopped)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -235,8 +246,8 @@ impl AsyncWrite for Printed {
         _: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.push(octets);
-        Poll::Ready(Ok(octets.len()))
+        let pushed = self.push(octets).map_err(io::Error::other);
+        Poll::Ready(pushed.map(|()| octets.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

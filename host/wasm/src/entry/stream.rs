@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::Stream;
 use postern_core::{Body, BodySource, BodyStream, Call, Error, Headers, Reply};
+use postern_system::clock;
 use tokio::sync::mpsc;
 use wasmtime::{AsContext, component::Func};
 
@@ -123,6 +124,7 @@ async fn run(
     };
     let ambient = CallContext::new(AmbientCall::Owned(call));
     let instance = lease.begin(Some(ambient));
+    instance.state().begin_stream(clock::now());
     instance.state().slots.put(StreamEnds {
         inbound,
         outbound,

@@ -22,6 +22,7 @@ mod interceptor;
 mod lifecycle;
 mod limits;
 mod pool;
+mod sandbox;
 mod sharing;
 mod streams;
 mod text;
