@@ -153,8 +153,7 @@ async fn a_call_that_logs_too_much_is_ended() {
         log_call_bytes_max,
         ..PluginLimits::default()
     };
-    let subscriber = tracing_core::All;
-    let _guard = tracing::subscriber::set_default(subscriber);
+    hear_lines();
     // 300 lines of ten octets.
     let plugin = fixture.plugin("all", &all(), limited(limits(3000))).await;
     assert_eq!(answer(&plugin, "w", b"0123456789").await[..], [1]);
@@ -172,8 +171,7 @@ async fn octets_of_the_log_have_a_rate() {
         ..PluginLimits::default()
     };
     let plugin = fixture.plugin("all", &all(), limited(limits)).await;
-    let subscriber = tracing_core::All;
-    let _guard = tracing::subscriber::set_default(subscriber);
+    hear_lines();
     answer(&plugin, "w", b"0123456789").await;
     let stats = plugin.stats().snapshot();
     assert_eq!(stats.log_lines + stats.log_lines_dropped, 300);
@@ -318,8 +316,13 @@ async fn too_many_traps_close_a_plugin_for_a_while_that_doubles() {
     while let Ok(change) = changes.try_recv() {
         told.push(change.to);
     }
-    use TrapState::{Closed, Serving, Trying};
-    assert_eq!(told, [Closed, Trying, Closed, Serving]);
+    let expected = [
+        TrapState::Closed,
+        TrapState::Trying,
+        TrapState::Closed,
+        TrapState::Serving,
+    ];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]
@@ -381,8 +384,13 @@ fn grants_of_sockets_are_none_by_default() {
     assert!(SocketGrant::parse("tcp:*:*").is_ok());
 }
 
-/// Lines of guests are written where somebody listens.
-mod tracing_core {
+/// Lines of guests are written where somebody listens, on every thread that a guest may be on.
+fn hear_lines() {
+    // It is set by whichever test comes first.
+    drop(tracing::subscriber::set_global_default(hearer::All));
+}
+
+mod hearer {
     pub(super) struct All;
 
     impl tracing::Subscriber for All {
