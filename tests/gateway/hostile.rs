@@ -24,12 +24,14 @@ struct Attack {
     reason: Option<&'static str>,
 }
 
-/// Short, so that the tests are.
+/// Short, so that the tests are. A busy machine may take minutes for half a second of processor time.
 const LIMITS: &str = "[plugins.limits]\n\
-    time = \"20s\"\n\
+    time = \"10m\"\n\
     cpu = \"500ms\"\n\
-    stream-time = \"2s\"\n\
     log-call-bytes = \"128KiB\"\n";
+
+/// For a guest that computes nothing.
+const STREAM_LIMITS: &str = "[plugins.limits]\nstream-time = \"2s\"\n";
 
 const CPU: &str = "exceeded its processor time limit 500 ms";
 const LOGGED: &str = "more than 128 KiB logged and printed";
@@ -68,7 +70,7 @@ impl Attack {
 }
 
 /// What Rust and JavaScript do alike.
-const ATTACKS: [Attack; 7] = [
+const ATTACKS: [Attack; 6] = [
     attack(
         "endless loop",
         ("Loop", "null"),
@@ -104,13 +106,6 @@ const ATTACKS: [Attack; 7] = [
         "host-call-limit",
     ),
     attack(
-        "slow-drip stream",
-        ("Drip", "{\"ms\":50}"),
-        (Kind::DeadlineExceeded, "exceeded its stream time limit 2 s"),
-        "stream-time-limit",
-    )
-    .streaming(),
-    attack(
         "huge output",
         ("BigOutput", "{\"bytes\":9000000}"),
         (
@@ -121,6 +116,14 @@ const ATTACKS: [Attack; 7] = [
     ),
 ];
 
+const DRIP: Attack = attack(
+    "slow-drip stream",
+    ("Drip", "{\"ms\":50}"),
+    (Kind::DeadlineExceeded, "exceeded its stream time limit 2 s"),
+    "stream-time-limit",
+)
+.streaming();
+
 /// What Rust does in its own way.
 const IN_RUST: [Attack; 3] = [
     attack(
@@ -129,6 +132,33 @@ const IN_RUST: [Attack; 3] = [
         (Kind::Internal, "out of memory limit 64 MiB"),
         "memory-limit",
     ),
+    attack(
+        "deep recursion",
+        ("Recurse", "null"),
+        (Kind::Internal, "stack overflow"),
+        "stack-overflow",
+    ),
+    attack(
+        "a call that calls itself",
+        ("CallItself", "null"),
+        (
+            Kind::ResourceExhausted,
+            "8 plugins call one another, the limit is 8",
+        ),
+        "",
+    )
+    .refused(),
+];
+
+/// What JavaScript does in its own way: an engine that gets no more memory throws, and what is thrown is a failure.
+const IN_JAVASCRIPT: [Attack; 3] = [
+    attack(
+        "memory bomb",
+        ("Allocate", "null"),
+        (Kind::Internal, "out of memory"),
+        "",
+    )
+    .refused(),
     attack(
         "deep recursion",
         ("Recurse", "null"),
@@ -214,16 +244,48 @@ async fn check(gateway: &Gateway, plugin: &str, attacks: impl Iterator<Item = &A
     }
 }
 
+/// A gateway with the hostile `plugin` and a neighbour.
+async fn gateway(config: &str, plugin: &str) -> Gateway {
+    let setup = Setup {
+        config: config.to_owned(),
+        ..Setup::default()
+    };
+    let manifest = "[grants]\nservices = [\"misb*\"]\n";
+    let setup = setup.file(&format!("{plugin}.toml"), manifest);
+    Gateway::start(setup.plugin(plugin).plugin("echo")).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_hostile_guest_in_rust_is_stopped_with_its_reason_and_a_neighbour_answers() {
     let _machine = share().await;
-    let setup = Setup {
-        config: LIMITS.to_owned(),
-        ..Setup::default()
-    };
-    let setup = setup.file("misbehave.toml", "[grants]\nservices = [\"misb*\"]\n");
-    let gateway = Gateway::start(setup.plugin("misbehave").plugin("echo")).await;
-    check(&gateway, "misbehave", ATTACKS.iter().chain(&IN_RUST)).await;
+    let limited = gateway(LIMITS, "misbehave").await;
+    check(&limited, "misbehave", ATTACKS.iter().chain(&IN_RUST)).await;
+    let limited = gateway(STREAM_LIMITS, "misbehave").await;
+    check(&limited, "misbehave", [DRIP].iter()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_hostile_guest_in_javascript_is_stopped_with_its_reason_and_a_neighbour_answers() {
+    let _machine = share().await;
+    let limited = gateway(LIMITS, "misbehave-js").await;
+    let attacks = ATTACKS.iter().chain(&IN_JAVASCRIPT);
+    check(&limited, "misbehave-js", attacks).await;
+    let limited = gateway(STREAM_LIMITS, "misbehave-js").await;
+    check(&limited, "misbehave-js", [DRIP].iter()).await;
+}
+
+/// It computes nothing, so that only the clock stops it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_sleeps_meets_the_time_limit() {
+    let _machine = share().await;
+    let limited = gateway("[plugins.limits]\ntime = \"300ms\"\n", "misbehave").await;
+    let asleep = attack(
+        "sleep",
+        ("Sleep", "{\"ms\":3600000}"),
+        (Kind::DeadlineExceeded, "exceeded its time limit 300 ms"),
+        "time-limit",
+    );
+    check(&limited, "misbehave", [asleep].iter()).await;
 }
 
 /// What neither Rust nor JavaScript can do: tables grow by an instruction that no compiler of theirs makes.

@@ -20,7 +20,7 @@ use wasmtime_wasi::{
 };
 
 use crate::{
-    capability::sockets,
+    capability::{poll, sockets},
     guest_output::OutputTail,
     spec::{Access, FileGrant, LogLevel},
     state::{Guest, StoreState},
@@ -60,7 +60,11 @@ struct Wasi {
 }
 
 pub(crate) fn link_async(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    poll::link(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 /// For stores that cannot wait. What would is replaced afterwards: `wasi:io` by `io.rs`, whose streams are

@@ -71,6 +71,11 @@ impl Misbehave {
         n_rounds
     }
 
+    /// Sleeps for so long, then returns.
+    fn sleep(Millis { ms }: Millis) {
+        thread::sleep(Duration::from_millis(ms));
+    }
+
     /// Takes memory until there is none.
     fn allocate() {
         let mut held = Vec::new();
