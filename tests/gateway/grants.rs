@@ -29,11 +29,12 @@ async fn a_star_in_a_grant_of_services_names_many_and_who_is_refused_says_the_li
     assert_eq!(error.kind, Kind::PermissionDenied);
     let line = "`services = [\"events\"]` below [grants] in probe.toml would allow it";
     assert!(error.message.ends_with(line), "{error}");
-    assert!(
+    patiently("the log says so, too", async || {
         gateway
             .log()
             .contains("denied: plugin probe has no grant for service events")
-    );
+    })
+    .await;
     assert_eq!(
         gateway.admin_json("/plugins/probe").await["denied"]["services"],
         1
@@ -61,10 +62,12 @@ async fn a_plugin_opens_the_sockets_that_its_manifest_grants_and_no_others() {
         if is_granted {
             assert_eq!(said.expect("connected"), "\"welcome\"");
             let other = call(&*handler, "probe/Connect", "\"127.0.0.1:1\"").await;
-            assert_eq!(other.expect_err("refused").kind, Kind::PermissionDenied);
+            let error = other.expect_err("refused");
+            assert_eq!(error.kind, Kind::PermissionDenied, "{error}");
             continue;
         }
-        assert_eq!(said.expect_err("refused").kind, Kind::PermissionDenied);
+        let error = said.expect_err("refused");
+        assert_eq!(error.kind, Kind::PermissionDenied, "{error}");
         let line = format!("`sockets = [\\\"tcp:{address}\\\"]` below [grants] in probe.toml");
         let plain = line.replace('\\', "");
         patiently("the log says what would grant it", async || {
