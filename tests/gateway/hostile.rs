@@ -24,16 +24,18 @@ struct Attack {
     reason: Option<&'static str>,
 }
 
-/// Short, so that the tests are. A busy machine may take minutes for half a second of processor time.
-const LIMITS: &str = "[plugins.limits]\n\
+/// Short, so that the tests are. A busy machine may take long for this much processor time.
+const LIMITS: &str = "[calls]\n\
+    timeout = \"5m\"\n\
+    [plugins.limits]\n\
     time = \"10m\"\n\
-    cpu = \"500ms\"\n\
+    cpu = \"200ms\"\n\
     log-call-bytes = \"128KiB\"\n";
 
 /// For a guest that computes nothing.
 const STREAM_LIMITS: &str = "[plugins.limits]\nstream-time = \"2s\"\n";
 
-const CPU: &str = "exceeded its processor time limit 500 ms";
+const CPU: &str = "exceeded its processor time limit 200 ms";
 const LOGGED: &str = "more than 128 KiB logged and printed";
 
 const fn attack(
@@ -313,8 +315,7 @@ async fn a_table_bomb_is_stopped_with_its_reason_and_a_neighbour_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_too_many_is_told_when_to_come_again() {
     let _machine = share().await;
-    let limits =
-        "[plugins.limits]\ntime = \"1m\"\ncpu = \"1m\"\n[plugins.instances]\nmax = 1\nqueue = 0\n";
+    let limits = "[plugins.limits]\ntime = \"1m\"\n[plugins.instances]\nmax = 1\nqueue = 0\n";
     let setup = Setup {
         config: limits.to_owned(),
         ..Setup::default()

@@ -140,7 +140,7 @@ fn looping(handler: &Arc<dyn Handler>) -> JoinHandle<Result<Bytes, Error>> {
 }
 
 /// One instance, and callers that do not wait for it for long.
-const ONE: &str = "[plugins.limits]\ntime = \"1m\"\ncpu = \"1m\"\n\
+const ONE: &str = "[plugins.limits]\ntime = \"1m\"\n\
     [plugins.instances]\nmax = 1\nqueue-timeout = \"200ms\"\n";
 
 /// What a call is told once a loop holds the one instance; the first may come before it.

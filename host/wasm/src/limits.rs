@@ -22,7 +22,7 @@ pub struct PluginLimits {
     pub time_max: Duration,
     /// What one unary call computes, in processor time; of a stream between two messages. Taken on the
     /// threads for guests; on those of input and output the clock counts, a millisecond a poll at most.
-    /// Kept to one tick of the epoch. Default 1 s.
+    /// Kept to one tick of the epoch. Default 1 s; in the gateway as much as `time_max`.
     pub cpu_max: Duration,
     /// One stream by the clock, its waiting for the other end in `call.next` and `call.send` not
     /// counted: a guest that drips may not hold its instance for ever. Default 10 min.

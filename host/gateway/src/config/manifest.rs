@@ -249,7 +249,7 @@ impl PluginLimits {
             table_elements_max: self.tables,
             core_instances_max: self.core_instances,
             time_max: self.time,
-            cpu_max: self.cpu,
+            cpu_max: self.cpu.unwrap_or(self.time),
             stream_time_max: self.stream_time,
             output_bytes_max: self.output.octets(),
             input_bytes_max: self.input.octets(),
@@ -346,6 +346,7 @@ mod tests {
         let spec = read.spec(&config);
         assert_eq!(spec.limits.memory_bytes_max, 16 * 1024 * 1024);
         assert_eq!(spec.limits.time_max.as_secs(), 2);
+        assert_eq!(spec.limits.cpu_max.as_secs(), 2);
         assert_eq!(spec.instances.max, 3);
     }
 

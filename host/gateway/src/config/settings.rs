@@ -296,8 +296,8 @@ section! {
         pub core_instances: usize = 100, within "1" to "100";
         /// Time of one call, its waiting for `kv` and `client` included. Of a stream: between two messages.
         pub time: Duration = Duration::from_secs(1), within "10ms" to "24h";
-        /// Processor time of one call; of a stream between two messages.
-        pub cpu: Duration = Duration::from_secs(1), within "50ms" to "24h";
+        /// Processor time of one call, of a stream between two messages; as much as `time` when left out.
+        pub cpu: Option<Duration> = None, within "50ms" to "24h";
         /// Time of one stream, its waiting for the caller left out.
         pub stream_time: Duration = Duration::from_secs(600), within "10ms" to "168h";
         /// Largest message that the plugin answers or sends.
