@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{cpu, limits::PluginLimits, trap::Stop};
+use crate::{cpu, limits::PluginLimits};
 
 /// What one entry has left.
 #[derive(Debug)]
@@ -19,6 +19,16 @@ pub(crate) struct Allowance {
     host_calls_left: u32,
     /// Octets that were logged.
     logged_bytes: usize,
+}
+
+/// What of it is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UsedUp {
+    Time,
+    StreamTime,
+    Cpu,
+    HostCalls,
+    Log,
 }
 
 impl Allowance {
@@ -57,11 +67,9 @@ impl Allowance {
     }
 
     /// Takes one from what the guest may still ask of the host.
-    pub(crate) fn take_host_call(&mut self, limits: &PluginLimits) -> Result<(), Stop> {
+    pub(crate) fn take_host_call(&mut self) -> Result<(), UsedUp> {
         let left = self.host_calls_left.checked_sub(1);
-        self.host_calls_left = left.ok_or(Stop::HostCalls {
-            limit: limits.host_calls_max,
-        })?;
+        self.host_calls_left = left.ok_or(UsedUp::HostCalls)?;
         Ok(())
     }
 
@@ -71,11 +79,10 @@ impl Allowance {
         limits: &PluginLimits,
         octets: usize,
         printed_bytes: usize,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), UsedUp> {
         self.logged_bytes = self.logged_bytes.saturating_add(octets);
-        let limit = limits.log_call_bytes_max;
-        if self.logged_bytes.saturating_add(printed_bytes) > limit {
-            return Err(Stop::Logged { limit });
+        if self.logged_bytes.saturating_add(printed_bytes) > limits.log_call_bytes_max {
+            return Err(UsedUp::Log);
         }
         Ok(())
     }
@@ -86,19 +93,16 @@ impl Allowance {
     }
 
     /// Whether the guest must stop.
-    pub(crate) fn check(&self, limits: &PluginLimits, now: Instant) -> Result<(), Stop> {
+    pub(crate) fn check(&self, limits: &PluginLimits, now: Instant) -> Result<(), UsedUp> {
         let is_over = |end: Option<Instant>| end.is_some_and(|end| now >= end);
         if is_over(self.time_end) {
-            let limit = limits.time_max;
-            return Err(Stop::Time { limit });
+            return Err(UsedUp::Time);
         }
         if is_over(self.stream_end) {
-            let limit = limits.stream_time_max;
-            return Err(Stop::Stream { limit });
+            return Err(UsedUp::StreamTime);
         }
         if cpu::used().saturating_sub(self.cpu_from) >= limits.cpu_max {
-            let limit = limits.cpu_max;
-            return Err(Stop::Cpu { limit });
+            return Err(UsedUp::Cpu);
         }
         Ok(())
     }
@@ -130,16 +134,15 @@ mod tests {
         let mut allowance = Allowance::new(&limits, Some(now));
         let almost = now + SECOND * 2 - Duration::from_nanos(1);
         assert_eq!(allowance.check(&limits, almost), Ok(()));
-        let limit = limits.time_max;
-        let over = allowance.check(&limits, now + limit);
-        assert_eq!(over, Err(Stop::Time { limit }));
-        assert_eq!(allowance.take_host_call(&limits), Ok(()));
-        assert_eq!(allowance.take_host_call(&limits), Ok(()));
-        let over = allowance.take_host_call(&limits);
-        assert_eq!(over, Err(Stop::HostCalls { limit: 2 }));
+        let over = allowance.check(&limits, now + limits.time_max);
+        assert_eq!(over, Err(UsedUp::Time));
+        assert_eq!(allowance.take_host_call(), Ok(()));
+        assert_eq!(allowance.take_host_call(), Ok(()));
+        let over = allowance.take_host_call();
+        assert_eq!(over, Err(UsedUp::HostCalls));
         assert_eq!(allowance.take_logged(&limits, 4, 6), Ok(()));
         let over = allowance.take_logged(&limits, 1, 6);
-        assert_eq!(over, Err(Stop::Logged { limit: 10 }));
+        assert_eq!(over, Err(UsedUp::Log));
     }
 
     #[test]
@@ -154,7 +157,7 @@ mod tests {
             assert_eq!(meter.during(|| allowance.check(&limits, now)), Ok(()));
             meter.charge(Duration::from_nanos(1));
             let over = meter.during(|| allowance.check(&limits, now));
-            assert_eq!(over, Err(Stop::Cpu { limit: SECOND }));
+            assert_eq!(over, Err(UsedUp::Cpu));
         });
     }
 
@@ -166,13 +169,13 @@ mod tests {
         for second in 1..5 {
             let now = start + SECOND * second;
             assert_eq!(allowance.check(&limits, now), Ok(()));
-            assert_eq!(allowance.take_host_call(&limits), Ok(()));
+            assert_eq!(allowance.take_host_call(), Ok(()));
             assert_eq!(allowance.take_logged(&limits, 10, 0), Ok(()));
             allowance.renew(&limits, now);
         }
         let limit = limits.stream_time_max;
         let over = allowance.check(&limits, start + limit);
-        assert_eq!(over, Err(Stop::Stream { limit }));
+        assert_eq!(over, Err(UsedUp::StreamTime));
         allowance.give_back(SECOND);
         assert_eq!(allowance.check(&limits, start + limit), Ok(()));
         assert_eq!(allowance.end(), Some(start + SECOND * 6));

@@ -1,34 +1,31 @@
-//! What a guest is refused for want of a grant: the guest, the log and a counter are told, with the line of
-//! the manifest that would grant it.
+//! What a guest is refused for want of a grant, told with the line of the manifest that would grant it.
 
 use std::fmt::Write as _;
-
-use postern_core::Kind;
-
-use crate::{bindings::Failure, convert::failure, state::Guest};
 
 /// Characters of a name that a guest asks for; the rest is cut.
 const SHOWN_CHARS_MAX: usize = 64;
 
-/// Refuses `what` to `guest`, which asks for `name`; `key` of `[grants]` would allow it.
-pub(crate) fn refuse(guest: &Guest, key: &'static str, what: &str, name: &str) -> Failure {
-    let line = format!("{key} = [{}]", quoted(name));
-    let what = format!("{what} {}", shown(name));
-    let message = tell(guest, key, &what, &line);
-    failure(Kind::PermissionDenied, message)
+/// What is refused.
+pub(crate) struct Denial<'a> {
+    /// The key of `[grants]` that would allow it.
+    pub(crate) grant: &'static str,
+    /// What kind of thing is asked for: `service`.
+    pub(crate) what: &'static str,
+    /// Which of them.
+    pub(crate) name: &'a str,
+    /// What the key would hold.
+    pub(crate) value: &'a str,
 }
 
-/// Notes that `guest` was refused `what`, and says so.
-pub(crate) fn tell(guest: &Guest, key: &'static str, what: &str, line: &str) -> String {
-    let plugin = &*guest.plugin;
-    guest.stats.sandbox.on_denied(key);
-    let message = format!(
-        "plugin {plugin} has no grant for {what}; `{line}` below [grants] in {plugin}.toml would allow it"
-    );
-    if guest.admit_line() {
-        tracing::warn!(target: "plugin", plugin, grant = key, "denied: {message}");
+impl Denial<'_> {
+    pub(crate) fn message(&self, plugin: &str) -> String {
+        let Self { grant, what, .. } = self;
+        let (name, value) = (shown(self.name), quoted(self.value));
+        format!(
+            "plugin {plugin} has no grant for {what} {name}; `{grant} = [{value}]` below [grants] in \
+             {plugin}.toml would allow it"
+        )
     }
-    message
 }
 
 fn shown(name: &str) -> String {

@@ -15,7 +15,7 @@
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
 //! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `status`, `store` |
-//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `trap`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
+//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `allowance`, `memory`, `trap`, `trap_policy`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
 //! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
 //!
 //! `tests/tidy/imports.rs` counts them.
@@ -44,6 +44,8 @@ mod exports;
 mod fuel;
 mod generation;
 mod guest_output;
+mod guest_traps;
+mod host_call;
 mod instance;
 mod lease;
 mod limits;
@@ -52,6 +54,7 @@ mod log_rate;
 mod memory;
 mod offer;
 mod offload;
+mod on_trap;
 mod outcome;
 mod placement;
 mod plugin;
@@ -89,6 +92,7 @@ pub use entry::{
 };
 pub use limits::PluginLimits;
 pub use offer::{ImportFault, check_import};
+pub use on_trap::{OnTrap, TrapBounds, TrapChange, TrapState};
 pub use outcome::{EntryOutcome, Outcome, TrapReason};
 pub use plugin::Plugin;
 pub use records::Records;
@@ -97,11 +101,9 @@ pub use role::Role;
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use sandbox_stats::SandboxSnapshot;
 pub use socket_grant::{SocketGrant, SocketGrantError, SocketNetwork, SocketProtocol};
-pub use spec::{
-    Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec, TrapBounds,
-};
+pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, PluginSpec};
 pub use stage::{Deployed, Needs, Refusal, Stage};
 pub use stats::{BUCKETS_MICROS, Entries, PluginStats, StatsSnapshot};
 pub use status::{InlinePathStatus, PluginEvent, PluginState, PluginStatus, RefusalRecord};
 pub use store::{StoreError, StoreFault, StoreHealth};
-pub use trap_policy::{TrapChange, TrapState, TrapStatus};
+pub use trap_policy::TrapStatus;

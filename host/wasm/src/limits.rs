@@ -55,6 +55,13 @@ pub struct PluginLimits {
     pub depth_max: u8,
 }
 
+/// The bound at which growth was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GrowthRefused {
+    Memory { bytes_max: usize },
+    Tables { elements_max: usize },
+}
+
 impl Default for PluginLimits {
     fn default() -> Self {
         Self {

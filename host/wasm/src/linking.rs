@@ -13,8 +13,8 @@ use crate::{
     bindings::PACKAGE,
     call_path::link_bailout,
     capability::{
-        batch, call, candidates, client, config, events, exchange, frame, http, io, kv, log,
-        stream, wasi,
+        batch, call, candidates, client, config, events, exchange, frame, http, io, kv, log, poll,
+        sockets, stream, wasi,
     },
     exports::{Export, Functions},
     instance::{self, Find},
@@ -36,7 +36,7 @@ struct Import {
     direct: Option<Link>,
 }
 
-const IMPORTS: [Import; 15] = [
+const IMPORTS: [Import; 17] = [
     ours("call", call::link)
         .inline(call::link)
         .direct(call::link),
@@ -68,6 +68,8 @@ const IMPORTS: [Import; 15] = [
         .inline(wasi::link_sync)
         .direct(wasi::link_sync),
     wasi(None).inline(io::link).direct(io::link),
+    wasi(Some(poll::link)),
+    wasi(Some(sockets::link)),
 ];
 
 /// What the host knows of a role. The table of all stands in `plugin.rs`.

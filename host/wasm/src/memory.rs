@@ -3,7 +3,7 @@
 
 use wasmtime::ResourceLimiter;
 
-use crate::limits::PluginLimits;
+use crate::limits::{GrowthRefused, PluginLimits};
 
 /// What one store holds.
 #[derive(Debug)]
@@ -17,13 +17,6 @@ pub(crate) struct Memory {
     core_instances_max: usize,
     /// What was refused to grow since the call began; a trap is then put down to that.
     pub(crate) refused: Option<GrowthRefused>,
-}
-
-/// The bound at which growth was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GrowthRefused {
-    Memory { bytes_max: usize },
-    Tables { elements_max: usize },
 }
 
 impl Memory {

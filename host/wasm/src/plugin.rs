@@ -41,6 +41,7 @@ use crate::{
     },
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
+    on_trap::TrapState,
     reload::{Loader, ReadyGeneration},
     role::Role,
     runtime::Runtime,
@@ -50,7 +51,7 @@ use crate::{
     stage::{Deployed, Needs, Refusal, Stage, told},
     stats::PluginStats,
     status::{InlinePathStatus, PluginState, PluginStatus, Record},
-    trap_policy::{TrapState, TrapStatus},
+    trap_policy::TrapStatus,
 };
 
 /// The roles that there are, one line each.
@@ -91,6 +92,7 @@ impl Plugin {
             runtime: Arc::clone(runtime),
             plugin: name.into(),
             stats: Arc::new(PluginStats::default()),
+            sandbox: Arc::default(),
             roles: &ROLES,
         };
         Self {
@@ -296,7 +298,7 @@ impl Plugin {
     /// Counters of grants and bounds over all generations.
     #[must_use]
     pub fn sandbox(&self) -> SandboxSnapshot {
-        self.loader.stats.sandbox.snapshot()
+        self.loader.sandbox.snapshot()
     }
 
     /// Counters over all generations.

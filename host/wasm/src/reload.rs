@@ -29,11 +29,13 @@ use crate::{
     limits::octets,
     linking::{self, RoleSpec},
     log_rate::LogRate,
+    on_trap::OnTrap,
     placement::Placements,
     role::Role,
     runtime::Runtime,
+    sandbox_stats::SandboxStats,
     slots::Shared,
-    spec::{OnTrap, PluginSpec},
+    spec::PluginSpec,
     stage::{Needs, Refusal, Stage, told},
     state::Guest,
     stats::PluginStats,
@@ -46,6 +48,7 @@ pub(crate) struct Loader {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) plugin: Arc<str>,
     pub(crate) stats: Arc<PluginStats>,
+    pub(crate) sandbox: Arc<SandboxStats>,
     /// The roles that there are.
     pub(crate) roles: &'static [RoleSpec],
 }
@@ -169,6 +172,7 @@ impl Loader {
         let guest = Guest {
             plugin: Arc::clone(&self.plugin),
             stats: Arc::clone(&self.stats),
+            sandbox: Arc::clone(&self.sandbox),
             log_rate: LogRate::new(&spec.limits, clock::now()),
             executor: Arc::clone(&self.runtime.executor),
             placements: Placements::new(),

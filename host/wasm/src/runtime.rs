@@ -22,11 +22,11 @@ use crate::{
     engine::{Engines, Flavor, Pooling},
     executor::Executor,
     linking,
+    on_trap::TrapChange,
     records::Records,
     state::StoreState,
     store::{Store, StoreError, StoreHealth},
     trap_notices::TrapNotices,
-    trap_policy::TrapChange,
 };
 
 /// How plugins are run.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use crate::trap_policy::TrapState;
+use crate::on_trap::TrapState;
 
 /// Keys of `[grants]` for want of which something was refused.
 const GRANTS: [&str; 3] = ["events", "services", "sockets"];

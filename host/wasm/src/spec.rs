@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use postern_core::event::TopicPattern;
 
-use crate::{limits::PluginLimits, socket_grant::SocketGrant};
+use crate::{
+    limits::PluginLimits,
+    on_trap::{OnTrap, TrapBounds},
+    socket_grant::SocketGrant,
+};
 
 /// How a component is to be run, and what it may reach.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,37 +76,6 @@ pub enum Mode {
     Isolated,
     /// One for all calls, one call after the other; it keeps its state until it traps.
     Single,
-}
-
-/// What traps do to the plugin. Whatever it is, the next call that is taken gets a new instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnTrap {
-    /// Nothing else. The default: whoever can make a plugin trap could shut others out otherwise.
-    #[default]
-    Restart,
-    /// After one trap the plugin answers `unavailable` until it is deployed again.
-    Stop,
-    /// After too many it answers `unavailable` with the time to come again, while it backs off.
-    Closed,
-    /// As `Closed`; and calls pass by it where it stands in their way. For such plugins only.
-    Open,
-    /// As `Closed`; and the version before is put back into service, where there is one.
-    LastGood,
-    /// After too many the plugin leaves service until an operator or another component lets it back.
-    Quarantine,
-}
-
-/// How many traps are too many, and how long a plugin backs off for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrapBounds {
-    /// So many within `window`. Default 5.
-    pub threshold: u32,
-    /// Default 10 s.
-    pub window: Duration,
-    /// The first time; doubled with each trap that follows when calls are taken again. Default 1 s.
-    pub back_off: Duration,
-    /// Default 1 min.
-    pub back_off_max: Duration,
 }
 
 /// What a plugin may reach beyond its own call. Nothing by default.
@@ -198,32 +171,6 @@ impl Grants {
         self.services
             .iter()
             .any(|granted| matches(granted, service))
-    }
-}
-
-impl OnTrap {
-    /// As a manifest says it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Restart => "restart",
-            Self::Stop => "stop",
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::LastGood => "last-good",
-            Self::Quarantine => "quarantine",
-        }
-    }
-}
-
-impl Default for TrapBounds {
-    fn default() -> Self {
-        Self {
-            threshold: 5,
-            window: Duration::from_secs(10),
-            back_off: Duration::from_secs(1),
-            back_off_max: Duration::from_secs(60),
-        }
     }
 }
 

@@ -10,17 +10,18 @@ use std::{
 };
 
 use postern_core::{
-    Body, Call, Context, Error, Headers, HttpFacts, Kind, Origin, Peer, Text, Transport,
-    event::Outbox, extension::Asked,
+    Body, Call, Context, Headers, HttpFacts, Kind, Origin, Peer, Text, Transport, event::Outbox,
+    extension::Asked,
 };
 use postern_system::clock;
 use wasmtime::{StoreContextMut, UpdateDeadline};
 
 use crate::{
-    allowance::Allowance,
+    allowance::{Allowance, UsedUp},
     bindings::Failure,
     call_path::Bailout,
     convert::failure,
+    denial::Denial,
     drain::Drain,
     executor::Executor,
     fuel,
@@ -28,15 +29,15 @@ use crate::{
     limits::octets,
     log_rate::{Admission, LogRate},
     memory::Memory,
-    outcome::TrapReason,
     placement::Placements,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
+    sandbox_stats::SandboxStats,
     slots::{Shared, Slots},
     spec::{LogLevel, PluginSpec},
     stats::PluginStats,
     trap::{Stop, TrapContext, Trapped},
     trap_notices::TrapNotices,
-    trap_policy::{TrapChange, TrapPolicy, TrapState},
+    trap_policy::TrapPolicy,
 };
 
 /// What all instances of one generation share.
@@ -44,6 +45,7 @@ pub(crate) struct Guest {
     pub(crate) plugin: Arc<str>,
     pub(crate) spec: PluginSpec,
     pub(crate) stats: Arc<PluginStats>,
+    pub(crate) sandbox: Arc<SandboxStats>,
     pub(crate) log_rate: LogRate,
     /// Where it computes when it computes for long.
     pub(crate) executor: Arc<Executor>,
@@ -133,52 +135,15 @@ impl Guest {
         trapped.tell(&self.plugin, role, admits);
     }
 
-    /// What a trap means for the plugin (`OnTrap`). That a caller's time is over is no fault of it, and
-    /// what a version out of service does is no matter of the one in service.
-    pub(crate) fn on_trap(&self, trapped: &Trapped) {
-        let is_in_service = self.traps.is_active() && !self.drain.has_begun();
-        if is_in_service && trapped.reason != TrapReason::Deadline {
-            self.tell_trap_change(self.traps.on_trap(clock::now(), &trapped.text));
+    /// Refuses what the plugin is not granted: the guest gets the failure, the log and a counter are told.
+    pub(crate) fn deny(&self, denial: &Denial<'_>) -> Failure {
+        self.sandbox.on_denied(denial.grant);
+        let message = denial.message(&self.plugin);
+        if self.spec.log_level <= LogLevel::Warn && self.admit_line() {
+            let (plugin, grant) = (&*self.plugin, denial.grant);
+            tracing::warn!(target: "plugin", plugin, grant, "denied: {message}");
         }
-    }
-
-    /// Why no call is taken at present, if so.
-    pub(crate) fn refusal(&self) -> Option<Error> {
-        if !self.traps.is_barred() {
-            return None;
-        }
-        let now = clock::now();
-        self.tell_trap_change(self.traps.on_time(now));
-        self.traps.refusal(now, &self.plugin)
-    }
-
-    /// Tells of what the traps of the plugin have changed, if they have.
-    pub(crate) fn tell_trap_change(&self, to: Option<TrapState>) {
-        let Some(to) = to else { return };
-        self.stats.sandbox.on_trap_change(to);
-        let (plugin, state, reason) = (&*self.plugin, to.name(), self.traps.reason());
-        let policy = self.spec.on_trap;
-        match to {
-            TrapState::Serving | TrapState::Trying => {
-                tracing::info!(plugin, state, reason, "plugin takes calls after its traps");
-            }
-            TrapState::Closed | TrapState::Quarantined | TrapState::Stopped => {
-                let on_trap = policy.name();
-                tracing::warn!(
-                    plugin,
-                    state,
-                    on_trap,
-                    reason,
-                    "plugin takes no calls for its traps"
-                );
-            }
-        }
-        self.trap_notices.tell(TrapChange {
-            plugin: Arc::clone(&self.plugin),
-            policy,
-            to,
-            reason,
-        });
+        failure(Kind::PermissionDenied, message)
     }
 }
 
@@ -251,14 +216,16 @@ impl StoreState {
 
     /// Takes one from what the guest may still ask of the host.
     pub(crate) fn on_host_call(&mut self) -> Result<(), Stop> {
-        self.allowance.take_host_call(&self.guest.spec.limits)
+        let taken = self.allowance.take_host_call();
+        taken.map_err(|used_up| self.stop_for(used_up))
     }
 
     /// Takes so many octets from what the guest may log and print.
     pub(crate) fn on_logged(&mut self, octets: usize) -> Result<(), Stop> {
         let printed = self.stderr.as_ref().map_or(0, |tail| tail.printed_bytes());
         let limits = &self.guest.spec.limits;
-        self.allowance.take_logged(limits, octets, printed)
+        let taken = self.allowance.take_logged(limits, octets, printed);
+        taken.map_err(|used_up| self.stop_for(used_up))
     }
 
     /// The entry is a stream, which began at `start`.
@@ -301,7 +268,30 @@ impl StoreState {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Stop::Deadline);
         }
-        self.allowance.check(&self.guest.spec.limits, now)
+        let checked = self.allowance.check(&self.guest.spec.limits, now);
+        checked.map_err(|used_up| self.stop_for(used_up))
+    }
+
+    /// Why a guest stops that has used up its allowance.
+    fn stop_for(&self, used_up: UsedUp) -> Stop {
+        let limits = &self.guest.spec.limits;
+        match used_up {
+            UsedUp::Time => Stop::Time {
+                limit: limits.time_max,
+            },
+            UsedUp::StreamTime => Stop::Stream {
+                limit: limits.stream_time_max,
+            },
+            UsedUp::Cpu => Stop::Cpu {
+                limit: limits.cpu_max,
+            },
+            UsedUp::HostCalls => Stop::HostCalls {
+                limit: limits.host_calls_max,
+            },
+            UsedUp::Log => Stop::Logged {
+                limit: limits.log_call_bytes_max,
+            },
+        }
     }
 
     /// Reads what wasmtime reports after a call into this store failed.

@@ -11,7 +11,6 @@ use crate::{
     call_path::Bailout,
     outcome::{EntryOutcome, Outcome, TrapReason},
     role::Role,
-    sandbox_stats::SandboxStats,
 };
 
 /// Upper bounds of the buckets of call time, in microseconds; a last bucket holds the rest.
@@ -47,7 +46,6 @@ pub struct PluginStats {
     pub log_lines_dropped: AtomicU64,
     /// Direct entries, by role.
     pub(crate) entries: EntryStats,
-    pub(crate) sandbox: SandboxStats,
 }
 
 #[derive(Debug, Default)]
@@ -209,7 +207,6 @@ impl Default for PluginStats {
             log_lines: AtomicU64::new(0),
             log_lines_dropped: AtomicU64::new(0),
             entries: EntryStats::default(),
-            sandbox: SandboxStats::default(),
         }
     }
 }

@@ -7,8 +7,7 @@ use wasmtime::Trap;
 
 use crate::{
     guest_output::telling_line,
-    limits::{octets, time},
-    memory::GrowthRefused,
+    limits::{GrowthRefused, octets, time},
     outcome::{EntryOutcome, Outcome, TrapReason},
 };
 

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::trap_policy::TrapChange;
+use crate::on_trap::TrapChange;
 
 /// Changes that wait to be read. A plugin makes a few in a second at most (`traps.back-off`); of those that
 /// nobody reads the latest are lost, and the log has told of them.

@@ -13,10 +13,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
@@ -25,33 +22,8 @@ use postern_core::{Blame, Error, Retry};
 
 use crate::{
     limits::time,
-    spec::{OnTrap, TrapBounds},
+    on_trap::{OnTrap, TrapBounds, TrapState},
 };
-
-/// Whether a plugin that traps takes calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TrapState {
-    Serving,
-    /// Calls are refused until the back-off is over.
-    Closed,
-    /// Calls are taken again; one more trap closes it for longer.
-    Trying,
-    /// Calls are refused until an operator releases it, or another component is deployed.
-    Quarantined,
-    /// The same, after a single trap (`on-trap = "stop"`).
-    Stopped,
-}
-
-/// A change of it, for whoever looks after plugins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrapChange {
-    pub plugin: Arc<str>,
-    pub policy: OnTrap,
-    pub to: TrapState,
-    /// Why: the traps that led to it, or what ended it.
-    pub reason: String,
-}
 
 /// What there is to tell of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -257,34 +229,6 @@ impl TrapRecord {
     }
 }
 
-impl TrapState {
-    pub const ALL: [Self; 5] = [
-        Self::Serving,
-        Self::Closed,
-        Self::Trying,
-        Self::Quarantined,
-        Self::Stopped,
-    ];
-
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Serving => "serving",
-            Self::Closed => "closed",
-            Self::Trying => "trying",
-            Self::Quarantined => "quarantined",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    const fn is_barred(self) -> bool {
-        match self {
-            Self::Serving | Self::Trying => false,
-            Self::Closed | Self::Quarantined | Self::Stopped => true,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use postern_system::clock;
@@ -308,13 +252,6 @@ mod tests {
         assert_eq!(policy.on_trap(now, "a"), None);
         assert_eq!(policy.on_trap(now, "b"), None);
         policy.on_trap(now, "unreachable")
-    }
-
-    #[test]
-    fn states_stand_where_their_numbers_do() {
-        for (index, state) in TrapState::ALL.into_iter().enumerate() {
-            assert_eq!(state as usize, index);
-        }
     }
 
     #[test]

@@ -16,9 +16,9 @@ use wasmtime::{
 
 use crate::{
     bindings::{self, Failure, Options},
-    capability::host_call::HostCall,
     convert::{self, failure, text_of},
-    denial,
+    denial::Denial,
+    host_call::HostCall,
     limits::time,
     state::StoreState,
     trap::Stop,
@@ -72,7 +72,7 @@ async fn call(
     arguments: Arguments<Bytes>,
 ) -> Result<Result<Vec<u8>, Failure>, Stop> {
     store.data_mut().on_host_call()?;
-    let prepared = HostCall::begin(store.data())
+    let prepared = host_call(store.data())
         .and_then(|host_call| Ok((prepare(&store, &host_call, arguments)?, host_call)));
     let ((pipeline, call), host_call) = match prepared {
         Ok(prepared) => prepared,
@@ -104,6 +104,12 @@ async fn call(
         }
     }
     Ok(answer.map(Vec::from).map_err(convert::to_failure))
+}
+
+/// A call of the host by `state`'s guest.
+fn host_call(state: &StoreState) -> Result<HostCall, Failure> {
+    let guest = &state.guest;
+    HostCall::begin(&guest.sandbox, &guest.spec.limits, &guest.plugin)
 }
 
 /// The call to make, and where it goes.
@@ -148,7 +154,12 @@ fn prepare(
 fn permit(state: &StoreState, service: &str) -> Result<(), Failure> {
     let guest = &state.guest;
     if !guest.spec.grants.allows_service(service) {
-        return Err(denial::refuse(guest, "services", "service", service));
+        return Err(guest.deny(&Denial {
+            grant: "services",
+            what: "service",
+            name: service,
+            value: service,
+        }));
     }
     state.check_depth()
 }

@@ -16,7 +16,7 @@ use wasmtime::{
 use crate::{
     bindings::{Failure, extension::EVENTS},
     convert::{self, check_output, failure},
-    denial,
+    denial::Denial,
     state::StoreState,
 };
 
@@ -111,7 +111,12 @@ fn permit(state: &StoreState, topic: &str) -> Result<(), Failure> {
         return Err(failure(Kind::InvalidArgument, message));
     }
     if !guest.spec.grants.allows_topic(topic) {
-        return Err(denial::refuse(guest, "events", "topic", topic));
+        return Err(guest.deny(&Denial {
+            grant: "events",
+            what: "topic",
+            name: topic,
+            value: topic,
+        }));
     }
     state.check_depth()
 }

@@ -11,8 +11,8 @@ use wasmtime::{
 
 use crate::{
     bindings::{self, Failure},
-    capability::host_call::HostCall,
     convert::{failure, text_of},
+    host_call::HostCall,
     state::StoreState,
     store::{self, Change, StoreError},
     trap::Stop,
@@ -175,7 +175,9 @@ async fn bounded<T>(
     store: Store<'_>,
     future: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<Result<T, Failure>, Stop> {
-    let host_call = match HostCall::begin(store.data()) {
+    let guest = &store.data().guest;
+    let begun = HostCall::begin(&guest.sandbox, &guest.spec.limits, &guest.plugin);
+    let host_call = match begun {
         Ok(host_call) => host_call,
         Err(failure) => return Ok(Err(failure)),
     };

@@ -9,7 +9,6 @@ pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod exchange;
 pub(crate) mod frame;
-pub(crate) mod host_call;
 pub(crate) mod http;
 pub(crate) mod io;
 pub(crate) mod kv;

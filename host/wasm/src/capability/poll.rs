@@ -23,9 +23,12 @@ impl HasData for HasBounded {
     type Data<'a> = Bounded<'a>;
 }
 
-/// Replaces `wasi:io/poll` in a linker that allows it.
+/// Replaces `wasi:io/poll`, which is linked before.
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
-    poll::add_to_linker::<StoreState, HasBounded>(linker, bounded)
+    linker.allow_shadowing(true);
+    poll::add_to_linker::<StoreState, HasBounded>(linker, bounded)?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 fn bounded(state: &mut StoreState) -> Bounded<'_> {

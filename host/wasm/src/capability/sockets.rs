@@ -1,57 +1,86 @@
-//! Sockets of WASI by grant: outgoing TCP connections and datagrams to the addresses and ports that the manifest
-//! names. A guest never listens.
+//! Sockets of WASI by grant: a guest without one makes none, so that it holds no descriptor of the gateway, and is
+//! told what would grant it.
 
-use std::{net::SocketAddr, sync::Arc};
-
-use wasmtime_wasi::{WasiCtxBuilder, sockets::SocketAddrUse};
-
-use crate::{
-    denial,
-    socket_grant::{SocketGrant, SocketProtocol},
-    state::Guest,
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource},
+};
+use wasmtime_wasi::{
+    p2::{
+        SocketError, SocketResult, TcpSocket,
+        bindings::sockets::{
+            network::{ErrorCode, IpAddressFamily},
+            tcp_create_socket::Host as TcpHost,
+            udp_create_socket::Host as UdpHost,
+        },
+    },
+    sockets::WasiSocketsView,
 };
 
-/// Lets a store of `guest` reach what its manifest names, and nothing else.
-pub(crate) fn grant(builder: &mut WasiCtxBuilder, guest: &Arc<Guest>) {
-    let grants = &guest.spec.grants.sockets;
-    builder.allow_ip_name_lookup(grants.contains(&SocketGrant::Names));
-    let guest = Arc::clone(guest);
-    builder.socket_addr_check(move |address, what| {
-        let is_granted = is_granted(&guest, address, what);
-        Box::pin(async move { is_granted })
-    });
+use crate::{
+    bindings::WASI_VERSION, denial::Denial, socket_grant::SocketProtocol, state::StoreState,
+};
+
+type Store<'a> = StoreContextMut<'a, StoreState>;
+type Created<T> = wasmtime::Result<(Result<Resource<T>, ErrorCode>,)>;
+
+/// Replaces what makes sockets, which is linked before.
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut tcp = linker.instance(&format!("wasi:sockets/tcp-create-socket@{WASI_VERSION}"))?;
+    tcp.func_wrap(
+        "create-tcp-socket",
+        |mut store: Store<'_>, (family,): (IpAddressFamily,)| -> Created<TcpSocket> {
+            let state = store.data_mut();
+            let socket = match check(state, SocketProtocol::Tcp) {
+                Ok(()) => state.sockets().create_tcp_socket(family),
+                Err(denied) => Err(denied),
+            };
+            told(socket)
+        },
+    )?;
+    let mut udp = linker.instance(&format!("wasi:sockets/udp-create-socket@{WASI_VERSION}"))?;
+    udp.func_wrap_async(
+        "create-udp-socket",
+        |mut store: Store<'_>, (family,): (IpAddressFamily,)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let socket = match check(state, SocketProtocol::Udp) {
+                    Ok(()) => state.sockets().create_udp_socket(family).await,
+                    Err(denied) => Err(denied),
+                };
+                told(socket)
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
-fn is_granted(guest: &Guest, address: SocketAddr, what: SocketAddrUse) -> bool {
-    let grants = &guest.spec.grants.sockets;
-    let protocol = match what {
-        SocketAddrUse::TcpConnect => SocketProtocol::Tcp,
-        SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => SocketProtocol::Udp,
-        // What precedes a connection or a datagram: any port of the machine, nothing that others count on.
-        SocketAddrUse::TcpBind => {
-            return is_any(address) && allows_any(grants, SocketProtocol::Tcp);
-        }
-        SocketAddrUse::UdpBind => {
-            return is_any(address) && allows_any(grants, SocketProtocol::Udp);
-        }
-        SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => return false,
-    };
-    if grants.iter().any(|grant| grant.allows(protocol, address)) {
-        return true;
+/// Whether the guest may make a socket at all. Where that leads is judged when it is used.
+fn check(state: &StoreState, protocol: SocketProtocol) -> Result<(), SocketError> {
+    let guest = &state.guest;
+    let mut grants = guest.spec.grants.sockets.iter();
+    if grants.any(|grant| grant.is_of(protocol)) {
+        return Ok(());
     }
-    // Whoever sends a guest datagrams is not asked for by it.
-    if !matches!(what, SocketAddrUse::UdpReceive) {
-        let name = protocol.name();
-        let line = format!("sockets = [\"{name}:{address}\"]");
-        denial::tell(guest, "sockets", &format!("{name} to {address}"), &line);
+    let name = protocol.name();
+    // A socket has a code for it, and no text.
+    drop(guest.deny(&Denial {
+        grant: "sockets",
+        what: "sockets of",
+        name,
+        value: &format!("{name}:ADDRESS:PORT"),
+    }));
+    Err(ErrorCode::AccessDenied.into())
+}
+
+fn told<T>(socket: SocketResult<Resource<T>>) -> Created<T>
+where
+    T: 'static,
+{
+    match socket {
+        Ok(socket) => Ok((Ok(socket),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
     }
-    false
-}
-
-fn is_any(address: SocketAddr) -> bool {
-    address.ip().is_unspecified() && address.port() == 0
-}
-
-fn allows_any(grants: &[SocketGrant], protocol: SocketProtocol) -> bool {
-    grants.iter().any(|grant| grant.is_of(protocol))
 }

@@ -1,9 +1,10 @@
 //! WASI 0.2 with nothing behind it but what the manifest grants: no environment, no files, no
-//! network (`sockets.rs`), no arguments. What a guest prints becomes log lines; the end of its standard error is
+//! network, no arguments. What a guest prints becomes log lines; the end of its standard error is
 //! kept beside, because there a runtime says why it gave up.
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,14 +15,16 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{
-    FsPerms, WasiCtx, WasiCtxView, WasiView, async_trait,
+    FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait,
     cli::{IsTerminal, StdoutStream},
     p2::{OutputStream, Pollable, StreamError, StreamResult},
+    sockets::SocketAddrUse,
 };
 
 use crate::{
-    capability::{poll, sockets},
+    denial::Denial,
     guest_output::OutputTail,
+    socket_grant::{SocketGrant, SocketProtocol},
     spec::{Access, FileGrant, LogLevel},
     state::{Guest, StoreState},
     trap::Stop,
@@ -60,11 +63,7 @@ struct Wasi {
 }
 
 pub(crate) fn link_async(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    linker.allow_shadowing(true);
-    poll::link(linker)?;
-    linker.allow_shadowing(false);
-    Ok(())
+    wasmtime_wasi::p2::add_to_linker_async(linker)
 }
 
 /// For stores that cannot wait. What would is replaced afterwards: `wasi:io` by `io.rs`, whose streams are
@@ -102,7 +101,7 @@ fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
     builder.stdout(Printed::new(guest, Stream::Stdout, Arc::clone(&tail)));
     builder.stderr(Printed::new(guest, Stream::Stderr, tail));
-    sockets::grant(&mut builder, guest);
+    grant_sockets(&mut builder, guest);
     let grants = &guest.spec.grants;
     for (name, value) in &grants.env {
         builder.env(name, value);
@@ -123,6 +122,58 @@ fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>) -> WasiCtx {
         }
     }
     builder.build()
+}
+
+/// Lets a store of `guest` reach what its manifest names, and nothing else.
+fn grant_sockets(builder: &mut WasiCtxBuilder, guest: &Arc<Guest>) {
+    let grants = &guest.spec.grants.sockets;
+    builder.allow_ip_name_lookup(grants.contains(&SocketGrant::Names));
+    builder.allow_tcp(allows_any(grants, SocketProtocol::Tcp));
+    builder.allow_udp(allows_any(grants, SocketProtocol::Udp));
+    let guest = Arc::clone(guest);
+    builder.socket_addr_check(move |address, what| {
+        let is_granted = is_granted(&guest, address, what);
+        Box::pin(async move { is_granted })
+    });
+}
+
+fn is_granted(guest: &Guest, address: SocketAddr, what: SocketAddrUse) -> bool {
+    let grants = &guest.spec.grants.sockets;
+    let protocol = match what {
+        SocketAddrUse::TcpConnect => SocketProtocol::Tcp,
+        SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => SocketProtocol::Udp,
+        // What precedes a connection or a datagram: any port of the machine, nothing that others count on.
+        SocketAddrUse::TcpBind => {
+            return is_any(address) && allows_any(grants, SocketProtocol::Tcp);
+        }
+        SocketAddrUse::UdpBind => {
+            return is_any(address) && allows_any(grants, SocketProtocol::Udp);
+        }
+        SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => return false,
+    };
+    if grants.iter().any(|grant| grant.allows(protocol, address)) {
+        return true;
+    }
+    // Whoever sends a guest datagrams is not asked for by it.
+    if !matches!(what, SocketAddrUse::UdpReceive) {
+        let value = format!("{}:{address}", protocol.name());
+        // A socket has a code for it, and no text.
+        drop(guest.deny(&Denial {
+            grant: "sockets",
+            what: "sockets to",
+            name: &value,
+            value: &value,
+        }));
+    }
+    false
+}
+
+fn is_any(address: SocketAddr) -> bool {
+    address.ip().is_unspecified() && address.port() == 0
+}
+
+fn allows_any(grants: &[SocketGrant], protocol: SocketProtocol) -> bool {
+    grants.iter().any(|grant| grant.is_of(protocol))
 }
 
 /// Where a guest prints.

@@ -12,32 +12,37 @@ use postern_system::clock;
 use crate::{
     bindings::Failure,
     convert::failure,
-    limits::time,
-    state::{Guest, StoreState},
+    limits::{PluginLimits, time},
+    sandbox_stats::SandboxStats,
 };
 
 /// A call of the host under way.
 pub(crate) struct HostCall {
-    guest: Arc<Guest>,
+    stats: Arc<SandboxStats>,
     start: Instant,
+    /// How long it may take.
+    limit: Duration,
 }
 
 impl HostCall {
     /// # Errors
     /// `resource-exhausted`, for the guest, when as many are under way as may be.
-    pub(crate) fn begin(state: &StoreState) -> Result<Self, Failure> {
-        let guest = &state.guest;
-        let most = guest.spec.limits.host_calls_in_flight_max;
-        if !guest.stats.sandbox.try_begin_host_call(most) {
-            let plugin = &guest.plugin;
+    pub(crate) fn begin(
+        stats: &Arc<SandboxStats>,
+        limits: &PluginLimits,
+        plugin: &str,
+    ) -> Result<Self, Failure> {
+        let most = limits.host_calls_in_flight_max;
+        if !stats.try_begin_host_call(most) {
             let message = format!(
                 "{most} calls of the host by plugin {plugin} are under way, its limits.host-calls-in-flight"
             );
             return Err(failure(Kind::ResourceExhausted, message));
         }
         Ok(Self {
-            guest: Arc::clone(guest),
+            stats: Arc::clone(stats),
             start: clock::now(),
+            limit: limits.host_call_time_max,
         })
     }
 
@@ -47,7 +52,7 @@ impl HostCall {
 
     /// When it is over at the latest by its own limit.
     pub(crate) fn end(&self) -> Instant {
-        self.start + self.guest.spec.limits.host_call_time_max
+        self.start + self.limit
     }
 
     /// What the guest is told of one that took until its own end; `None` before.
@@ -55,8 +60,8 @@ impl HostCall {
         if clock::now() < self.end() {
             return None;
         }
-        self.guest.stats.sandbox.on_host_call_late();
-        let limit = time(self.guest.spec.limits.host_call_time_max);
+        self.stats.on_host_call_late();
+        let limit = time(self.limit);
         let message = format!("no answer within {limit}, the limits.host-call-time of this plugin");
         Some(failure(Kind::DeadlineExceeded, message))
     }
@@ -64,6 +69,6 @@ impl HostCall {
 
 impl Drop for HostCall {
     fn drop(&mut self) {
-        self.guest.stats.sandbox.end_host_call();
+        self.stats.end_host_call();
     }
 }
