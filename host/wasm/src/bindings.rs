@@ -38,6 +38,8 @@ macro_rules! stored {
 
 pub(crate) mod extension;
 
+/// Version of WASI 0.2 under which wasmtime links its interfaces.
+pub(crate) const WASI_VERSION: &str = "0.2.12";
 /// Package of every interface that is ours.
 pub(crate) const PACKAGE: &str = "postern:gateway";
 /// Major and minor version that this host speaks; any patch of it fits.

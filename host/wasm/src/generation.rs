@@ -173,15 +173,9 @@ impl Generation {
         Err(Error::unavailable(Blame::Gateway, message))
     }
 
-    /// Whether no trap has stopped it.
+    /// Whether no traps keep it from taking calls.
     pub(crate) fn check_running(&self) -> Result<(), Error> {
-        match self.guest.stopped() {
-            None => Ok(()),
-            Some(reason) => {
-                let message = format!("plugin {} has stopped: {reason}", self.guest.plugin);
-                Err(Error::unavailable(Blame::Guest, message))
-            }
-        }
+        self.guest.refusal().map_or(Ok(()), Err)
     }
 
     /// Whether it has one role and not another. One that has just taken over from a generation with
@@ -275,6 +269,7 @@ impl Generation {
             Err(Failed::Guest(trapped)) => {
                 stats.on_trap(trapped.reason);
                 self.guest.tell_trap(&trapped, "start");
+                self.guest.on_trap(&trapped);
                 Err(trapped.into_error(&self.guest.plugin, self.guest.tells_callers))
             }
             Err(Failed::Exhausted(reason)) => {
@@ -434,6 +429,7 @@ impl Maintenance for Generation {
             let n_retired = self.pool.retire_idle(now, instances.idle_max);
             guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
         }
+        guest.tell_trap_change(guest.traps.on_time(now));
         guest.placements.on_round();
         guest.role_placements.on_round();
         if self.inline_path.on_round() {

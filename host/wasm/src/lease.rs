@@ -62,7 +62,7 @@ impl Lease {
         path: CallPath,
     ) -> Result<Self, Arc<WorkerShard>> {
         let generation = shard.generation();
-        if generation.guest.stopped().is_some() {
+        if generation.guest.traps.is_barred() {
             return Err(shard);
         }
         match generation
@@ -125,7 +125,7 @@ impl Lease {
         let generation = shard.generation();
         let guest = &generation.guest;
         let is_single = guest.spec.instances.mode == Mode::Single;
-        if is_single || guest.stopped().is_some() || generation.pool.has_room() {
+        if is_single || guest.traps.is_barred() || generation.pool.has_room() {
             return Self::for_async(shard, deadline).await;
         }
         let instance = generation.instantiate(CallPath::Async).await?;

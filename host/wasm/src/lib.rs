@@ -15,7 +15,7 @@
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
 //! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `octet_streams`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import; its event loop | `state`, `concurrent`; `exchange`, `status`, `store` |
-//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `trap`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
+//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `allowance`, `memory`, `trap`, `trap_policy`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
 //! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `framing`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
 //!
 //! `tests/tidy/imports.rs` counts them.
@@ -23,6 +23,7 @@
 //! A new import is a file in `capability/` and a line in `linking.rs`. A new role is a file in `entry/`,
 //! its name in `role.rs` and a line in `plugin.rs`.
 
+mod allowance;
 mod answering;
 mod batch_statistics;
 mod bindings;
@@ -32,6 +33,8 @@ mod capability;
 mod compiler;
 mod concurrent;
 mod convert;
+mod cpu;
+mod denial;
 mod digest;
 mod drain;
 mod engine;
@@ -43,14 +46,18 @@ mod framing;
 mod fuel;
 mod generation;
 mod guest_output;
+mod guest_traps;
+mod host_call;
 mod instance;
 mod lease;
 mod limits;
 mod linking;
 mod log_rate;
+mod memory;
 mod octet_streams;
 mod offer;
 mod offload;
+mod on_trap;
 mod outcome;
 mod placement;
 mod plugin;
@@ -62,8 +69,10 @@ mod reload;
 mod reply_draft;
 mod role;
 mod runtime;
+mod sandbox_stats;
 mod serving;
 mod slots;
+mod socket_grant;
 mod spec;
 mod stage;
 mod state;
@@ -73,6 +82,8 @@ mod store;
 mod stream_registry;
 mod streamed_methods;
 mod trap;
+mod trap_notices;
+mod trap_policy;
 mod worker_local;
 
 pub use cache::CacheError;
@@ -84,14 +95,18 @@ pub use entry::{
 };
 pub use limits::PluginLimits;
 pub use offer::{ImportFault, check_import};
+pub use on_trap::{OnTrap, TrapBounds, TrapChange, TrapState};
 pub use outcome::{EntryOutcome, Outcome, TrapReason};
 pub use plugin::Plugin;
 pub use records::Records;
 pub use reload::ReadyGeneration;
 pub use role::Role;
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
-pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};
+pub use sandbox_stats::SandboxSnapshot;
+pub use socket_grant::{SocketGrant, SocketGrantError, SocketNetwork, SocketProtocol};
+pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, PluginSpec};
 pub use stage::{Deployed, Needs, Refusal, Stage};
 pub use stats::{BUCKETS_MICROS, Entries, PluginStats, StatsSnapshot};
 pub use status::{InlinePathStatus, PluginEvent, PluginState, PluginStatus, RefusalRecord};
 pub use store::{StoreError, StoreFault, StoreHealth};
+pub use trap_policy::TrapStatus;

@@ -14,7 +14,7 @@ use crate::{
     call_path::link_bailout,
     capability::{
         async_call, batch, call, candidates, client, config, events, exchange, frame, http, io, kv,
-        log, stream, wasi,
+        log, poll, sockets, stream, wasi,
     },
     exports::{Export, Functions},
     instance::{self, Find},
@@ -36,7 +36,7 @@ struct Import {
     direct: Option<Link>,
 }
 
-const IMPORTS: [Import; 16] = [
+const IMPORTS: [Import; 18] = [
     ours("async-call", async_call::link)
         .inline(async_call::link)
         .direct(async_call::link),
@@ -71,6 +71,8 @@ const IMPORTS: [Import; 16] = [
         .inline(wasi::link_sync)
         .direct(wasi::link_sync),
     wasi(None).inline(io::link).direct(io::link),
+    wasi(Some(poll::link)),
+    wasi(Some(sockets::link)),
 ];
 
 /// What the host knows of a role. The table of all stands in `plugin.rs`.

@@ -16,6 +16,7 @@ use postern_system::clock;
 use tokio::{runtime::Handle, sync::futures::OwnedNotified};
 
 use crate::{
+    cpu::CpuMeter,
     executor::{self, Spawned},
     placement::{IN_PLACE_MAX, Placement, Placements},
     state::Guest,
@@ -34,6 +35,8 @@ struct Offload<T> {
     placement: Placement,
     purpose: Purpose,
     guest: Arc<Guest>,
+    /// What it has computed; goes with it to the threads for guests.
+    cpu: CpuMeter,
     /// There once it has had to wait.
     told: Option<Pin<Box<OwnedNotified>>>,
     on_cut: fn(Error) -> T,
@@ -48,6 +51,7 @@ enum Stage<T> {
 /// A guest on the threads for guests, and the longest time that it computed in one go.
 struct Timed<T> {
     work: BoxFuture<T>,
+    cpu: CpuMeter,
     longest: Duration,
     purpose: Purpose,
     guest: Arc<Guest>,
@@ -102,6 +106,7 @@ pub(crate) fn run_at<T: Send + 'static>(
         placement,
         purpose,
         guest: Arc::clone(guest),
+        cpu: CpuMeter::new(),
         told: None,
         on_cut,
     })
@@ -116,8 +121,9 @@ impl<T: Send + 'static> Offload<T> {
         let is_measured = self.placement == Placement::Measured;
         let before = is_measured.then(executor::thread_time);
         let start = clock::now();
-        let polled = work.as_mut().poll(cx);
+        let polled = self.cpu.during(|| work.as_mut().poll(cx));
         let took = clock::since(start);
+        self.cpu.charge(took.min(IN_PLACE_MAX));
         let is_long = took > IN_PLACE_MAX;
         if is_long || is_measured {
             let computed = before.map(|before| executor::thread_time().saturating_sub(before));
@@ -139,6 +145,7 @@ impl<T: Send + 'static> Offload<T> {
             Stage::Here(work) => {
                 let timed = Timed {
                     work,
+                    cpu: std::mem::replace(&mut self.cpu, CpuMeter::new()),
                     longest: Duration::ZERO,
                     purpose: self.purpose.clone(),
                     guest: Arc::clone(&self.guest),
@@ -193,8 +200,10 @@ impl<T> Future for Timed<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let before = executor::thread_time();
-        let polled = self.work.as_mut().poll(cx);
+        let this = &mut *self;
+        let polled = this.cpu.during(|| this.work.as_mut().poll(cx));
         let computed = executor::thread_time().saturating_sub(before);
+        self.cpu.charge(computed);
         self.longest = self.longest.max(computed);
         if polled.is_ready() {
             let placements = self.purpose.placements(&self.guest);

@@ -19,6 +19,7 @@ use postern_core::{
     },
     service::ServiceInfo,
 };
+use postern_system::clock;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -41,14 +42,17 @@ use crate::{
     },
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
+    on_trap::TrapState,
     reload::{Loader, ReadyGeneration},
     role::Role,
     runtime::Runtime,
+    sandbox_stats::SandboxSnapshot,
     serving::InService,
     spec::PluginSpec,
     stage::{Deployed, Needs, Refusal, Stage, told},
     stats::PluginStats,
     status::{InlinePathStatus, PluginState, PluginStatus, Record},
+    trap_policy::TrapStatus,
 };
 
 /// The roles that there are, one line each.
@@ -90,6 +94,7 @@ impl Plugin {
             runtime: Arc::clone(runtime),
             plugin: name.into(),
             stats: Arc::new(PluginStats::default()),
+            sandbox: Arc::default(),
             roles: &ROLES,
         };
         Self {
@@ -166,6 +171,7 @@ impl Plugin {
             .engines
             .maintain_regularly(Arc::downgrade(&maintained));
         drop(maintained);
+        generation.guest.traps.activate();
         self.track(ended);
         let before = self.in_service.replace(Some(serving));
         if let Some(before) = before {
@@ -225,9 +231,13 @@ impl Plugin {
     pub fn status(&self) -> PluginStatus {
         let active = self.in_service.load_full();
         let generation = active.as_ref().map(|serving| &serving.generation);
-        let stopped = generation
-            .and_then(|generation| generation.guest.stopped())
-            .map(str::to_owned);
+        let traps = generation.map(|generation| generation.guest.traps.status(clock::now()));
+        let stopped = traps.as_ref().and_then(|traps| match traps.state {
+            TrapState::Stopped => traps.reason.clone(),
+            TrapState::Serving | TrapState::Closed | TrapState::Trying | TrapState::Quarantined => {
+                None
+            }
+        });
         let record = self.record.lock();
         let state = match generation {
             Some(_) if stopped.is_some() => PluginState::Stopped,
@@ -250,6 +260,7 @@ impl Plugin {
             inline_path: generation.and_then(|generation| inline_path(generation)),
             draining: self.n_alive().saturating_sub(usize::from(active.is_some())),
             stopped,
+            traps,
             refusal: record.refusal.clone(),
             history: record.history(),
             stats: self.loader.stats.snapshot(),
@@ -264,6 +275,32 @@ impl Plugin {
             .as_ref()
             .map(|serving| serving.generation.services().to_vec())
             .unwrap_or_default()
+    }
+
+    /// Has the generation in service take calls again that its traps have kept from that. Says whether
+    /// it was kept.
+    pub fn release(&self) -> bool {
+        let active = self.in_service.load();
+        let guest = active.as_ref().map(|serving| &serving.generation.guest);
+        let changed = guest.and_then(|guest| Some((guest, guest.traps.release()?)));
+        if let Some((guest, to)) = changed {
+            guest.tell_trap_change(Some(to));
+        }
+        changed.is_some()
+    }
+
+    /// Whether its traps keep the generation in service from taking calls, and why.
+    #[must_use]
+    pub fn trap_status(&self) -> Option<TrapStatus> {
+        let active = self.in_service.load();
+        let serving = active.as_ref()?;
+        Some(serving.generation.guest.traps.status(clock::now()))
+    }
+
+    /// Counters of grants and bounds over all generations.
+    #[must_use]
+    pub fn sandbox(&self) -> SandboxSnapshot {
+        self.loader.sandbox.snapshot()
     }
 
     /// Counters over all generations.

@@ -29,14 +29,17 @@ use crate::{
     limits::octets,
     linking::{self, RoleSpec},
     log_rate::LogRate,
+    on_trap::OnTrap,
     placement::Placements,
     role::Role,
     runtime::Runtime,
+    sandbox_stats::SandboxStats,
     slots::Shared,
     spec::PluginSpec,
     stage::{Needs, Refusal, Stage, told},
     state::Guest,
     stats::PluginStats,
+    trap_policy::TrapPolicy,
     worker_local::DirectCode,
 };
 
@@ -45,6 +48,7 @@ pub(crate) struct Loader {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) plugin: Arc<str>,
     pub(crate) stats: Arc<PluginStats>,
+    pub(crate) sandbox: Arc<SandboxStats>,
     /// The roles that there are.
     pub(crate) roles: &'static [RoleSpec],
 }
@@ -164,15 +168,18 @@ impl Loader {
             Flavor::Synchronous | Flavor::Metered | Flavor::Concurrent => None,
         };
         exports::check_shapes(&component, engine, &known).map_err(|error| refuse(&error))?;
+        check_policy(&spec, &exports)?;
         let guest = Guest {
             plugin: Arc::clone(&self.plugin),
             stats: Arc::clone(&self.stats),
+            sandbox: Arc::clone(&self.sandbox),
             log_rate: LogRate::new(&spec.limits, clock::now()),
             executor: Arc::clone(&self.runtime.executor),
             placements: Placements::new(),
             role_placements: Placements::new(),
             drain: Drain::default(),
-            stopped: std::sync::OnceLock::new(),
+            traps: TrapPolicy::new(spec.on_trap, spec.traps),
+            trap_notices: Arc::clone(&self.runtime.trap_notices),
             shared: self.shared(&spec, &imports)?,
             tells_callers: self.runtime.tells_callers(),
             budgets_told: AtomicU32::new(0),
@@ -253,7 +260,9 @@ impl Loader {
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| refuse(&error))?;
-        let may_wait = linking::wants_to_wait(&imports) || !guest.spec.grants.files.is_empty();
+        let grants = &guest.spec.grants;
+        let has_waiting = !grants.files.is_empty() || !grants.sockets.is_empty();
+        let may_wait = linking::wants_to_wait(&imports) || has_waiting;
         let code = Arc::new(DirectCode {
             guest: Arc::clone(guest),
             tick: self.runtime.engines.tick(),
@@ -270,6 +279,28 @@ impl Loader {
             per_use: per_use.iter().map(|role| role.new).collect(),
             code,
         }))
+    }
+}
+
+/// Calls can pass by a plugin that stands in their way, and by no other.
+fn check_policy(spec: &PluginSpec, exports: &Exports) -> Result<(), Refusal> {
+    let answering = [
+        Role::Handler,
+        Role::TextHandler,
+        Role::BatchHandler,
+        Role::StreamHandler,
+    ];
+    let role = answering.into_iter().find(|role| exports.has(*role));
+    match role {
+        Some(role) if spec.on_trap == OnTrap::Open => {
+            let role = role.name();
+            let reason = format!(
+                "on-trap = \"open\" lets calls pass by a plugin that stands in their way, and this one \
+                 answers them itself (role {role}): take \"closed\", \"last-good\" or \"quarantine\""
+            );
+            Err(Stage::Linked.refuse(reason).until(Needs::settings()))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::{Handler, event::EventSink};
+use tokio::sync::mpsc;
 use wasmtime::component::{Component, Linker};
 
 use crate::{
@@ -21,9 +22,11 @@ use crate::{
     engine::{Engines, Flavor, Pooling},
     executor::Executor,
     linking,
+    on_trap::TrapChange,
     records::Records,
     state::StoreState,
     store::{Store, StoreError, StoreHealth},
+    trap_notices::TrapNotices,
 };
 
 /// How plugins are run.
@@ -45,6 +48,7 @@ pub struct Runtime {
     pub(crate) events: Arc<EventsImport>,
     pub(crate) compiler: Compiler,
     pub(crate) executor: Arc<Executor>,
+    pub(crate) trap_notices: Arc<TrapNotices>,
     cache: Cache,
     synchronous: Linker<StoreState>,
     concurrent: OnceLock<Linker<StoreState>>,
@@ -93,6 +97,7 @@ impl Runtime {
             events: Arc::default(),
             store: Mutex::new(None),
             store_health: Arc::default(),
+            trap_notices: Arc::default(),
             data_dir: config.data_dir,
             memory_bytes_max,
             tells_callers: AtomicBool::new(false),
@@ -153,6 +158,12 @@ impl Runtime {
 
     pub(crate) fn tells_callers(&self) -> bool {
         self.tells_callers.load(Relaxed)
+    }
+
+    /// Tells of each change that traps make to a plugin in service. There is one who is told.
+    #[must_use]
+    pub fn trap_changes(&self) -> Option<mpsc::Receiver<TrapChange>> {
+        self.trap_notices.take()
     }
 
     /// Lets go of the pipeline, of the events and of the store, once plugins have been removed.

@@ -1,4 +1,4 @@
-//! `postern plugins list|info|rollback|approve|pull`.
+//! `postern plugins list|info|rollback|release|approve|pull`.
 
 use clap::{Args, Subcommand};
 use postern_system::clock;
@@ -22,6 +22,8 @@ pub(super) enum PluginsCommand {
     Info(PluginArgs),
     /// Let the generation before take the calls again.
     Rollback(PluginArgs),
+    /// Let a plugin take calls again that its traps keep from that.
+    Release(PluginArgs),
     /// Let a version take the calls that is held because it asks for more than the one before.
     Approve(approval::ApproveArgs),
     /// Fetch a component from a registry into the plugin folder.
@@ -59,6 +61,14 @@ pub(super) fn plugins(
             } else {
                 info(&reply, output)
             }
+        }
+        PluginsCommand::Release(args) => {
+            let admin = Admin::new(options, &args.admin, output)?;
+            let reply = block_on(admin.change(&path("plugins", &args.name, "/release")))?;
+            if output.is_json() {
+                return output.json(&reply);
+            }
+            output.line(&format!("{} takes calls again", args.name))
         }
         PluginsCommand::Approve(args) => approval::approve(options, &args, output),
         PluginsCommand::Pull(args) => pull::pull(options, &args, output),

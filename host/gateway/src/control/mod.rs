@@ -27,6 +27,7 @@ mod schema_file;
 mod serving_plugins;
 mod slot;
 mod subscribers;
+mod traps;
 mod view;
 mod waiting;
 
@@ -261,6 +262,15 @@ impl Control {
     /// # Errors
     /// When there is no such plugin, none before, or the one before does not start.
     pub(crate) async fn rollback(&self, name: &str) -> Result<(), OfferRefused> {
+        self.rollback_if(name, |_| true).await
+    }
+
+    /// As `rollback`, where what is in service is still what is to be gone back from.
+    async fn rollback_if(
+        &self,
+        name: &str,
+        is_wanted: impl Fn(&PluginSlot) -> bool,
+    ) -> Result<(), OfferRefused> {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else {
             return Err(OfferRefused::new("", format!("no plugin {name}")));
@@ -271,6 +281,10 @@ impl Control {
                 "",
                 format!("plugin {name} was removed meanwhile"),
             ));
+        }
+        if !is_wanted(&slot) {
+            let reason = format!("another version of plugin {name} is in service meanwhile");
+            return Err(OfferRefused::new("", reason));
         }
         let Some(before) = slot.store.load_before() else {
             return Err(OfferRefused::new(

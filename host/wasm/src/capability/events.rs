@@ -16,6 +16,7 @@ use wasmtime::{
 use crate::{
     bindings::{Failure, extension::EVENTS},
     convert::{self, check_output, failure},
+    denial::Denial,
     state::StoreState,
 };
 
@@ -110,8 +111,12 @@ fn permit(state: &StoreState, topic: &str) -> Result<(), Failure> {
         return Err(failure(Kind::InvalidArgument, message));
     }
     if !guest.spec.grants.allows_topic(topic) {
-        let message = format!("plugin {} has no grant for topic {topic}", guest.plugin);
-        return Err(failure(Kind::PermissionDenied, message));
+        return Err(guest.deny(&Denial {
+            grant: "events",
+            what: "topic",
+            name: topic,
+            value: topic,
+        }));
     }
     state.check_depth()
 }

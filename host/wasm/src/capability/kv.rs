@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use postern_core::Kind;
+use postern_system::clock;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, WasmList, WasmStr},
@@ -11,6 +12,7 @@ use wasmtime::{
 use crate::{
     bindings::{self, Failure},
     convert::{failure, text_of},
+    host_call::HostCall,
     state::StoreState,
     store::{self, Change, StoreError},
     trap::Stop,
@@ -173,11 +175,23 @@ async fn bounded<T>(
     store: Store<'_>,
     future: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<Result<T, Failure>, Stop> {
+    let guest = &store.data().guest;
+    let begun = HostCall::begin(&guest.sandbox, &guest.spec.limits, &guest.plugin);
+    let host_call = match begun {
+        Ok(host_call) => host_call,
+        Err(failure) => return Ok(Err(failure)),
+    };
     let end = store.data().end();
-    let stop = store.data().check_time(end).err().unwrap_or(Stop::Deadline);
     // It has an end of its own (`limits.time`), for which nobody else polls it.
-    let result = tokio::time::timeout_at(end.into(), future).await;
-    let result = result.map_err(|_| stop)?;
+    let result = tokio::time::timeout_at(end.min(host_call.end()).into(), future).await;
+    let Ok(result) = result else {
+        // Where it is not the guest's own end that came, the guest is told and goes on.
+        return match (store.data().check_time(clock::now()), host_call.late()) {
+            (Ok(()), Some(late)) => Ok(Err(late)),
+            (Err(stop), _) => Err(stop),
+            (Ok(()), None) => Err(store.data().check_time(end).err().unwrap_or(Stop::Deadline)),
+        };
+    };
     Ok(result.map_err(|error| {
         // The store itself says once that it failed; each call that meets it is an exception of its own.
         tracing::debug!(plugin = %store.data().guest.plugin, %error, "key/value store failed");

@@ -53,7 +53,12 @@ type Line = (Level, WasmStr, WasmList<(WasmStr, WasmStr)>);
 
 fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Result<()> {
     store.data_mut().on_host_call()?;
-    if !is_enabled(store.data(), level) || !store.data().guest.admit_line() {
+    if !is_enabled(store.data(), level) {
+        return Ok(());
+    }
+    let octets = message.to_str(&store)?.len();
+    store.data_mut().on_logged(octets)?;
+    if !store.data().guest.admit_line() {
         return Ok(());
     }
     let mut message = message.to_str(&store)?.into_owned();
@@ -75,6 +80,8 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
             break;
         }
     }
+    let octets = message.len() + text.len();
+    store.data().guest.log_rate.charge(octets);
     emit(store.data(), level, &message, &text);
     Ok(())
 }

@@ -14,5 +14,7 @@ pub(crate) mod http;
 pub(crate) mod io;
 pub(crate) mod kv;
 pub(crate) mod log;
+pub(crate) mod poll;
+pub(crate) mod sockets;
 pub(crate) mod stream;
 pub(crate) mod wasi;

@@ -163,6 +163,7 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     if let Some(streams) = state.slots.get_mut::<StreamEnds>() {
         streams.inbound = Some(inbound);
     }
+    state.on_message();
     Ok(Ok(Some(message.into())))
 }
 
@@ -195,6 +196,9 @@ async fn send(mut store: Store<'_>, message: Bytes) -> Result<Result<(), Failure
     let (sent, waited) = sent.ok_or(Stop::Deadline)?;
     drop(waiting);
     state.give_back(waited);
+    if sent.is_ok() {
+        state.on_message();
+    }
     Ok(sent.map_err(|_| left()))
 }
 

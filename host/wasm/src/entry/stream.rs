@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::Stream;
 use postern_core::{Body, BodySource, BodyStream, Call, Error, Headers, Reply};
+use postern_system::clock;
 use tokio::sync::mpsc;
 use wasmtime::{AsContext, component::Func};
 
@@ -154,6 +155,7 @@ async fn run<R: StreamRole>(
     };
     let ambient = CallContext::new(AmbientCall::Owned(call));
     let instance = lease.begin(Some(ambient));
+    instance.state().begin_stream(clock::now());
     let ends = StreamEnds {
         inbound,
         outbound,

@@ -23,6 +23,7 @@ mod interceptor;
 mod lifecycle;
 mod limits;
 mod pool;
+mod sandbox;
 mod sharing;
 mod streams;
 mod text;

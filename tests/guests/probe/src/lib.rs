@@ -1,7 +1,13 @@
 //! Uses every import and says what it saw: what tests ask about the current call, the store, the
 //! configuration, the log, other services, and how long an instance lives.
 
-use std::{cell::Cell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    io::{self, Read as _},
+    net::TcpStream,
+    time::Duration,
+};
 
 use postern_guest::{
     Failure, Incoming, Kind, Octets, Outgoing, Result, call, client, config, kv,
@@ -261,6 +267,21 @@ impl Probe {
             call = call.timeout(Duration::from_millis(timeout_ms));
         }
         call.send(body)
+    }
+
+    /// Connects to `HOST:PORT` by a socket of its own and gives what is said there to its end.
+    fn connect(address: String) -> Result<String> {
+        let refused = |error: io::Error| {
+            let kind = match error.kind() {
+                io::ErrorKind::PermissionDenied => Kind::PermissionDenied,
+                _ => Kind::Unavailable,
+            };
+            Failure::new(kind, error.to_string())
+        };
+        let mut said = String::new();
+        let mut stream = TcpStream::connect(address).map_err(refused)?;
+        stream.read_to_string(&mut said).map_err(refused)?;
+        Ok(said)
     }
 
     /// Adds up the numbers of a stream.

@@ -4,6 +4,7 @@
 mod certificates;
 mod extensions;
 mod plugins;
+mod sandbox;
 mod services;
 mod supply;
 
@@ -14,7 +15,7 @@ use postern_net::{
     counters::{Reading, ReadingKind},
     pool::PoolSnapshot,
 };
-use postern_wasm::{StatsSnapshot, StoreHealth};
+use postern_wasm::{SandboxSnapshot, StatsSnapshot, StoreHealth};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, text::encode},
@@ -35,6 +36,8 @@ pub(crate) struct MetricsSnapshot {
     pub calls: Vec<(Text, CallNumbers)>,
     pub transports: Vec<TransportNumbers>,
     pub plugins: Vec<PluginNumbers>,
+    /// What became of the grants and bounds of each plugin.
+    pub sandbox: Vec<(String, SandboxSnapshot)>,
     /// In the order in which they see calls.
     pub extensions: Vec<LinkView>,
     /// By service, those with instances.
@@ -123,6 +126,7 @@ impl Collector for MetricsSnapshot {
         self.encode_calls(&mut encoder)?;
         self.encode_transports(&mut encoder)?;
         self.encode_plugins(&mut encoder)?;
+        self.encode_sandbox(&mut encoder)?;
         self.encode_supply(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
