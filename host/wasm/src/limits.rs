@@ -27,6 +27,10 @@ pub struct PluginLimits {
     /// Calls of imported functions during one call, `call.next` and `call.send` left out (back
     /// pressure bounds those). Default 10,000.
     pub host_calls_max: u32,
+    /// Metrics that the plugin may have of its own, by name. Default 100.
+    pub metrics_max: usize,
+    /// Series of its metrics, over all names. Default 1,000: some 300 KiB.
+    pub metric_series_max: usize,
     /// Plugins that may stand between the first caller and a call made by this one. Default 8.
     pub depth_max: u8,
 }
@@ -41,6 +45,8 @@ impl Default for PluginLimits {
             log_lines_per_second: 100,
             log_lines_burst: 200,
             host_calls_max: 10_000,
+            metrics_max: 100,
+            metric_series_max: 1_000,
             depth_max: 8,
         }
     }

@@ -21,6 +21,7 @@ use crate::{
     call_path::Bailout,
     convert::failure,
     drain::Drain,
+    effects::Effects,
     executor::Executor,
     fuel,
     guest_output::OutputTail,
@@ -30,6 +31,7 @@ use crate::{
     slots::{Shared, Slots},
     spec::{LogLevel, OnTrap, PluginSpec},
     stats::PluginStats,
+    store_stats::{CountedMemory, HostCallTally, HostImport},
     trap::{Stop, TrapContext, Trapped},
 };
 
@@ -79,6 +81,9 @@ pub(crate) struct StoreState {
     time_end: Option<Instant>,
     /// Imported functions that may still be called.
     pub(crate) host_calls_left: u32,
+    pub(crate) host_calls: HostCallTally,
+    /// What others see once the call has ended.
+    pub(crate) effects: Effects,
     /// The end of the guest's standard error, once it has one.
     pub(crate) stderr: Option<Arc<OutputTail>>,
 }
@@ -103,6 +108,7 @@ pub(crate) enum AmbientCall {
 pub(crate) struct Memory {
     pub(crate) bytes: usize,
     pub(crate) bytes_max: usize,
+    pub(crate) counted: CountedMemory,
     /// Whether growth was refused since the call began; a trap is then put down to that.
     pub(crate) refused: bool,
 }
@@ -160,11 +166,14 @@ impl StoreState {
             memory: Memory {
                 bytes: 0,
                 bytes_max: limits.memory_bytes_max,
+                counted: CountedMemory::new(&guest.stats.stores),
                 refused: false,
             },
             ticks_left: None,
             time_end: Some(now + limits.time_max),
             host_calls_left: limits.host_calls_max,
+            host_calls: HostCallTally::new(&guest.stats.stores),
+            effects: Effects::default(),
             stderr: None,
             guest,
         }
@@ -182,6 +191,7 @@ impl StoreState {
             stderr.clear();
         }
         self.slots.clear();
+        self.effects.forget();
         self.set_ambient(ambient);
     }
 
@@ -221,6 +231,12 @@ impl StoreState {
         self.ambient.as_mut().ok_or_else(none)
     }
 
+    /// As `on_host_call`; counted for `import`.
+    pub(crate) fn on_host_call_of(&mut self, import: HostImport) -> Result<(), Stop> {
+        self.host_calls.count(import);
+        self.on_host_call()
+    }
+
     /// Takes one from what the guest may still ask of the host.
     pub(crate) fn on_host_call(&mut self) -> Result<(), Stop> {
         match self.host_calls_left.checked_sub(1) {
@@ -243,6 +259,7 @@ impl StoreState {
 
     /// Gives back time in which the guest waited for the other end.
     pub(crate) fn give_back(&mut self, waited: Duration) {
+        self.host_calls.hand_in();
         if let Some(end) = &mut self.time_end {
             *end += waited;
         }
@@ -444,6 +461,7 @@ impl ResourceLimiter for Memory {
             return Ok(false);
         }
         self.bytes = bytes;
+        self.counted.set(bytes);
         Ok(true)
     }
 
@@ -466,6 +484,7 @@ mod tests {
         let mut memory = Memory {
             bytes: 0,
             bytes_max: 3 * 65536,
+            counted: CountedMemory::new(&Arc::default()),
             refused: false,
         };
         assert!(memory.memory_growing(0, 2 * 65536, None).unwrap());

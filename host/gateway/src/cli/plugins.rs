@@ -9,6 +9,7 @@ use super::{
     failure::CommandFailure,
     options::SharedOptions,
     output::Output,
+    plugin_usage::{metric_lines, octets, seconds, version_line},
     runtime::block_on,
 };
 
@@ -92,6 +93,8 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
             text(plugin, "/source"),
             services(plugin),
             total(plugin, "/calls"),
+            seconds(plugin, "/processor_seconds"),
+            octets(plugin, "/memory_bytes"),
             text(plugin, "/refusal/reason"),
         ]
     };
@@ -103,6 +106,8 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
         "SOURCE",
         "SERVICES",
         "CALLS",
+        "PROCESSOR",
+        "MEMORY",
         "REFUSED",
     ];
     output.table(&head, plugins.iter().map(row).collect())
@@ -118,6 +123,9 @@ fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
         let shown = match (name.as_str(), value) {
             ("since", Json::Number(_)) => ago(value, now),
             ("services", Json::Array(services)) => lines(services.iter().map(service_line)),
+            ("versions", Json::Array(versions)) => lines(versions.iter().map(version_line)),
+            ("metrics", Json::Array(metrics)) => lines(metrics.iter().flat_map(metric_lines)),
+            ("processor_seconds", Json::Number(_)) => seconds(plugin, "/processor_seconds"),
             ("history", Json::Array(events)) => {
                 lines(events.iter().map(|event| event_line(event, now)))
             }

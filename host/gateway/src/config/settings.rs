@@ -297,6 +297,10 @@ section! {
         pub log_burst: u32 = 200, within "0" to "100000";
         /// Calls of host functions in one call.
         pub host_calls: u32 = 10_000, within "1" to "1000000000";
+        /// Metrics that the plugin may have of its own.
+        pub metrics: usize = 100, within "0" to "10000";
+        /// Series of them, which are sets of labels, over all metrics.
+        pub metric_series: usize = 1_000, within "0" to "100000";
     }
 }
 

@@ -26,6 +26,7 @@ mod schema_file;
 mod serving_plugins;
 mod slot;
 mod subscribers;
+mod usage_view;
 mod view;
 mod waiting;
 
@@ -398,7 +399,8 @@ impl Control {
                     .as_ref()
                     .map_or(0, |current| current.generation),
                 is_active: shown.current.is_some() && shown.is_healthy(),
-                stats: slot.plugin.stats().snapshot(),
+                versions: slot.plugin.stats().versions(),
+                own_metrics: slot.plugin.own_metrics(),
             }
         });
         numbers.collect()

@@ -3,7 +3,10 @@
 use postern_wasm::{HealthReport, InlinePathStatus, Outcome, PluginEvent, TrapReason};
 use serde::Serialize;
 
-use super::slot::{PluginSlot, Shown};
+use super::{
+    slot::{PluginSlot, Shown},
+    usage_view::UsageView,
+};
 use crate::{directory::listing::ServiceListing, plugins::store::Deployment};
 
 /// One plugin with everything that is known of it.
@@ -50,6 +53,8 @@ pub(crate) struct PluginView {
     pub memory_bytes_high: usize,
     pub reloads_ok: u64,
     pub reloads_refused: u64,
+    #[serde(flatten)]
+    pub usage: UsageView,
     /// Generations that still answer their last calls.
     pub draining: usize,
     /// What happened to it, the latest last.
@@ -136,6 +141,7 @@ impl PluginView {
             memory_bytes_high: stats.memory_bytes_high,
             reloads_ok: stats.reloads_ok,
             reloads_refused: stats.reloads_refused,
+            usage: UsageView::of(&slot.plugin, &stats),
             draining: status.draining,
             history: status.history,
         }

@@ -22,6 +22,7 @@ use crate::{
     convert::{self, failure, text_of},
     limits::time,
     state::StoreState,
+    store_stats::HostImport,
     trap::Stop,
 };
 
@@ -72,7 +73,7 @@ async fn call(
     mut store: Store<'_>,
     arguments: Arguments<Bytes>,
 ) -> Result<Result<Vec<u8>, Failure>, Stop> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Client)?;
     let (pipeline, call, now) = match prepare(&store, arguments) {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(Err(failure)),
@@ -84,7 +85,10 @@ async fn call(
         body.into_one(limit).await
     };
     // The pipeline ends it at its deadline.
-    let Some((answer, _)) = wait::before(deadline, answer).await else {
+    let answered = wait::before(deadline, answer).await;
+    let stats = store.data().host_calls.stats();
+    stats.on_wait(HostImport::Client, clock::since(now));
+    let Some((answer, _)) = answered else {
         store.data().check_time(clock::now())?;
         let message = format!("no answer within {}", time(clock::since(now)));
         return Ok(Err(failure(Kind::DeadlineExceeded, message)));

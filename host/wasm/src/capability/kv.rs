@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use postern_core::Kind;
+use postern_system::clock;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, WasmList, WasmStr},
@@ -13,6 +14,7 @@ use crate::{
     convert::{failure, text_of},
     state::StoreState,
     store::{self, Change, StoreError},
+    store_stats::HostImport,
     trap::Stop,
 };
 
@@ -153,7 +155,7 @@ async fn keys(
     mut store: Store<'_>,
     (prefix, after, limit): (String, Option<String>, u32),
 ) -> wasmtime::Result<Result<Vec<String>, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Kv)?;
     let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
@@ -176,7 +178,10 @@ async fn bounded<T>(
     let end = store.data().end();
     let stop = store.data().check_time(end).err().unwrap_or(Stop::Deadline);
     // It has an end of its own (`limits.time`), for which nobody else polls it.
+    let start = clock::now();
     let result = tokio::time::timeout_at(end.into(), future).await;
+    let stats = store.data().host_calls.stats();
+    stats.on_wait(HostImport::Kv, clock::since(start));
     let result = result.map_err(|_| stop)?;
     Ok(result.map_err(|error| {
         // The store itself says once that it failed; each call that meets it is an exception of its own.
@@ -186,7 +191,7 @@ async fn bounded<T>(
 }
 
 fn read_key(store: &mut Store<'_>, key: WasmStr) -> wasmtime::Result<Result<String, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Kv)?;
     let key = key.to_str(&*store)?;
     let length = key.len();
     if (1..=KEY_BYTES_MAX).contains(&length) {

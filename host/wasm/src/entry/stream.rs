@@ -123,6 +123,7 @@ async fn run(
     };
     let ambient = CallContext::new(AmbientCall::Owned(call));
     let instance = lease.begin(Some(ambient));
+    instance.state().slots.put(Arc::clone(&progress));
     instance.state().slots.put(StreamEnds {
         inbound,
         outbound,

@@ -3,6 +3,8 @@
 
 mod certificates;
 mod extensions;
+mod own_metrics;
+mod plugin_usage;
 mod plugins;
 mod services;
 
@@ -13,7 +15,7 @@ use postern_net::{
     counters::{Reading, ReadingKind},
     pool::PoolSnapshot,
 };
-use postern_wasm::{StatsSnapshot, StoreHealth};
+use postern_wasm::{OwnMetric, StoreHealth, VersionStats};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, text::encode},
@@ -79,14 +81,17 @@ pub(crate) struct TransportNumbers {
     pub readings: Vec<Reading>,
 }
 
-/// One plugin, all generations together.
+/// One plugin.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginNumbers {
     pub plugin: String,
     /// 0 when none takes calls.
     pub generation: u64,
     pub is_active: bool,
-    pub stats: StatsSnapshot,
+    /// Counters of each version.
+    pub versions: Vec<VersionStats>,
+    /// What its guests count themselves.
+    pub own_metrics: Vec<OwnMetric>,
 }
 
 /// The exposition of `numbers`, as `CONTENT_TYPE`.
@@ -118,6 +123,8 @@ impl Collector for MetricsSnapshot {
         self.encode_calls(&mut encoder)?;
         self.encode_transports(&mut encoder)?;
         self.encode_plugins(&mut encoder)?;
+        self.encode_plugin_usage(&mut encoder)?;
+        self.encode_own_metrics(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
@@ -341,7 +348,7 @@ mod tests {
 
     use postern_core::{Kind, Transport};
     use postern_net::Counters;
-    use postern_wasm::{PluginStats, TrapReason};
+    use postern_wasm::{OwnMetricKind, OwnSample, OwnValue, PluginStats, TrapReason};
 
     use super::*;
     use crate::telemetry::calls::{self, Booking, CallBook};
@@ -368,12 +375,18 @@ mod tests {
         stats.traps[TrapReason::MemoryLimit as usize] = 2;
         stats.reloads_refused = 1;
         stats.queue_wait_nanos = 1_500_000_000;
+        stats.processor_nanos = 250_000_000;
         stats.call_buckets[0] = 3;
         let plugin = PluginNumbers {
             plugin: "users".to_owned(),
             generation: 7,
             is_active: true,
-            stats,
+            versions: vec![VersionStats {
+                version: "1.2.0".to_owned(),
+                is_alive: true,
+                stats,
+            }],
+            own_metrics: vec![jobs()],
         };
         MetricsSnapshot {
             calls: book.numbers(),
@@ -381,6 +394,18 @@ mod tests {
             plugins: vec![plugin],
             resident_bytes: Some(4096),
             ..MetricsSnapshot::default()
+        }
+    }
+
+    fn jobs() -> OwnMetric {
+        OwnMetric {
+            name: "jobs".to_owned(),
+            kind: OwnMetricKind::Counter,
+            help: "Jobs done".to_owned(),
+            samples: vec![OwnSample {
+                labels: vec![("queue".to_owned(), "a\"b".to_owned())],
+                value: OwnValue::Number(2.5),
+            }],
         }
     }
 
@@ -417,11 +442,29 @@ mod tests {
 
     #[test]
     fn counts_traps_and_reloads_of_a_plugin_by_reason() {
-        check(r#"postern_plugin_traps_total{plugin="users",reason="memory-limit"} 2"#);
-        check(r#"postern_plugin_queue_wait_seconds_total{plugin="users"} 1.5"#);
-        check(r#"postern_plugin_call_duration_seconds_bucket{le="0.00001",plugin="users"} 3"#);
+        let of = r#"plugin="users",version="1.2.0""#;
+        check(&format!(
+            r#"postern_plugin_traps_total{{{of},reason="memory-limit"}} 2"#
+        ));
+        check(&format!(
+            "postern_plugin_queue_wait_seconds_total{{{of}}} 1.5"
+        ));
+        check(&format!(
+            r#"postern_plugin_call_duration_seconds_bucket{{le="0.00001",{of}}} 3"#
+        ));
+        check(&format!(
+            "postern_plugin_processor_seconds_total{{{of}}} 0.25"
+        ));
         check(r#"postern_plugin_generation{plugin="users"} 7"#);
-        check(r#"postern_plugin_reloads_total{plugin="users",result="refused"} 1"#);
+        check(&format!(
+            r#"postern_plugin_reloads_total{{{of},result="refused"}} 1"#
+        ));
+    }
+
+    #[test]
+    fn a_plugins_own_metrics_stand_under_its_name_and_their_kind() {
+        check(r#"postern_plugin_counter_jobs_total{plugin="users",queue="a\"b"} 2.5"#);
+        check("# HELP postern_plugin_counter_jobs Jobs done");
     }
 
     #[test]
