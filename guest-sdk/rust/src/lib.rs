@@ -34,7 +34,8 @@
 //! that stand in the way of calls are traits, exported by [`export!`]: [`interceptor`], [`frame`],
 //! [`balancer`], [`identity`], [`event`].
 //!
-//! What the host offers is in [`call`], [`log`], [`config`], [`kv`], [`client`] and [`events`].
+//! What the host offers is in [`call`], [`log`], [`config`], [`kv`], [`client`], [`events`], [`metrics`]
+//! and [`directory`].
 //! Compiled for anything but wasm32, the same modules speak to the [`fake`] host, so that `cargo
 //! test` needs no gateway.
 
@@ -48,6 +49,7 @@ pub mod client;
 #[cfg(target_arch = "wasm32")]
 mod component;
 pub mod config;
+pub mod directory;
 pub mod event;
 pub mod events;
 #[cfg(target_arch = "wasm32")]
@@ -61,6 +63,7 @@ pub mod identity;
 pub mod interceptor;
 pub mod kv;
 pub mod log;
+pub mod metrics;
 #[doc(hidden)]
 pub mod plugin;
 #[doc(hidden)]
