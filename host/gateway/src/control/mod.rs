@@ -399,7 +399,7 @@ impl Control {
                     .as_ref()
                     .map_or(0, |current| current.generation),
                 is_active: shown.current.is_some() && shown.is_healthy(),
-                versions: slot.plugin.stats().versions(),
+                versions: usage_view::versions(&slot.plugin),
                 own_metrics: slot.plugin.own_metrics(),
             }
         });

@@ -22,14 +22,14 @@ pub(crate) struct UsageView {
     /// Calls of functions of the host, by interface.
     pub host_calls: Counts,
     /// In the order of names; those that ended a while ago are left out.
-    pub versions: Vec<VersionView>,
+    pub versions: Vec<VersionUsage>,
     /// What its guests count themselves.
     pub metrics: Vec<OwnMetricView>,
 }
 
 /// One version.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct VersionView {
+pub(crate) struct VersionUsage {
     pub version: String,
     /// Whether a generation of it answers calls, be it its last ones.
     pub alive: bool,
@@ -73,22 +73,35 @@ pub(crate) struct SeriesView {
     pub count: Option<u64>,
 }
 
+/// The counters of each version of a plugin. One that a file's name tells, `NAME@VERSION`, is one version
+/// whatever its component says of itself.
+pub(super) fn versions(plugin: &Plugin) -> Vec<VersionStats> {
+    match plugin.name().split_once('@') {
+        None => plugin.stats().versions(),
+        Some((_, version)) => vec![VersionStats {
+            version: version.to_owned(),
+            is_alive: true,
+            stats: plugin.stats().snapshot(),
+        }],
+    }
+}
+
 impl UsageView {
     pub(super) fn of(plugin: &Plugin, stats: &StatsSnapshot) -> Self {
-        let versions = plugin.stats().versions().into_iter();
+        let versions = versions(plugin).into_iter();
         let metrics = plugin.own_metrics().into_iter();
         Self {
             processor_seconds: seconds(stats.processor_nanos),
             memory_bytes: stats.memory_bytes,
             retired: retired(stats),
             host_calls: host_calls(stats),
-            versions: versions.map(VersionView::from).collect(),
+            versions: versions.map(VersionUsage::from).collect(),
             metrics: metrics.map(OwnMetricView::from).collect(),
         }
     }
 }
 
-impl From<VersionStats> for VersionView {
+impl From<VersionStats> for VersionUsage {
     fn from(version: VersionStats) -> Self {
         let stats = &version.stats;
         let waited = HostImport::ALL.map(|import| (import.name(), stats.host_nanos_of(import)));
