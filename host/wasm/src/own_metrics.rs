@@ -401,7 +401,7 @@ impl MetricChange {
     }
 }
 
-fn check_metric(name: &str) -> Result<(), OwnMetricError> {
+pub(crate) fn check_metric(name: &str) -> Result<(), OwnMetricError> {
     check_name("metric", name)?;
     match SUFFIXES.into_iter().find(|suffix| name.ends_with(suffix)) {
         None => Ok(()),
@@ -433,19 +433,24 @@ fn check_labels(labels: &[(String, String)]) -> Result<(), OwnMetricError> {
     }
     let mut before = None;
     for (name, value) in labels {
-        check_name("label", name)?;
-        if name.starts_with("__") || LABELS_TAKEN.contains(&&**name) {
-            let name = name.clone();
-            return Err(OwnMetricError::LabelTaken { name });
-        }
+        check_label(name, value)?;
         if before.replace(name) == Some(name) {
             let name = name.clone();
             return Err(OwnMetricError::LabelTwice { name });
         }
-        if value.len() > VALUE_BYTES_MAX {
-            let (name, length) = (name.clone(), value.len());
-            return Err(OwnMetricError::LabelValue { name, length });
-        }
+    }
+    Ok(())
+}
+
+pub(crate) fn check_label(name: &str, value: &str) -> Result<(), OwnMetricError> {
+    check_name("label", name)?;
+    if name.starts_with("__") || LABELS_TAKEN.contains(&name) {
+        let name = name.to_owned();
+        return Err(OwnMetricError::LabelTaken { name });
+    }
+    if value.len() > VALUE_BYTES_MAX {
+        let (name, length) = (name.to_owned(), value.len());
+        return Err(OwnMetricError::LabelValue { name, length });
     }
     Ok(())
 }

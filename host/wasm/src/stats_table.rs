@@ -61,7 +61,7 @@ impl StatsTable {
     pub(crate) fn begin(&self, version: &str) -> Arc<PluginStats> {
         let stats = Arc::<PluginStats>::default();
         let mut table = self.0.lock();
-        table.sweep(clock::now());
+        table.maintain(clock::now());
         let version = table.version(version);
         version.generations.push(Arc::clone(&stats));
         version.ended_since = None;
@@ -80,21 +80,21 @@ impl StatsTable {
         let version = table.version(version);
         version.generations.push(Arc::clone(stats));
         version.ended_since = None;
-        table.sweep(clock::now());
+        table.maintain(clock::now());
     }
 
     /// A deployment of `version` did not come into service.
     pub(crate) fn on_refused(&self, version: &str) {
         let mut table = self.0.lock();
         table.version(version).ended.reloads_refused += 1;
-        table.sweep(clock::now());
+        table.maintain(clock::now());
     }
 
     /// All counters, those of versions that are not remembered included.
     #[must_use]
     pub fn snapshot(&self) -> StatsSnapshot {
         let mut table = self.0.lock();
-        table.sweep(clock::now());
+        table.maintain(clock::now());
         let mut sums = table.forgotten.clone();
         for version in &table.versions {
             sums.add(&version.snapshot());
@@ -106,7 +106,7 @@ impl StatsTable {
     #[must_use]
     pub fn versions(&self) -> Vec<VersionStats> {
         let mut table = self.0.lock();
-        table.sweep(clock::now());
+        table.maintain(clock::now());
         let versions = table.versions.iter().map(|version| VersionStats {
             version: version.name.clone(),
             is_alive: !version.generations.is_empty(),
@@ -133,9 +133,9 @@ impl Table {
     }
 
     /// Adds up generations that have ended and forgets versions.
-    fn sweep(&mut self, now: Instant) {
+    fn maintain(&mut self, now: Instant) {
         for version in &mut self.versions {
-            version.sweep(now);
+            version.maintain(now);
         }
         self.versions.retain(|version| !version.is_empty());
         loop {
@@ -181,7 +181,7 @@ impl Version {
         sums
     }
 
-    fn sweep(&mut self, now: Instant) {
+    fn maintain(&mut self, now: Instant) {
         for stats in std::mem::take(&mut self.generations) {
             // Whoever counts has a reference, so that the last one here sees all that was counted.
             match Arc::try_unwrap(stats) {
@@ -324,9 +324,9 @@ mod tests {
         let table = StatsTable::default();
         table.on_refused("old");
         let ended = clock::now();
-        table.0.lock().sweep(ended + ENDED_KEPT / 2);
+        table.0.lock().maintain(ended + ENDED_KEPT / 2);
         assert_eq!(names(&table), ["old"]);
-        table.0.lock().sweep(ended + ENDED_KEPT);
+        table.0.lock().maintain(ended + ENDED_KEPT);
         assert_eq!(names(&table), [""; 0]);
         assert_eq!(table.snapshot().reloads_refused, 1);
     }

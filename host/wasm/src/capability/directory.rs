@@ -10,7 +10,7 @@ use std::{
 use parking_lot::RwLock;
 use postern_core::{
     Kind, Principal,
-    registry::{Health, ServiceInstance},
+    registry::{Health, ServiceInstance, entry::NAME_BYTES_MAX},
 };
 use postern_system::clock;
 use tokio::sync::watch;
@@ -191,6 +191,12 @@ fn is_stream(state: &StoreState) -> bool {
 /// Where to look, for a plugin that may.
 fn directory(state: &StoreState, service: &str) -> Result<Arc<dyn ServiceDirectory>, Failure> {
     let guest = &state.guest;
+    let length = service.len();
+    if length > NAME_BYTES_MAX {
+        let message =
+            format!("service name of {length} octets exceeds the limit of {NAME_BYTES_MAX}");
+        return Err(failure(Kind::InvalidArgument, message));
+    }
     if !guest.spec.grants.allows_lookup(service) {
         let message = format!(
             "plugin {} has no grant to look up service {service}; [grants] directory = [{service:?}] \

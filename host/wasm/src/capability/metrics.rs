@@ -13,7 +13,7 @@ use crate::{
     bindings::{Failure, METRICS},
     convert::failure,
     own_metrics::{
-        BOUNDS_MAX, LABELS_MAX, MetricChange, OwnMetricError, OwnMetricKind, OwnMetricLimits,
+        self, BOUNDS_MAX, LABELS_MAX, MetricChange, OwnMetricError, OwnMetricKind, OwnMetricLimits,
         OwnMetrics, Series,
     },
     state::StoreState,
@@ -130,8 +130,8 @@ fn look_up(
     }))
 }
 
-/// What names a series as the guest has written it. Each part has its length before it, so that no two
-/// series have the same.
+/// What names a series as the guest has written it, within the limits. Each part has its length before it,
+/// so that no two series have the same.
 fn key(
     store: &mut Store<'_>,
     name: &WasmStr,
@@ -146,14 +146,23 @@ fn key(
         key.extend_from_slice(&part.len().to_le_bytes());
         key.extend_from_slice(part.as_bytes());
     };
-    push(&name.to_str(&*store)?);
+    let name = name.to_str(&*store)?;
+    if let Err(error) = own_metrics::check_metric(&name) {
+        return Ok(Err(error));
+    }
+    push(&name);
+    drop(name);
     for index in 0..n_labels {
         let Some(label) = labels.get(&mut *store, index) else {
             break;
         };
         let (name, value) = label?;
-        push(&name.to_str(&*store)?);
-        push(&value.to_str(&*store)?);
+        let (name, value) = (name.to_str(&*store)?, value.to_str(&*store)?);
+        if let Err(error) = own_metrics::check_label(&name, &value) {
+            return Ok(Err(error));
+        }
+        push(&name);
+        push(&value);
     }
     Ok(Ok(key))
 }
