@@ -16,6 +16,7 @@ export {
   authorizer,
   balancer,
   eventHandler,
+  frameExtension,
   health,
   onStart,
   reply,

@@ -4,6 +4,7 @@
 mod capabilities;
 mod roles;
 mod subject;
+mod text;
 
 use std::cell::Cell;
 

@@ -7,6 +7,7 @@ mod own_metrics;
 mod plugin_usage;
 mod plugins;
 mod services;
+mod supply;
 
 use std::fmt;
 
@@ -88,6 +89,10 @@ pub(crate) struct PluginNumbers {
     /// 0 when none takes calls.
     pub generation: u64,
     pub is_active: bool,
+    /// Whether a version of it waits for an operator.
+    pub is_held: bool,
+    /// Offers refused for their signatures.
+    pub signature_refusals: u64,
     /// Counters of each version.
     pub versions: Vec<VersionStats>,
     /// What its guests count themselves.
@@ -125,6 +130,7 @@ impl Collector for MetricsSnapshot {
         self.encode_plugins(&mut encoder)?;
         self.encode_plugin_usage(&mut encoder)?;
         self.encode_own_metrics(&mut encoder)?;
+        self.encode_supply(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
@@ -381,6 +387,8 @@ mod tests {
             plugin: "users".to_owned(),
             generation: 7,
             is_active: true,
+            is_held: true,
+            signature_refusals: 2,
             versions: vec![VersionStats {
                 version: "1.2.0".to_owned(),
                 is_alive: true,
@@ -456,6 +464,8 @@ mod tests {
             "postern_plugin_processor_seconds_total{{{of}}} 0.25"
         ));
         check(r#"postern_plugin_generation{plugin="users"} 7"#);
+        check(r#"postern_plugin_held{plugin="users"} 1"#);
+        check(r#"postern_plugin_signature_refusals_total{plugin="users"} 2"#);
         check(&format!(
             r#"postern_plugin_reloads_total{{{of},result="refused"}} 1"#
         ));
