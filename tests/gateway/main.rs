@@ -42,6 +42,7 @@ mod misbehave;
 mod neighbours;
 mod passed;
 mod peers;
+mod plugin_metrics;
 mod projects;
 mod proxy;
 mod quic;

@@ -13,7 +13,7 @@ const ENTRIES = ["src/index.ts", "src/index.js", "index.ts", "index.js", "plugin
 const LOWERED = { "async-await": false, "async-generator": false, "for-await": false };
 
 /** Imports that a component has when the project uses their modules. */
-const OPTIONAL_IMPORTS = ["kv", "client", "events"];
+const OPTIONAL_IMPORTS = ["kv", "client", "events", "metrics", "directory"];
 
 export const SDK = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 

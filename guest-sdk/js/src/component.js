@@ -60,7 +60,7 @@ export function wit(failure) {
 export class ComponentHost {
   turn = undefined;
 
-  constructor({ call, log, config, kv, client, events, request, response, frame, candidates }) {
+  constructor({ call, log, config, kv, client, events, metrics, directory, request, response, frame, candidates }) {
     const of = (run) => (...values) => {
       this.#takeTurn();
       return attempt(run, ...values);
@@ -94,6 +94,8 @@ export class ComponentHost {
       ...(kv && kvOf(kv)),
       ...(client && clientOf(client)),
       publish: events && publishOf(events),
+      ...(metrics && metricsOf(metrics)),
+      ...(directory && directoryOf(directory, of)),
       usable: candidates && ((index) => candidates.usable(index)),
       random: candidates && (() => candidates.random()),
       request: request && side(request),
@@ -139,6 +141,26 @@ function publishOf(events) {
     events.publishText && typeof payload === "string"
       ? attempt(events.publishText, topic, absent(contentType), payload)
       : attempt(events.publish, topic, absent(contentType), octets(payload));
+}
+
+function metricsOf(metrics) {
+  return {
+    metricDeclare: (name, kind, help, bounds) => attempt(metrics.declare, name, kind, help, bounds),
+    metricChange: (change, name, labels, value) => attempt(metrics[change], name, labels, value),
+  };
+}
+
+/** Of a batch, what is found depends on whose call is answered, so that has its turn first. */
+function directoryOf(directory, of) {
+  const listing = (found) => found && { revision: found.revision, instances: found.instances.map(instanceOf) };
+  return {
+    directoryDiscover: (service) => listing(of(directory.discover)(service)),
+    directoryNextChange: (service, revision, timeout) => listing(of(directory.nextChange)(service, revision, timeout)),
+  };
+}
+
+function instanceOf(found) {
+  return withoutNull({ ...found, metadata: Object.fromEntries(found.metadata) });
 }
 
 function optionsOf(headers, timeout) {

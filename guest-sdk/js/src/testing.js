@@ -54,6 +54,13 @@ export class Host {
     this.#fake.topics.set(topic, subscribers);
     return this;
   }
+  /** Says who answers for a service; this also grants looking it up. A watch sees the difference the next time that
+   * it is asked. */
+  service(service, instances) {
+    const whole = (instance) => ({ addresses: [], weight: 100, metadata: {}, healthy: true, stale: false, ...instance });
+    this.#fake.directory.services.set(service, instances.map(whole));
+    return this;
+  }
   /** Lets every use of `kv` fail, or without a failure succeed again. */
   failKv(failure) {
     this.#fake.kvFailure = failure;
@@ -148,6 +155,14 @@ export class Host {
   }
   get published() {
     return this.#fake.published;
+  }
+  /** The value of a counter or a gauge, of a histogram the sum; `undefined` where nothing was counted. */
+  metric(name, labels = {}) {
+    return this.#fake.metrics.series(name, labels)?.value;
+  }
+  /** The values that a histogram was told, in order. */
+  observed(name, labels = {}) {
+    return [...(this.#fake.metrics.series(name, labels)?.observed ?? [])];
   }
   get sent() {
     return this.#fake.sent;

@@ -424,3 +424,53 @@ export const events: {
   publish(topic: string, value: unknown): number;
   publishOctets(topic: string, payload: Uint8Array | string, contentType?: string): number;
 };
+
+type MetricLabels = Record<string, string | number>;
+/** The plugin's own counters, gauges and histograms, at the gateway's `/metrics`. Names and labels are letters, digits
+ * and `_`; a plugin has 100 metrics and 1,000 series unless its manifest says more. */
+export const metrics: {
+  /** What a metric is for, and the upper bounds of a histogram's buckets. */
+  declare(name: string, kind: "counter" | "gauge" | "histogram", help?: string, bounds?: number[]): void;
+  /** Adds to a counter, 1 unless said. */
+  increase(name: string, value?: number, labels?: MetricLabels): void;
+  /** Sets a gauge. */
+  set(name: string, value: number, labels?: MetricLabels): void;
+  /** Adds to a gauge, or takes from it. */
+  adjust(name: string, value: number, labels?: MetricLabels): void;
+  /** Counts a value in a histogram. */
+  observe(name: string, value: number, labels?: MetricLabels): void;
+};
+
+/** One that answers for a service. */
+export interface ServiceInstance {
+  id: string;
+  /** Where it is reached: `tcp://10.0.0.7:9090`. Empty for a plugin of this gateway. */
+  addresses: string[];
+  version?: string;
+  zone?: string;
+  /** Its share of the calls beside others; 0 while it is taken out. */
+  weight: number;
+  metadata: Record<string, string>;
+  /** Whether it answered when it was last asked. */
+  healthy: boolean;
+  /** Told by another gateway that is lost at present. */
+  stale: boolean;
+}
+/** All instances of a service at one moment, in the order of ids. */
+export interface Listing {
+  /** Two listings of one service with the same revision are equal. */
+  revision: string;
+  instances: ServiceInstance[];
+}
+/** The listings of one service, one after the other. */
+export interface Watch {
+  /** The first at once, each further one when it is different; `undefined` when none was within `timeout` milliseconds. */
+  next(timeout: number): Listing | undefined;
+}
+/** Who answers for a service. The manifest grants services by name. */
+export const directory: {
+  discover(service: string): Listing;
+  /** `undefined` when nothing was different within `timeout` milliseconds. */
+  nextChange(service: string, revision: string, timeout: number): Listing | undefined;
+  watch(service: string): Watch;
+};

@@ -1,6 +1,6 @@
 /** A host for unit tests: no gateway, no component. */
 
-import type { Failure, FrameHead, HealthStatus, Http, Identity, Instance, Level, Peer, Principal, Service } from "./index.js";
+import type { Failure, FrameHead, HealthStatus, Http, Identity, Instance, Level, Peer, Principal, Service, ServiceInstance } from "./index.js";
 
 export interface Line {
   level: Level;
@@ -29,6 +29,8 @@ export class Host {
   /** Answers calls that the plugin makes, and grants the service. */
   answer(service: string, method: string, reply: unknown | ((call: ClientCall) => unknown)): this;
   topic(topic: string, subscribers?: number): this;
+  /** Says who answers for a service, and grants looking it up. */
+  service(service: string, instances: (Partial<ServiceInstance> & { id: string })[]): this;
   failKv(failure?: Failure): this;
   logLevel(level: Level): this;
   /** Says what the calls that follow know of their caller; `remaining` in milliseconds. */
@@ -71,6 +73,9 @@ export class Host {
   readonly log: Line[];
   readonly kv: Map<string, Uint8Array>;
   readonly clientCalls: ClientCall[];
+  /** A counter or a gauge, of a histogram the sum. */
+  metric(name: string, labels?: Record<string, string | number>): number | undefined;
+  observed(name: string, labels?: Record<string, string | number>): number[];
   readonly published: Published[];
   readonly sent: Uint8Array[];
   readonly reply: {

@@ -27,7 +27,7 @@ COMPONENT_PYTHON = "3.14"
 MODULES = ("plugin", "app", "main")
 #: Imports of every component, and those that it has when its source names them.
 IMPORTS = ("call", "log", "config")
-OPTIONAL_IMPORTS = ("kv", "client", "events")
+OPTIONAL_IMPORTS = ("kv", "client", "events", "metrics", "directory")
 #: The folder of this package.
 SDK = Path(__file__).resolve().parent.parent
 #: Interfaces that a role brings along as imports.

@@ -20,6 +20,7 @@ from . import _host, _streams, entry
 from ._fake import ClientCall, FakeHost, Line, Published
 from .call import BodyKind, Http, Peer, Principal
 from .convert import write_json
+from .directory import ServiceInstance
 from .failure import Failure
 from .frame import FrameHead, Verdict
 from .log import HostHandler
@@ -69,6 +70,12 @@ class Host:
     def topic(self, topic: str, subscribers: int = 1) -> Host:
         """Grants a topic and says how many subscribers it has."""
         self._fake.topics[topic] = subscribers
+        return self
+
+    def service(self, service: str, instances: list[ServiceInstance]) -> Host:
+        """Says who answers for a service; this also grants looking it up. A watch sees the difference the next
+        time that it is asked."""
+        self._fake.directory.services[service] = list(instances)
         return self
 
     def fail_kv(self, failure: Failure | None) -> Host:
@@ -207,6 +214,16 @@ class Host:
     def published(self) -> list[Published]:
         """The events that the plugin published so far."""
         return self._fake.published
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """The value of a counter or a gauge, of a histogram the sum; `None` where nothing was counted."""
+        series = self._fake.metrics.series(name, labels)
+        return None if series is None else series.value
+
+    def observed(self, name: str, **labels: str) -> list[float]:
+        """The values that a histogram was told, in order."""
+        series = self._fake.metrics.series(name, labels)
+        return [] if series is None else list(series.observed)
 
     @property
     def sent(self) -> list[bytes]:

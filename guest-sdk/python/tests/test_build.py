@@ -153,12 +153,13 @@ def test_the_world_has_the_roles_and_their_imports(tmp_path):
         ("import postern\npostern.client.call('a', 'b')\n", {"client"}),
         ("import postern.events\n", {"events"}),
         ("from postern.kv import get\n", {"kv"}),
-        ("from postern import *\n", {"kv", "client", "events"}),
+        ("from postern import metrics\nmetrics.increase('a')\n", {"metrics"}),
+        ("from postern import *\n", {"kv", "client", "events", "metrics", "directory"}),
         ("from postern import log\nkv = 1\n", set()),
     ],
 )
 def test_imports_that_a_source_names_are_found(source, expected):
-    assert names_used(source) & {"kv", "client", "events"} == expected
+    assert names_used(source) & {"kv", "client", "events", "metrics", "directory"} == expected
 
 
 def test_imports_within_functions_are_found():

@@ -34,7 +34,8 @@
 //! that stand in the way of calls are traits, exported by [`export!`]: [`interceptor`], [`frame`],
 //! [`balancer`], [`identity`], [`event`], `async_stream`.
 //!
-//! What the host offers is in [`call`], [`log`], [`config`], [`kv`], [`client`] and [`events`].
+//! What the host offers is in [`call`], [`log`], [`config`], [`kv`], [`client`], [`events`], [`metrics`]
+//! and [`directory`].
 //! Compiled for anything but wasm32, the same modules speak to the [`fake`] host, so that `cargo
 //! test` needs no gateway.
 
@@ -50,6 +51,7 @@ pub mod client;
 #[cfg(target_arch = "wasm32")]
 mod component;
 pub mod config;
+pub mod directory;
 pub mod event;
 pub mod events;
 #[cfg(target_arch = "wasm32")]
@@ -63,6 +65,7 @@ pub mod identity;
 pub mod interceptor;
 pub mod kv;
 pub mod log;
+pub mod metrics;
 #[doc(hidden)]
 pub mod plugin;
 #[doc(hidden)]

@@ -51,6 +51,8 @@ pub(crate) const LOG: &str = "postern:gateway/log@0.1.0";
 pub(crate) const CONFIG: &str = "postern:gateway/config@0.1.0";
 pub(crate) const KV: &str = "postern:gateway/kv@0.1.0";
 pub(crate) const CLIENT: &str = "postern:gateway/client@0.1.0";
+pub(crate) const METRICS: &str = "postern:gateway/metrics@0.1.0";
+pub(crate) const DIRECTORY: &str = "postern:gateway/directory@0.1.0";
 
 /// What `handler.handle` answers. Its octets become `Bytes` without a copy.
 pub(crate) type HandleResult = Result<Vec<u8>, Failure>;

@@ -2,10 +2,7 @@
 
 use std::{
     any::Any,
-    sync::{
-        Arc, OnceLock,
-        atomic::Ordering::{Relaxed, SeqCst},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -25,6 +22,7 @@ use crate::{
     instance::{Code, Failed, Instance},
     limits::time,
     pool::{Full, Idle, InstancePool, Permit},
+    retirement::Retirement,
     role::Role,
     spec::Mode,
     state::{Guest, StoreState},
@@ -257,9 +255,7 @@ impl Generation {
         }
         match made {
             Ok(instance) => {
-                stats.instances_live.fetch_add(1, Relaxed);
-                stats.instances_created.fetch_add(1, Relaxed);
-                stats.on_memory(instance.memory_bytes());
+                stats.on_made();
                 Ok(Box::new(instance))
             }
             Err(Failed::Bailout(_)) => {
@@ -342,15 +338,15 @@ impl Generation {
         self.streams.end_all(guest);
     }
 
-    /// Whether an instance may serve another call.
-    pub(crate) fn is_fit(&self, instance: &Instance) -> bool {
+    /// Why an instance may serve no other call; `None` where it may.
+    pub(crate) fn unfit(&self, instance: &Instance) -> Option<Retirement> {
         let instances = &self.guest.spec.instances;
         match instances.mode {
-            Mode::Single => true,
-            Mode::Isolated => false,
+            Mode::Single => None,
+            Mode::Isolated => Some(Retirement::Isolated),
+            Mode::Pooled if instance.n_calls >= instances.calls_max => Some(Retirement::Calls),
             Mode::Pooled => {
-                instance.n_calls < instances.calls_max
-                    && instance.growth_bytes() <= instances.growth_bytes_max
+                (instance.growth_bytes() > instances.growth_bytes_max).then_some(Retirement::Growth)
             }
         }
     }
@@ -414,10 +410,8 @@ impl Direct {
 impl Drop for Generation {
     fn drop(&mut self) {
         // What is still in the pool goes with it.
-        self.guest
-            .stats
-            .instances_live
-            .fetch_sub(self.pool.live(), SeqCst);
+        let stats = &self.guest.stats;
+        stats.on_retired(Retirement::Generation, self.pool.live());
     }
 }
 
@@ -427,7 +421,7 @@ impl Maintenance for Generation {
         let instances = &guest.spec.instances;
         if instances.mode == Mode::Pooled {
             let n_retired = self.pool.retire_idle(now, instances.idle_max);
-            guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
+            guest.stats.on_retired(Retirement::Idle, n_retired);
         }
         guest.tell_trap_change(guest.traps.on_time(now));
         guest.placements.on_round();
@@ -437,7 +431,7 @@ impl Maintenance for Generation {
             let n_retired = self
                 .pool
                 .retire(|instance| instance.path == CallPath::Async);
-            guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
+            guest.stats.on_retired(Retirement::Path, n_retired);
         }
         if guest.drain.is_over(now) {
             self.cut();

@@ -51,6 +51,10 @@ pub struct PluginLimits {
     /// Calls of `client` and `kv` under way at one time, over all instances. Default 128, four for each of
     /// the 32 instances.
     pub host_calls_in_flight_max: usize,
+    /// Metrics that the plugin may have of its own, by name. Default 100.
+    pub metrics_max: usize,
+    /// Series of its metrics, over all names. Default 1,000: some 300 KiB.
+    pub metric_series_max: usize,
     /// Plugins that may stand between the first caller and a call made by this one. Default 8.
     pub depth_max: u8,
 }
@@ -80,6 +84,8 @@ impl Default for PluginLimits {
             host_calls_max: 10_000,
             host_call_time_max: Duration::from_secs(30),
             host_calls_in_flight_max: 128,
+            metrics_max: 100,
+            metric_series_max: 1_000,
             depth_max: 8,
         }
     }

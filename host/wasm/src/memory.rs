@@ -3,7 +3,10 @@
 
 use wasmtime::ResourceLimiter;
 
-use crate::limits::{GrowthRefused, PluginLimits};
+use crate::{
+    limits::{GrowthRefused, PluginLimits},
+    store_stats::CountedMemory,
+};
 
 /// What one store holds.
 #[derive(Debug)]
@@ -11,6 +14,7 @@ pub(crate) struct Memory {
     /// Of all linear memories.
     pub(crate) bytes: usize,
     pub(crate) bytes_max: usize,
+    counted: CountedMemory,
     /// Of all tables.
     table_elements: usize,
     table_elements_max: usize,
@@ -20,10 +24,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) const fn new(limits: &PluginLimits) -> Self {
+    pub(crate) const fn new(limits: &PluginLimits, counted: CountedMemory) -> Self {
         Self {
             bytes: 0,
             bytes_max: limits.memory_bytes_max,
+            counted,
             table_elements: 0,
             table_elements_max: limits.table_elements_max,
             core_instances_max: limits.core_instances_max,
@@ -58,6 +63,7 @@ impl ResourceLimiter for Memory {
             return Ok(false);
         }
         self.bytes = bytes;
+        self.counted.set(bytes);
         Ok(true)
     }
 
@@ -88,11 +94,17 @@ impl ResourceLimiter for Memory {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    fn memory(limits: &PluginLimits) -> Memory {
+        Memory::new(limits, CountedMemory::new(&Arc::default()))
+    }
 
     #[test]
     fn the_memory_limit_is_over_all_memories_and_exact() {
-        let mut memory = Memory::new(&PluginLimits {
+        let mut memory = memory(&PluginLimits {
             memory_bytes_max: 3 * 65536,
             ..PluginLimits::default()
         });
@@ -107,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_limit_of_tables_is_over_all_tables_and_exact() {
-        let mut memory = Memory::new(&PluginLimits {
+        let mut memory = memory(&PluginLimits {
             table_elements_max: 10,
             ..PluginLimits::default()
         });
@@ -121,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_table_at_its_own_maximum_is_no_fault_of_the_limit() {
-        let mut memory = Memory::new(&PluginLimits::default());
+        let mut memory = memory(&PluginLimits::default());
         assert!(memory.table_growing(0, 4, Some(5)).unwrap());
         assert!(!memory.table_growing(4, 6, Some(5)).unwrap());
         assert_eq!((memory.table_elements, memory.refused), (4, None));

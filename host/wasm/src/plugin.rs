@@ -43,14 +43,15 @@ use crate::{
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
     on_trap::TrapState,
-    reload::{Loader, ReadyGeneration},
+    own_metrics::OwnMetric,
+    reload::{Loader, ReadyGeneration, told_version},
     role::Role,
     runtime::Runtime,
     sandbox_stats::SandboxSnapshot,
     serving::InService,
     spec::PluginSpec,
     stage::{Deployed, Needs, Refusal, Stage, told},
-    stats::PluginStats,
+    stats_table::StatsTable,
     status::{InlinePathStatus, PluginState, PluginStatus, Record},
     trap_policy::TrapStatus,
 };
@@ -93,8 +94,9 @@ impl Plugin {
         let loader = Loader {
             runtime: Arc::clone(runtime),
             plugin: name.into(),
-            stats: Arc::new(PluginStats::default()),
+            stats: Arc::default(),
             sandbox: Arc::default(),
+            own_metrics: runtime.own_metrics.of(name),
             roles: &ROLES,
         };
         Self {
@@ -134,6 +136,7 @@ impl Plugin {
         spec: PluginSpec,
     ) -> Result<ReadyGeneration, Refusal> {
         let digest = Digest::of(&source);
+        let version = told_version(&spec, &digest);
         let number = self.numbers.fetch_add(1, Relaxed) + 1;
         let on_stage = |stage| {
             self.record
@@ -144,11 +147,12 @@ impl Plugin {
             let ready = self.loader.prepare(source, digest, spec, number, on_stage);
             let ready = ready.await?;
             check_health(&ready.serving).await?;
+            self.loader.tell_version(&ready.serving.generation);
             on_stage(Stage::Healthy);
             Ok(ready)
         };
         prepared.await.inspect_err(|refusal: &Refusal| {
-            self.loader.stats.reloads_refused.fetch_add(1, Relaxed);
+            self.loader.stats.on_refused(&version);
             self.record.lock().on_refused(refusal, digest);
             let digest = digest.short();
             tracing::warn!(plugin = self.name(), %digest, stage = %refusal.stage, reason = %refusal.reason, "component refused");
@@ -179,7 +183,7 @@ impl Plugin {
                 .generation
                 .begin_drain(generation.guest.spec.drain_max);
         }
-        self.loader.stats.reloads_ok.fetch_add(1, Relaxed);
+        generation.guest.stats.reloads_ok.fetch_add(1, Relaxed);
         {
             let mut record = self.record.lock();
             record.refusal = None;
@@ -305,8 +309,14 @@ impl Plugin {
 
     /// Counters over all generations.
     #[must_use]
-    pub fn stats(&self) -> &PluginStats {
+    pub fn stats(&self) -> &StatsTable {
         &self.loader.stats
+    }
+
+    /// What its guests count themselves.
+    #[must_use]
+    pub fn own_metrics(&self) -> Vec<OwnMetric> {
+        self.loader.own_metrics.snapshot()
     }
 
     /// The generation in service, if it answers calls.

@@ -30,6 +30,7 @@ use crate::{
     linking::{self, RoleSpec},
     log_rate::LogRate,
     on_trap::OnTrap,
+    own_metrics::OwnMetrics,
     placement::Placements,
     role::Role,
     runtime::Runtime,
@@ -39,6 +40,7 @@ use crate::{
     stage::{Needs, Refusal, Stage, told},
     state::Guest,
     stats::PluginStats,
+    stats_table::StatsTable,
     trap_policy::TrapPolicy,
     worker_local::DirectCode,
 };
@@ -47,8 +49,10 @@ use crate::{
 pub(crate) struct Loader {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) plugin: Arc<str>,
-    pub(crate) stats: Arc<PluginStats>,
+    pub(crate) stats: Arc<StatsTable>,
     pub(crate) sandbox: Arc<SandboxStats>,
+    /// Those that its guests count themselves; there while the plugin is.
+    pub(crate) own_metrics: Arc<OwnMetrics>,
     /// The roles that there are.
     pub(crate) roles: &'static [RoleSpec],
 }
@@ -74,7 +78,8 @@ impl Loader {
         self.check_spec(&spec)?;
         let compiled = self.compile(source.clone(), digest).await?;
         let cached = compiled.cached;
-        let (guest, code, imports) = self.link(compiled, spec)?;
+        let stats = self.stats.begin(&told_version(&spec, &digest));
+        let (guest, code, imports) = self.link(compiled, spec, stats)?;
         let guest = Arc::new(guest);
         let direct = self.direct(source, digest, &guest, &code, imports).await?;
         on_stage(Stage::Compiled);
@@ -141,6 +146,7 @@ impl Loader {
         &self,
         compiled: Compiled,
         spec: PluginSpec,
+        stats: Arc<PluginStats>,
     ) -> Result<(Guest, Code, BTreeSet<String>), Refusal> {
         let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
         let Compiled {
@@ -171,7 +177,7 @@ impl Loader {
         check_policy(&spec, &exports)?;
         let guest = Guest {
             plugin: Arc::clone(&self.plugin),
-            stats: Arc::clone(&self.stats),
+            stats,
             sandbox: Arc::clone(&self.sandbox),
             log_rate: LogRate::new(&spec.limits, clock::now()),
             executor: Arc::clone(&self.runtime.executor),
@@ -200,6 +206,8 @@ impl Loader {
         let mut shared = Shared::default();
         shared.put(Arc::clone(&self.runtime.client));
         shared.put(Arc::clone(&self.runtime.events));
+        shared.put(Arc::clone(&self.runtime.directory));
+        shared.put(Arc::clone(&self.own_metrics));
         if imports.contains("kv") {
             let refuse = |error| Stage::Linked.refuse(format!("{error:#}"));
             let store = self.runtime.store();
@@ -211,6 +219,15 @@ impl Loader {
             ));
         }
         Ok(shared)
+    }
+
+    /// `generation` has said what it answers for, and so which version it is.
+    pub(crate) fn tell_version(&self, generation: &Generation) {
+        let mut services = generation.services().iter();
+        let version = services.find_map(|service| service.version.as_deref());
+        if let Some(version) = version.filter(|version| !version.is_empty()) {
+            self.stats.rename(&generation.guest.stats, version);
+        }
     }
 
     fn exports(&self) -> Vec<(Role, &'static [Export])> {
@@ -302,6 +319,11 @@ fn check_policy(spec: &PluginSpec, exports: &Exports) -> Result<(), Refusal> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// The version that a manifest names, or the first digits of the component's digest.
+pub(crate) fn told_version(spec: &PluginSpec, digest: &Digest) -> String {
+    spec.version.clone().unwrap_or_else(|| digest.short())
 }
 
 /// A refusal for an error of wasmtime's. One of the system passes, one of the component does not.

@@ -16,13 +16,18 @@ use wasmtime::component::{Component, Linker};
 
 use crate::{
     cache::{Cache, CacheError, Compiled},
-    capability::{client::ClientImport, events::EventsImport},
+    capability::{
+        client::ClientImport,
+        directory::{DirectoryImport, ServiceDirectory},
+        events::EventsImport,
+    },
     compiler::Compiler,
     digest::Digest,
     engine::{Engines, Flavor, Pooling},
     executor::Executor,
     linking,
     on_trap::TrapChange,
+    own_metrics::OwnMetricsTable,
     records::Records,
     state::StoreState,
     store::{Store, StoreError, StoreHealth},
@@ -46,6 +51,8 @@ pub struct Runtime {
     pub(crate) engines: Engines,
     pub(crate) client: Arc<ClientImport>,
     pub(crate) events: Arc<EventsImport>,
+    pub(crate) directory: Arc<DirectoryImport>,
+    pub(crate) own_metrics: OwnMetricsTable,
     pub(crate) compiler: Compiler,
     pub(crate) executor: Arc<Executor>,
     pub(crate) trap_notices: Arc<TrapNotices>,
@@ -95,6 +102,8 @@ impl Runtime {
             concurrent: OnceLock::new(),
             client: Arc::default(),
             events: Arc::default(),
+            directory: Arc::default(),
+            own_metrics: OwnMetricsTable::default(),
             store: Mutex::new(None),
             store_health: Arc::default(),
             trap_notices: Arc::default(),
@@ -150,6 +159,12 @@ impl Runtime {
         self.events.set(Some(sink));
     }
 
+    /// Where plugins look services up (import `directory`). Until then they get `unavailable`.
+    /// `shutdown` lets go of it.
+    pub fn set_directory(&self, directory: Arc<dyn ServiceDirectory>) {
+        self.directory.set(Some(directory));
+    }
+
     /// Whoever calls a plugin that traps is told the line in which it said why, from the next deployment of
     /// that plugin on: for those who develop it.
     pub fn tell_callers(&self) {
@@ -170,6 +185,7 @@ impl Runtime {
     pub fn shutdown(&self) {
         self.client.set(None);
         self.events.set(None);
+        self.directory.set(None);
         *self.store.lock() = None;
     }
 

@@ -87,6 +87,8 @@ pub struct Grants {
     pub kv: Option<String>,
     /// Topics that may be published under, as subscribers name theirs.
     pub events: Vec<TopicPattern>,
+    /// Services whose instances may be looked up through `directory`; `*` is all.
+    pub directory: Vec<String>,
     /// Environment of the guest (WASI), name to value.
     pub env: BTreeMap<String, String>,
     /// Folders that the guest sees (WASI).
@@ -168,10 +170,19 @@ impl Grants {
     /// Whether calls of `service` are granted.
     #[must_use]
     pub fn allows_service(&self, service: &str) -> bool {
-        self.services
-            .iter()
-            .any(|granted| matches(granted, service))
+        names(&self.services, service)
     }
+
+    /// Whether looking up the instances of `service` is granted.
+    #[must_use]
+    pub fn allows_lookup(&self, service: &str) -> bool {
+        names(&self.directory, service)
+    }
+}
+
+/// Whether a list of grants names `service`.
+fn names(granted: &[String], service: &str) -> bool {
+    granted.iter().any(|granted| matches(granted, service))
 }
 
 impl Default for PluginSpec {
@@ -292,6 +303,12 @@ mod tests {
         assert!(!grants(&["users"]).allows_service("users2"));
         assert!(grants(&["*"]).allows_service("anything"));
         assert!(!grants(&[]).allows_service("users"));
+        let looks_up = Grants {
+            directory: vec!["users".to_owned()],
+            ..Grants::default()
+        };
+        assert!(looks_up.allows_lookup("users") && !looks_up.allows_service("users"));
+        assert!(!looks_up.allows_lookup("users2"));
     }
 
     #[test]

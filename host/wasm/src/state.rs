@@ -23,6 +23,7 @@ use crate::{
     convert::failure,
     denial::Denial,
     drain::Drain,
+    effects::Effects,
     executor::Executor,
     fuel,
     guest_output::OutputTail,
@@ -35,6 +36,7 @@ use crate::{
     slots::{Shared, Slots},
     spec::{LogLevel, PluginSpec},
     stats::PluginStats,
+    store_stats::{CountedMemory, HostCallTally, HostImport},
     trap::{Stop, TrapContext, Trapped},
     trap_notices::TrapNotices,
     trap_policy::TrapPolicy,
@@ -86,6 +88,9 @@ pub(crate) struct StoreState {
     pub(crate) ticks_left: Option<u8>,
     /// What the guest may still use.
     allowance: Allowance,
+    pub(crate) host_calls: HostCallTally,
+    /// What others see once the call has ended.
+    pub(crate) effects: Effects,
     /// The end of the guest's standard error, once it has one.
     pub(crate) stderr: Option<Arc<OutputTail>>,
 }
@@ -156,9 +161,11 @@ impl StoreState {
             slots: Slots::default(),
             kept: Slots::default(),
             payload_counted: false,
-            memory: Memory::new(limits),
+            memory: Memory::new(limits, CountedMemory::new(&guest.stats.stores)),
             ticks_left: None,
             allowance: Allowance::new(limits, Some(now)),
+            host_calls: HostCallTally::new(&guest.stats.stores),
+            effects: Effects::default(),
             stderr: None,
             guest,
         }
@@ -175,6 +182,7 @@ impl StoreState {
             stderr.clear();
         }
         self.slots.clear();
+        self.effects.forget();
         self.set_ambient(ambient);
     }
 
@@ -214,6 +222,12 @@ impl StoreState {
         self.ambient.as_mut().ok_or_else(none)
     }
 
+    /// As `on_host_call`; counted for `import`.
+    pub(crate) fn on_host_call_of(&mut self, import: HostImport) -> Result<(), Stop> {
+        self.host_calls.count(import);
+        self.on_host_call()
+    }
+
     /// Takes one from what the guest may still ask of the host.
     pub(crate) fn on_host_call(&mut self) -> Result<(), Stop> {
         let taken = self.allowance.take_host_call();
@@ -250,6 +264,7 @@ impl StoreState {
 
     /// Gives back time in which the guest waited for the other end.
     pub(crate) fn give_back(&mut self, waited: Duration) {
+        self.host_calls.hand_in();
         self.allowance.give_back(waited);
     }
 

@@ -14,6 +14,7 @@
 //! same empty host serves, so that a function that needs nothing can be tested as it is.
 
 pub(crate) mod async_stream;
+mod capabilities;
 mod exchange;
 mod host;
 mod roles;

@@ -10,8 +10,12 @@ use std::{
 use crate::{
     body::Octets,
     call::{BodyKind, Http, Peer, Principal},
+    directory::ServiceInstance,
     failure::Failure,
-    fake::exchange::{Headers, Subject},
+    fake::{
+        capabilities::Metrics,
+        exchange::{Headers, Subject},
+    },
     log::Level,
 };
 
@@ -78,6 +82,9 @@ pub(crate) struct State {
     /// Topics that the plugin may publish under, and how many subscribers each has.
     pub(crate) topics: BTreeMap<String, u32>,
     pub(crate) published: Vec<Published>,
+    pub(crate) metrics: Metrics,
+    /// Who answers for the services that the plugin may look up.
+    pub(crate) services: BTreeMap<String, Vec<ServiceInstance>>,
     pub(crate) subject: Subject,
 }
 
@@ -124,6 +131,8 @@ impl Default for State {
             leaves_after: None,
             topics: BTreeMap::new(),
             published: Vec::new(),
+            metrics: Metrics::default(),
+            services: BTreeMap::new(),
             subject: Subject::default(),
         }
     }

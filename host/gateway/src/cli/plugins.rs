@@ -10,6 +10,7 @@ use super::{
     failure::CommandFailure,
     options::SharedOptions,
     output::Output,
+    plugin_usage::{metric_lines, octets, seconds, version_line},
     pull,
     runtime::block_on,
 };
@@ -110,6 +111,8 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
             text(plugin, "/source"),
             services(plugin),
             total(plugin, "/calls"),
+            seconds(plugin, "/processor_seconds"),
+            octets(plugin, "/memory_bytes"),
             text(plugin, "/refusal/reason"),
         ]
     };
@@ -121,6 +124,8 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
         "SOURCE",
         "SERVICES",
         "CALLS",
+        "PROCESSOR",
+        "MEMORY",
         "REFUSED",
     ];
     output.table(&head, plugins.iter().map(row).collect())
@@ -143,6 +148,9 @@ fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
             ("held", Json::Object(_)) => approval::held_lines(value),
             ("signature", Json::Object(_)) => approval::signature_lines(value),
             ("services", Json::Array(services)) => lines(services.iter().map(service_line)),
+            ("versions", Json::Array(versions)) => lines(versions.iter().map(version_line)),
+            ("metrics", Json::Array(metrics)) => lines(metrics.iter().flat_map(metric_lines)),
+            ("processor_seconds", Json::Number(_)) => seconds(plugin, "/processor_seconds"),
             ("history", Json::Array(events)) => {
                 lines(events.iter().map(|event| event_line(event, now)))
             }

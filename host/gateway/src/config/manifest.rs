@@ -92,6 +92,8 @@ section! {
         pub kv: Option<String> = None;
         /// Topics under which it may publish events: "user.created", "user.*" (one level), "user.>".
         pub events: Vec<Topics> = Vec::new();
+        /// Services whose instances it may look up; "*" is all.
+        pub directory: Vec<String> = Vec::new();
         /// Its environment (WASI).
         pub env: OpaqueTable = OpaqueTable::default();
         /// Folders that it sees (WASI): "HOST:GUEST" to read, "HOST:GUEST:rw" to write as well.
@@ -202,6 +204,7 @@ impl Grants {
             services: self.services.clone(),
             kv: self.kv.clone(),
             events: self.events.iter().map(|topics| topics.0.clone()).collect(),
+            directory: self.directory.clone(),
             env: self.env.0.clone(),
             files: self.files.iter().map(file).collect(),
             sockets: self.sockets.iter().map(|grant| grant.0.clone()).collect(),
@@ -260,6 +263,8 @@ impl PluginLimits {
             host_calls_max: self.host_calls,
             host_call_time_max: self.host_call_time,
             host_calls_in_flight_max: self.host_calls_in_flight,
+            metrics_max: self.metrics,
+            metric_series_max: self.metric_series,
             depth_max,
         }
     }
@@ -363,9 +368,12 @@ mod tests {
             [limits]
             memory = "1MiB"
             host-calls = 9
+            metrics = 7
+            metric-series = 8
             [grants]
             services = ["calculator"]
             sockets = ["tcp:10.0.0.0/8:5432", "dns"]
+            directory = ["*"]
             kv = "shared"
             env = { LANG = "C" }
             files = ["data:/data:rw", "static:/static"]
@@ -381,7 +389,10 @@ mod tests {
         assert_eq!(spec.instances.mode, spec::Mode::Single);
         assert_eq!(spec.instances.calls_max, 7);
         assert_eq!(spec.limits.host_calls_max, 9);
+        assert_eq!(spec.limits.metrics_max, 7);
+        assert_eq!(spec.limits.metric_series_max, 8);
         assert!(spec.grants.allows_service("calculator") && !spec.grants.allows_service("users"));
+        assert!(spec.grants.allows_lookup("anything"));
         assert_eq!(spec.grants.env["LANG"], "C");
         assert_eq!(spec.grants.sockets.len(), 2);
         let accesses: Vec<_> = spec.grants.files.iter().map(|file| file.access).collect();

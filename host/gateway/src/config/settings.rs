@@ -325,6 +325,10 @@ section! {
         pub host_call_time: Duration = Duration::from_secs(30), within "1ms" to "24h";
         /// Calls of `client` and `kv` under way at one time; one more is refused.
         pub host_calls_in_flight: usize = 128, within "1" to "100000";
+        /// Metrics that the plugin may have of its own.
+        pub metrics: usize = 100, within "0" to "10000";
+        /// Series of them, which are sets of labels, over all metrics.
+        pub metric_series: usize = 1_000, within "0" to "100000";
     }
 }
 

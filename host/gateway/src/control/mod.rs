@@ -28,6 +28,7 @@ mod serving_plugins;
 mod slot;
 mod subscribers;
 mod traps;
+mod usage_view;
 mod view;
 mod waiting;
 
@@ -429,7 +430,8 @@ impl Control {
                 is_active: shown.current.is_some() && shown.is_healthy(),
                 is_held: shown.refused.is_some_and(|refused| refused.held.is_some()),
                 signature_refusals: slot.signature_refusals(),
-                stats: slot.plugin.stats().snapshot(),
+                versions: usage_view::versions(&slot.plugin),
+                own_metrics: slot.plugin.own_metrics(),
             }
         });
         numbers.collect()

@@ -5,7 +5,10 @@ use postern_wasm::{
 };
 use serde::Serialize;
 
-use super::slot::{PluginSlot, Shown};
+use super::{
+    slot::{PluginSlot, Shown},
+    usage_view::UsageView,
+};
 use crate::{
     directory::listing::ServiceListing,
     plugins::{signature::Signed, store::Deployment, trust::ApprovalRecord},
@@ -72,6 +75,8 @@ pub(crate) struct PluginView {
     pub memory_bytes_high: usize,
     pub reloads_ok: u64,
     pub reloads_refused: u64,
+    #[serde(flatten)]
+    pub usage: UsageView,
     /// Generations that still answer their last calls.
     pub draining: usize,
     /// What happened to it, the latest last.
@@ -184,6 +189,7 @@ impl PluginView {
             memory_bytes_high: stats.memory_bytes_high,
             reloads_ok: stats.reloads_ok,
             reloads_refused: stats.reloads_refused,
+            usage: UsageView::of(&slot.plugin, &stats),
             draining: status.draining,
             history: status.history,
         }

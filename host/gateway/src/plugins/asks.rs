@@ -230,7 +230,7 @@ fn covers(path: &str, before: &Json, after: &Json) -> bool {
 
 fn text_covers(path: &str, before: &str, after: &str) -> bool {
     let is_writable = path == FILES && before.strip_suffix(":rw") == Some(after);
-    let is_all = path == SERVICES && before == "*";
+    let is_all = matches!(path, SERVICES | DIRECTORY) && before == "*";
     before == after || is_writable || is_all || pattern_covers(before, after)
 }
 
@@ -305,7 +305,7 @@ fn interface(name: &str) -> String {
 /// Whether every plugin may import it, because it tells or changes nothing beyond the plugin's own call.
 fn reaches_nothing(interface: &str) -> bool {
     const PACKAGES: [&str; 4] = ["wasi:cli/", "wasi:clocks/", "wasi:io/", "wasi:random/"];
-    const OURS: [&str; 4] = ["types", "call", "config", "log"];
+    const OURS: [&str; 5] = ["types", "call", "config", "log", "metrics"];
     let of_ours = interface.strip_prefix("postern:gateway/");
     of_ours.is_some_and(|name| OURS.contains(&name))
         || PACKAGES
@@ -328,6 +328,7 @@ const ENVIRONMENT: &str = "grants.env";
 const FILES: &str = "grants.files";
 const SERVICES: &str = "grants.services";
 const LISTENERS: &str = "extension.listeners";
+const DIRECTORY: &str = "grants.directory";
 
 /// Differences that are kept; how many more there are is the last.
 const GROWTH_MAX: usize = 64;

@@ -21,6 +21,7 @@ use crate::{
     host_call::HostCall,
     limits::time,
     state::StoreState,
+    store_stats::HostImport,
     trap::Stop,
 };
 
@@ -71,7 +72,7 @@ async fn call(
     mut store: Store<'_>,
     arguments: Arguments<Bytes>,
 ) -> Result<Result<Vec<u8>, Failure>, Stop> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Client)?;
     let prepared = host_call(store.data())
         .and_then(|host_call| Ok((prepare(&store, &host_call, arguments)?, host_call)));
     let ((pipeline, call), host_call) = match prepared {
@@ -85,7 +86,10 @@ async fn call(
         body.into_one(limit).await
     };
     // The pipeline ends it at its deadline.
-    let Some((answer, _)) = wait::before(deadline, answer).await else {
+    let answered = wait::before(deadline, answer).await;
+    let stats = store.data().host_calls.stats();
+    stats.on_wait(HostImport::Client, host_call.time());
+    let Some((answer, _)) = answered else {
         store.data().check_time(clock::now())?;
         let message = || format!("no answer within {}", time(host_call.time()));
         let late = host_call.late();

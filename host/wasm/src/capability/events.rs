@@ -18,6 +18,7 @@ use crate::{
     convert::{self, check_output, failure},
     denial::Denial,
     state::StoreState,
+    store_stats::HostImport,
 };
 
 /// Longest topic, in octets; also the longest value that fits in one header entry.
@@ -71,7 +72,7 @@ fn publish(
     mut store: Store<'_>,
     (topic, content_type, payload): Arguments<Result<Bytes, Failure>>,
 ) -> wasmtime::Result<Result<u32, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Events)?;
     let topic = Text::from(&*topic.to_str(&store)?);
     let content_type = match content_type {
         Some(text) => Some(text.to_str(&store)?.into_owned()),

@@ -15,6 +15,7 @@ use crate::{
     host_call::HostCall,
     state::StoreState,
     store::{self, Change, StoreError},
+    store_stats::HostImport,
     trap::Stop,
 };
 
@@ -155,7 +156,7 @@ async fn keys(
     mut store: Store<'_>,
     (prefix, after, limit): (String, Option<String>, u32),
 ) -> wasmtime::Result<Result<Vec<String>, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Kv)?;
     let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
@@ -184,6 +185,8 @@ async fn bounded<T>(
     let end = store.data().end();
     // It has an end of its own (`limits.time`), for which nobody else polls it.
     let result = tokio::time::timeout_at(end.min(host_call.end()).into(), future).await;
+    let stats = store.data().host_calls.stats();
+    stats.on_wait(HostImport::Kv, host_call.time());
     let Ok(result) = result else {
         // Where it is not the guest's own end that came, the guest is told and goes on.
         return match (store.data().check_time(clock::now()), host_call.late()) {
@@ -200,7 +203,7 @@ async fn bounded<T>(
 }
 
 fn read_key(store: &mut Store<'_>, key: WasmStr) -> wasmtime::Result<Result<String, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Kv)?;
     let key = key.to_str(&*store)?;
     let length = key.len();
     if (1..=KEY_BYTES_MAX).contains(&length) {

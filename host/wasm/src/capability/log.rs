@@ -13,6 +13,7 @@ use crate::{
     convert,
     spec::LogLevel,
     state::{CallContext, StoreState},
+    store_stats::HostImport,
 };
 
 /// Longest message, and longest list of fields, in octets; the rest is cut.
@@ -33,7 +34,7 @@ pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
     interface.func_wrap(
         "write",
         |mut store: Store<'_>, (level, _, _): Line| -> wasmtime::Result<()> {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Log)?;
             if is_enabled(store.data(), level) {
                 return Err(Bailout::HostCall.into());
             }
@@ -44,7 +45,7 @@ pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
 
 fn link_enabled(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("enabled", |mut store: Store<'_>, (level,): (Level,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Log)?;
         Ok((is_enabled(store.data(), level),))
     })
 }
@@ -52,7 +53,7 @@ fn link_enabled(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
 type Line = (Level, WasmStr, WasmList<(WasmStr, WasmStr)>);
 
 fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Result<()> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Log)?;
     if !is_enabled(store.data(), level) {
         return Ok(());
     }

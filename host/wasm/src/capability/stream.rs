@@ -1,7 +1,7 @@
 //! Import `call`, what a streaming call needs of it: `next` and `send`, the kind of both bodies, and what
 //! follows their last messages.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use futures_util::Stream as _;
@@ -20,6 +20,7 @@ use crate::{
     progress::Progress,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
     state::{CallContext, StoreState},
+    store_stats::HostImport,
     trap::{Stop, waiting},
 };
 
@@ -50,18 +51,18 @@ pub(crate) struct Outbound {
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
     interface.func_wrap("request-kind", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let streams = store.data_mut().slots.get_mut::<StreamEnds>();
         Ok((streams.map_or(BodyKind::Message, |streams| streams.kind.into()),))
     })?;
     interface.func_wrap("trailers", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let streams = store.data_mut().slots.get_mut::<StreamEnds>();
         let trailers = streams.and_then(|streams| streams.trailers.as_ref());
         Ok((trailers.map(all_headers).unwrap_or_default(),))
     })?;
     interface.func_wrap("set-octets", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let state = store.data_mut();
         let head = check_streaming(state).and_then(|()| state.reply_head("the kind of the reply"));
         Ok((head.map(ReplyDraft::set_octets),))
@@ -142,7 +143,7 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     let came = wait::before(deadline, next).await;
     let (message, waited) = came.ok_or(Stop::Deadline)?;
     drop(waiting);
-    state.give_back(waited);
+    on_waited(state, waited);
     let message = match message {
         Err(left) => return Ok(Err(left)),
         Ok(message) => message,
@@ -195,7 +196,7 @@ async fn send(mut store: Store<'_>, message: Bytes) -> Result<Result<(), Failure
     let sent = wait::before(deadline, sent).await;
     let (sent, waited) = sent.ok_or(Stop::Deadline)?;
     drop(waiting);
-    state.give_back(waited);
+    on_waited(state, waited);
     if sent.is_ok() {
         state.on_message();
     }
@@ -211,6 +212,14 @@ pub(crate) fn left() -> Failure {
 fn not_by(function: &str) -> Failure {
     let message = format!("`handle-async` has its messages in streams, not by `{function}`");
     failure(Kind::FailedPrecondition, message)
+}
+
+/// The guest has waited for the other end.
+fn on_waited(state: &mut StoreState, waited: Duration) {
+    let stats = state.host_calls.stats();
+    stats.on_call(HostImport::Call);
+    stats.on_wait(HostImport::Call, waited);
+    state.give_back(waited);
 }
 
 /// What goes out with the first message.

@@ -155,6 +155,7 @@ async fn run<R: StreamRole>(
     };
     let ambient = CallContext::new(AmbientCall::Owned(call));
     let instance = lease.begin(Some(ambient));
+    instance.state().slots.put(Arc::clone(&progress));
     instance.state().begin_stream(clock::now());
     let ends = StreamEnds {
         inbound,

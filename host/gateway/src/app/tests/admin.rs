@@ -36,7 +36,7 @@ async fn shows_plugins_services_numbers_and_configuration() {
     );
     for line in [
         r#"postern_calls_total{service="greeter",transport="tcp",outcome="success"} 1"#,
-        r#"postern_plugin_calls_total{plugin="greeter",outcome="ok"} 1"#,
+        r#"postern_plugin_calls_total{plugin="greeter",version="0.1.0",outcome="ok"} 1"#,
         r#"postern_plugin_active{plugin="greeter"} 1"#,
         "postern_ready 1",
     ] {

@@ -80,6 +80,13 @@ fn items_that_no_item_before_covers_are_more() {
         "[\"user.>\"]",
         &["grants.events: \"user.>\""],
     );
+    check_grant("directory", "[\"*\"]", "[\"users\"]", &[]);
+    check_grant(
+        "directory",
+        "[\"users\"]",
+        "[\"*\"]",
+        &["grants.directory: \"*\""],
+    );
     check_grant("events", "[\"*\"]", "[\">\"]", &["grants.events: \">\""]);
     check(
         "topics = [\"a\"]",
