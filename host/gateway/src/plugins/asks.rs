@@ -105,7 +105,11 @@ impl Asks {
             (Some(was), Some(is)) => {
                 reach("extension.calls", Some(&was), &is, growth);
                 // None named is all of them.
-                let listeners = |asks: &Self| asks.written(LISTENERS).cloned().unwrap_or(json!([]));
+                let listeners = |asks: &Self| {
+                    asks.written(LISTENERS)
+                        .cloned()
+                        .unwrap_or_else(|| json!([]))
+                };
                 match (listeners(before), listeners(self)) {
                     (was, _) if was == json!([]) => {}
                     (_, is) if is == json!([]) => growth.push(Growth::new(LISTENERS, "all")),
