@@ -387,7 +387,7 @@ fn grants_of_sockets_are_none_by_default() {
 /// Lines of guests are written where somebody listens, on every thread that a guest may be on.
 fn hear_lines() {
     // It is set by whichever test comes first.
-    drop(tracing::subscriber::set_global_default(hearer::All));
+    let _ = tracing::subscriber::set_global_default(hearer::All);
 }
 
 mod hearer {
