@@ -15,8 +15,8 @@
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
 //! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `status`, `store` |
-//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `trap`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
-//! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
+//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `trap`, `convert`, `shadowed`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
+//! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `bindings`, `reply_draft`, `call_path`, `placement`, `plugin_name`, `pool`, `executor`, `slots`, .. |
 //!
 //! `tests/tidy/imports.rs` counts them.
 //!
@@ -51,6 +51,7 @@ mod offload;
 mod outcome;
 mod placement;
 mod plugin;
+mod plugin_name;
 mod pool;
 mod progress;
 mod question;
@@ -60,6 +61,7 @@ mod reply_draft;
 mod role;
 mod runtime;
 mod serving;
+mod shadowed;
 mod slots;
 mod spec;
 mod stage;
@@ -83,6 +85,7 @@ pub use limits::PluginLimits;
 pub use offer::{ImportFault, check_import};
 pub use outcome::{EntryOutcome, Outcome, TrapReason};
 pub use plugin::Plugin;
+pub use plugin_name::{plugin_of_slot, version_of_slot};
 pub use records::Records;
 pub use reload::ReadyGeneration;
 pub use role::Role;

@@ -30,6 +30,7 @@ use crate::{
     linking::{self, RoleSpec},
     log_rate::LogRate,
     placement::Placements,
+    plugin_name::plugin_of_slot,
     role::Role,
     runtime::Runtime,
     slots::Shared,
@@ -199,7 +200,7 @@ impl Loader {
             let store = store.map_err(|error| refuse(error).until(Needs::time()))?;
             shared.put(kv::Table::new(
                 store,
-                &self.plugin,
+                plugin_of_slot(&self.plugin),
                 spec.grants.kv.as_deref(),
             ));
         }

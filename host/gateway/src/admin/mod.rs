@@ -4,6 +4,7 @@
 
 mod guard;
 mod scrape;
+mod versions;
 pub(crate) mod view;
 
 use std::{sync::Arc, time::Duration};
@@ -78,7 +79,7 @@ const ENDPOINTS: [(&str, &str, &str); 16] = [
     (
         "POST",
         "/plugins/{name}/rollback",
-        "the generation before takes the calls again",
+        "the version under trial ends; without one, the version or generation before takes the calls again",
     ),
     (
         "POST",
@@ -120,6 +121,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins", get(plugins))
         .route("/plugins/{name}", get(plugin))
         .route("/plugins/{name}/rollback", post(rollback))
+        .merge(versions::router())
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
         .route("/events", get(events))
@@ -150,7 +152,8 @@ async fn own_pages_only(
 
 async fn help() -> Response {
     let endpoint = |(method, path, does): &(&str, &str, &str)| json!({ "method": method, "path": path, "does": does });
-    Json(json!({ "endpoints": ENDPOINTS.iter().map(endpoint).collect::<Vec<_>>() })).into_response()
+    let all = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    Json(json!({ "endpoints": all.map(endpoint).collect::<Vec<_>>() })).into_response()
 }
 
 async fn livez() -> Response {
@@ -236,11 +239,11 @@ async fn rollback(
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
-    if gateway.control().plugin(&name).is_none() {
+    if !gateway.control().is_plugin_known(&name) {
         return Err(AdminFailure::unknown_plugin(&name, &gateway));
     }
     match gateway.control().rollback(&name).await {
-        Ok(()) => Ok(Json(gateway.control().plugin(&name)).into_response()),
+        Ok(()) => Ok(Json(gateway.control().version_in_force(&name)).into_response()),
         Err(refusal) => Err(AdminFailure::new(StatusCode::CONFLICT, refusal.to_string())),
     }
 }
@@ -298,7 +301,8 @@ fn answer_drain(
 
 async fn unknown(request: Request) -> AdminFailure {
     let path = request.uri().path();
-    let known = ENDPOINTS.iter().map(|(_, path, _)| *path);
+    let known = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    let known = known.map(|(_, path, _)| *path);
     let failure = AdminFailure::new(StatusCode::NOT_FOUND, format!("nothing is at {path}"));
     failure.with_hint(match nearest(path, known) {
         Some(near) => format!("did you mean {near}? GET /help lists everything"),

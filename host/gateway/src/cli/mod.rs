@@ -18,6 +18,7 @@ mod new;
 mod openapi;
 mod options;
 mod output;
+mod plugin_versions;
 mod plugins;
 mod progress;
 mod publish;

@@ -1,4 +1,4 @@
-//! `postern plugins list|info|rollback`.
+//! `postern plugins list|info|rollback`; what concerns versions alone stands in `plugin_versions.rs`.
 
 use clap::{Args, Subcommand};
 use postern_system::clock;
@@ -9,6 +9,7 @@ use super::{
     failure::CommandFailure,
     options::SharedOptions,
     output::Output,
+    plugin_versions::{self, VersionsCommand},
     runtime::block_on,
 };
 
@@ -18,16 +19,18 @@ pub(super) enum PluginsCommand {
     List(AdminArgs),
     /// Everything that is known of one plugin.
     Info(PluginArgs),
-    /// Let the generation before take the calls again.
+    /// End the trial of a version; without one, let the version or generation before take the calls again.
     Rollback(PluginArgs),
+    #[command(flatten)]
+    Versions(VersionsCommand),
 }
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct PluginArgs {
-    /// The plugin's name.
-    name: String,
+    /// The plugin's name, or NAME@VERSION.
+    pub(super) name: String,
     #[command(flatten)]
-    admin: AdminArgs,
+    pub(super) admin: AdminArgs,
 }
 
 pub(super) fn plugins(
@@ -36,6 +39,7 @@ pub(super) fn plugins(
     output: &Output,
 ) -> Result<(), CommandFailure> {
     match command {
+        PluginsCommand::Versions(command) => plugin_versions::versions(options, command, output),
         PluginsCommand::List(args) => {
             let admin = Admin::new(options, &args, output)?;
             let reply = block_on(admin.read("/plugins"))?;
@@ -66,7 +70,7 @@ pub(super) fn plugins(
                 .unwrap_or_default();
             output.line(&format!(
                 "{} is back at digest {}, as generation {generation}",
-                args.name,
+                text(&reply, "/name"),
                 digest(&reply),
             ))
         }
@@ -87,22 +91,28 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
         vec![
             text(plugin, "/name"),
             text(plugin, "/state"),
+            place(plugin),
             text(plugin, "/generation"),
             digest(plugin),
             text(plugin, "/source"),
             services(plugin),
             total(plugin, "/calls"),
+            percent(plugin),
+            text(plugin, "/p99_ms"),
             text(plugin, "/refusal/reason"),
         ]
     };
     let head = [
         "PLUGIN",
         "STATE",
+        "PLACE",
         "GENERATION",
         "DIGEST",
         "SOURCE",
         "SERVICES",
         "CALLS",
+        "ERRORS",
+        "P99 MS",
         "REFUSED",
     ];
     output.table(&head, plugins.iter().map(row).collect())
@@ -170,7 +180,7 @@ fn event_line(event: &Json, now: u64) -> String {
     }
 }
 
-fn ago(at: &Json, now: u64) -> String {
+pub(super) fn ago(at: &Json, now: u64) -> String {
     let seconds = now.saturating_sub(at.as_u64().unwrap_or(now));
     match seconds {
         0..120 => format!("{seconds} s ago"),
@@ -187,6 +197,25 @@ fn services(plugin: &Json) -> String {
         .flatten()
         .map(|service| text(service, "/name"));
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// What it is among the versions of its plugin: `canary 5%`.
+fn place(plugin: &Json) -> String {
+    let place = format!(
+        "{} {}",
+        text(plugin, "/place"),
+        text(plugin, "/trial/weight")
+    );
+    let pinned = match plugin.get("pinned").and_then(Json::as_bool) {
+        Some(true) if place.starts_with("stable") => " pinned",
+        Some(_) | None => "",
+    };
+    format!("{}{pinned}", place.trim_end())
+}
+
+fn percent(plugin: &Json) -> String {
+    let rate = plugin.get("error_rate").and_then(Json::as_f64);
+    rate.map_or(String::new(), |rate| format!("{:.1}%", rate * 100.0))
 }
 
 /// The first 12 digits name a component well enough for people.

@@ -26,6 +26,7 @@ mod schema_file;
 mod serving_plugins;
 mod slot;
 mod subscribers;
+pub(crate) mod versions;
 mod view;
 mod waiting;
 
@@ -53,6 +54,7 @@ use self::{
     remote_services::RemoteServices,
     slot::{PluginSlot, Source},
     subscribers::Subscribers,
+    versions::Versions,
 };
 pub(crate) use self::{
     fleet::{BuiltIn, Fleet},
@@ -70,7 +72,10 @@ use crate::{
         chain::{Extensions, LinkView},
         route::{Route, Routes},
     },
-    plugins::store::{self, Copy, PluginCopies},
+    plugins::{
+        label,
+        store::{self, Copy, PluginCopies},
+    },
     readiness::{Readiness, ReasonKind},
     telemetry::{calls::CallBook, export::PluginNumbers},
 };
@@ -87,7 +92,9 @@ pub(crate) struct Control {
     data_dir: PathBuf,
     config: ArcSwap<Config>,
     claims: Mutex<Claims>,
+    /// By label: plugins, and versions of them.
     slots: Mutex<BTreeMap<String, Arc<PluginSlot>>>,
+    versions: Versions,
     /// What routes over HTTP hold requests to.
     route_schemas: Mutex<MethodSchemas>,
     /// What other gateways say of their services beyond the directory.
@@ -115,7 +122,7 @@ impl Control {
         book: Arc<CallBook>,
         config: Config,
     ) -> Self {
-        let readiness = Readiness::default();
+        let (readiness, config_data_dir) = (Readiness::default(), config.data_dir.clone());
         let message = "plugins in the folder are being deployed";
         readiness.raise(ReasonKind::Starting, "", message);
         Self {
@@ -126,10 +133,11 @@ impl Control {
             subscribers: Subscribers::new(events),
             book,
             readiness,
-            data_dir: config.data_dir.clone(),
+            data_dir: config_data_dir.clone(),
             config: ArcSwap::from_pointee(config),
             claims: Mutex::default(),
             slots: Mutex::default(),
+            versions: Versions::new(&config_data_dir),
             route_schemas: Mutex::default(),
             remote_services: RemoteServices::default(),
             refusals: Notify::new(),
@@ -144,8 +152,10 @@ impl Control {
 
     /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
     /// one service, the first by name has it. Of a plugin whose files cannot be read, the last good
-    /// copy is deployed.
-    pub(crate) async fn start(&self, found: Vec<(String, FoundAtStart)>) {
+    /// copy is deployed. Older versions of one plugin come first.
+    pub(crate) async fn start(&self, mut found: Vec<(String, FoundAtStart)>) {
+        found.sort_by_cached_key(|(name, _)| label::at_start(name));
+        self.note_known(found.iter().map(|(name, _)| name));
         for (name, found) in &found {
             if let FoundAtStart::Whole(copy) = found {
                 self.note_loading(&self.slot(name), copy);
@@ -180,12 +190,13 @@ impl Control {
         self.routes.set_complete();
         // What offers were refused for may have changed while others were deployed.
         self.refusals.notify_one();
-        let (slots, config) = (self.slots.lock(), self.config.load());
+        let (slots, config) = (self.serving(), self.config.load());
         self.judge(&slots, &config);
     }
 
     /// Takes what lies in the folder for the plugin `name`.
     pub(crate) async fn offer(&self, name: &str, copy: Copy) -> Offered {
+        self.note_known(std::iter::once(&name.to_owned()));
         loop {
             let slot = self.slot(name);
             let mut offers = slot.lock_offers().await;
@@ -212,6 +223,7 @@ impl Control {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else {
             // It may have been in the folder in a life before.
+            self.remove_version(name);
             self.clear(name, &self.store(name));
             return false;
         };
@@ -219,8 +231,8 @@ impl Control {
             let mut offers = slot.lock_offers().await;
             offers.is_gone = true;
             self.slots.lock().remove(name);
-            self.claims.lock().release(name);
         }
+        self.remove_version(name);
         self.refusals.notify_one();
         self.publish();
         self.clear(name, &slot.store);
@@ -255,7 +267,7 @@ impl Control {
     ///
     /// # Errors
     /// When there is no such plugin, none before, or the one before does not start.
-    pub(crate) async fn rollback(&self, name: &str) -> Result<(), OfferRefused> {
+    async fn rollback_generation(&self, name: &str) -> Result<(), OfferRefused> {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else {
             return Err(OfferRefused::new("", format!("no plugin {name}")));
@@ -369,16 +381,17 @@ impl Control {
     /// Every plugin by name.
     #[must_use]
     pub(crate) fn plugins(&self) -> Vec<PluginView> {
-        self.slots
-            .lock()
-            .values()
-            .map(|slot| PluginView::of(slot))
-            .collect()
+        let slots = self.slots.lock().clone();
+        let view = |slot: &PluginSlot| PluginView::of(slot, self.version_view(slot));
+        slots.values().map(|slot| view(slot)).collect()
     }
 
     #[must_use]
     pub(crate) fn plugin(&self, name: &str) -> Option<PluginView> {
-        self.slots.lock().get(name).map(|slot| PluginView::of(slot))
+        // A plugin without a file of its own name is the version that takes its calls.
+        let slot = self.slots.lock().get(name).cloned();
+        let slot = slot.or_else(|| self.serving().remove(name))?;
+        Some(PluginView::of(&slot, self.version_view(&slot)))
     }
 
     #[must_use]
@@ -392,7 +405,8 @@ impl Control {
         let numbers = slots.values().map(|slot| {
             let shown = slot.shown();
             PluginNumbers {
-                plugin: slot.name.clone(),
+                plugin: slot.plugin_name().to_owned(),
+                version: slot.version().map(str::to_owned),
                 generation: shown
                     .current
                     .as_ref()

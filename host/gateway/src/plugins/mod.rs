@@ -2,6 +2,7 @@
 
 pub(crate) mod deployer;
 pub(crate) mod folder;
+pub(crate) mod label;
 mod presence;
 pub(crate) mod store;
 pub(crate) mod watch;

@@ -21,6 +21,7 @@ use crate::{
     bindings::{self, Failure, Options},
     convert::{self, failure, text_of},
     limits::time,
+    shadowed,
     state::StoreState,
     trap::Stop,
 };
@@ -106,6 +107,7 @@ fn prepare(
 ) -> Result<(Arc<dyn Handler>, Call, Instant), Failure> {
     let state = store.data();
     permit(state, &service)?;
+    shadowed::permit(state.context(), "a call of another service")?;
     let unavailable = || {
         failure(
             Kind::Unavailable,

@@ -11,6 +11,7 @@ use wasmtime::{
 use crate::{
     bindings::{self, Failure},
     convert::{failure, text_of},
+    shadowed,
     state::StoreState,
     store::{self, Change, StoreError},
     trap::Stop,
@@ -162,6 +163,9 @@ async fn keys(
 }
 
 async fn write(store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
+    if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
+        return Ok(Err(refused));
+    }
     let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };

@@ -5,6 +5,7 @@ mod certificates;
 mod extensions;
 mod plugins;
 mod services;
+mod versions;
 
 use std::fmt;
 
@@ -21,6 +22,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub(crate) use self::versions::VersionNumbers;
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{
     acme::AcmeNumbers, certificates::ShownCertificate, cluster::ServiceNumbers, directory,
@@ -33,7 +35,10 @@ pub(crate) struct MetricsSnapshot {
     /// By service.
     pub calls: Vec<(Text, CallNumbers)>,
     pub transports: Vec<TransportNumbers>,
+    /// Each version by itself.
     pub plugins: Vec<PluginNumbers>,
+    /// By plugin, those of which versions were tried.
+    pub versions: Vec<VersionNumbers>,
     /// In the order in which they see calls.
     pub extensions: Vec<LinkView>,
     /// By service, those with instances.
@@ -83,6 +88,8 @@ pub(crate) struct TransportNumbers {
 #[derive(Debug, Clone)]
 pub(crate) struct PluginNumbers {
     pub plugin: String,
+    /// As its file's name says; `None` where that says none.
+    pub version: Option<String>,
     /// 0 when none takes calls.
     pub generation: u64,
     pub is_active: bool,
@@ -118,6 +125,7 @@ impl Collector for MetricsSnapshot {
         self.encode_calls(&mut encoder)?;
         self.encode_transports(&mut encoder)?;
         self.encode_plugins(&mut encoder)?;
+        self.encode_versions(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;

@@ -14,7 +14,7 @@ impl MetricsSnapshot {
     pub(super) fn encode_plugins(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_plugin_counts(encoder)?;
         self.encode_plugin_totals(encoder)?;
-        let by = |plugin: &PluginNumbers| [("plugin", plugin.plugin.clone())];
+        let by = |plugin: &PluginNumbers| labels(plugin, None);
         let help = "Time in the component, its own waiting included";
         let mut family = histogram(encoder, "plugin_call_duration_seconds", help)?;
         for plugin in &self.plugins {
@@ -108,7 +108,7 @@ impl MetricsSnapshot {
             let mut family = counter(encoder, name, help)?;
             for plugin in &self.plugins {
                 for (value, count) in counts(&plugin.stats) {
-                    let labels = [("plugin", plugin.plugin.as_str()), (label, value)];
+                    let labels = labels(plugin, Some((label, value)));
                     encode_count(&mut family, &labels, count)?;
                 }
             }
@@ -154,12 +154,26 @@ impl MetricsSnapshot {
         for (name, help, count) in singles {
             let mut family = counter(encoder, name, help)?;
             for plugin in &self.plugins {
-                let labels = [("plugin", plugin.plugin.as_str())];
+                let labels = labels(plugin, None);
                 encode_count(&mut family, &labels, count(&plugin.stats))?;
             }
         }
         Ok(())
     }
+}
+
+/// The plugin, its version where the file's name says one, and what else is told apart.
+fn labels(
+    plugin: &PluginNumbers,
+    more: Option<(&'static str, &str)>,
+) -> Vec<(&'static str, String)> {
+    let version = plugin.version.iter();
+    let version = version.map(|version| ("version", version.clone()));
+    let more = more
+        .into_iter()
+        .map(|(name, value)| (name, value.to_owned()));
+    let plugin = std::iter::once(("plugin", plugin.plugin.clone()));
+    plugin.chain(version).chain(more).collect()
 }
 
 /// Sum in seconds, and each bucket's upper edge in seconds with its own count, the open one last.
