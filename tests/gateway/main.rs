@@ -49,6 +49,7 @@ mod tls;
 mod told;
 mod unix;
 mod upstreams;
+mod versions;
 mod websocket;
 
 use std::{io::Write as _, sync::OnceLock};

@@ -23,7 +23,8 @@
 //!
 //! # p99
 //! The bound is the p99 of the version before, from all its calls so far, and the tolerance. It is fixed before
-//! an interval for that interval. Where both are alike the same share of both lies above any bound.
+//! an interval for that interval. Where both are alike the same share of both lies above any bound. Only what
+//! comes after the first `CALLS_WARM` calls of each counts: the first calls make instances.
 
 mod latency;
 #[cfg(test)]
@@ -97,6 +98,8 @@ pub struct CanaryTest {
     evidence: [Evidence; Measure::ALL.len()],
     /// The first bucket of calls that count as slow; none while the p99 before is not known.
     slow_from: Option<usize>,
+    /// What both had counted when they were warm: the one before, and the new one.
+    warm: Option<Box<[VersionCounts; 2]>>,
 }
 
 /// How likely what was seen is where the new version has more hits, compared with where it has not.
@@ -122,6 +125,7 @@ impl CanaryTest {
             canary: VersionCounts::default(),
             evidence: [Evidence::default(); _],
             slow_from: None,
+            warm: None,
         }
     }
 
@@ -131,8 +135,9 @@ impl CanaryTest {
             stable: stable.calls.saturating_sub(self.stable.calls),
             canary: canary.calls.saturating_sub(self.canary.calls),
         };
+        let slow_from = self.slow_from.filter(|_| self.warm.is_some());
         for (measure, evidence) in Measure::ALL.into_iter().zip(&mut self.evidence) {
-            let hits = |counts: &VersionCounts| hits(measure, counts, self.slow_from);
+            let hits = |counts: &VersionCounts| hits(measure, counts, slow_from);
             let (Some(stable_hits), Some(canary_hits)) = (hits(stable), hits(canary)) else {
                 continue;
             };
@@ -145,6 +150,9 @@ impl CanaryTest {
         self.stable.clone_from(stable);
         self.canary.clone_from(canary);
         self.slow_from = self.next_bound();
+        if self.warm.is_none() && stable.calls.min(canary.calls) >= CALLS_WARM {
+            self.warm = Some(Box::new([stable.clone(), canary.clone()]));
+        }
     }
 
     /// What is to be done after `age`.
@@ -181,25 +189,36 @@ impl CanaryTest {
 
     /// Whether what was counted differs by more than the tolerance, be it by chance.
     fn looks_worse(&self, measure: Measure) -> bool {
-        let hit_share = |counts: &VersionCounts| {
-            let hits = hits(measure, counts, self.slow_from)?;
+        let rate = |counts: &VersionCounts| {
+            let hits = hits(measure, counts, None)?;
             (counts.calls > 0).then(|| share(hits, counts.calls))
         };
-        let (Some(stable), Some(canary)) = (hit_share(&self.stable), hit_share(&self.canary))
-        else {
-            return false;
+        let more = |tolerance: f64| {
+            let both = rate(&self.stable).zip(rate(&self.canary));
+            both.is_some_and(|(stable, canary)| canary > stable + tolerance)
         };
         match measure {
-            Measure::Errors => canary > stable + self.rules.error_tolerance,
-            Measure::Traps => canary > stable + self.rules.trap_tolerance,
-            // Its p99 is above the bound when more than one in a hundred calls is.
-            Measure::P99 => canary > TAIL,
+            Measure::Errors => more(self.rules.error_tolerance),
+            Measure::Traps => more(self.rules.trap_tolerance),
+            Measure::P99 => self.is_p99_above(),
         }
+    }
+
+    /// Whether more than one in a hundred calls of the new version took longer than the bound.
+    fn is_p99_above(&self) -> bool {
+        let (Some(slow_from), Some(warm)) = (self.slow_from, &self.warm) else {
+            return false;
+        };
+        let [_, before] = &**warm;
+        let slow = |counts: &VersionCounts| counts.latencies.count_from(slow_from);
+        let calls = self.canary.calls.saturating_sub(before.calls);
+        let n_slow = slow(&self.canary).saturating_sub(slow(before));
+        calls > 0 && share(n_slow, calls) > TAIL
     }
 
     fn next_bound(&self) -> Option<usize> {
         let p99 = self.stable.latencies.quantile(1.0 - TAIL)?;
-        if self.stable.latencies.count() < CALLS_FOR_P99 {
+        if self.stable.latencies.count() < CALLS_WARM {
             return None;
         }
         let longer = p99.mul_f64(1.0 + self.rules.p99_tolerance);
@@ -304,5 +323,5 @@ const RATIOS: [f64; 6] = [1.25, 1.5, 2.0, 4.0, 16.0, 256.0];
 /// Calls that may be slow.
 const TAIL: f64 = 0.01;
 
-/// Before so many calls nothing is said of a p99: it would be that of its single slowest call.
-const CALLS_FOR_P99: u64 = 100;
+/// Before so many calls nothing is said of a p99: it would be that of the slowest call alone.
+const CALLS_WARM: u64 = 100;

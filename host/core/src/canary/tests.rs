@@ -149,6 +149,36 @@ fn one_whose_p99_is_longer_is_rolled_back() {
 }
 
 #[test]
+fn the_first_calls_of_a_version_may_be_slow() {
+    let mut test = CanaryTest::new(CanaryRules {
+        calls_min: 100,
+        promote_after: Duration::ZERO,
+        ..RULES
+    });
+    let counts = |slow, fast| {
+        let mut counts = VersionCounts {
+            calls: slow + fast,
+            ..VersionCounts::default()
+        };
+        counts.latencies.0[bucket_of(Duration::from_secs(1))] = slow;
+        counts.latencies.0[bucket_of(Duration::from_millis(1))] = fast;
+        counts
+    };
+    for (slow, fast) in [(0, 0), (100, 0), (100, 1000), (100, 20_000)] {
+        test.observe(&counts(0, 1000 + fast), &counts(slow, fast));
+        let verdict = test.verdict(Duration::ZERO);
+        assert!(
+            !matches!(verdict, CanaryVerdict::RollBack(_)),
+            "{slow} {fast}"
+        );
+    }
+    assert_eq!(test.verdict(Duration::ZERO), CanaryVerdict::Promote);
+    test.observe(&counts(0, 30_000), &counts(1000, 20_000));
+    let verdict = test.verdict(Duration::ZERO);
+    assert_eq!(verdict, CanaryVerdict::RollBack(Measure::P99));
+}
+
+#[test]
 fn one_that_is_equal_or_better_is_promoted() {
     let slow = Quality {
         slow_rate: 0.03,

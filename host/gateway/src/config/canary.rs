@@ -83,6 +83,20 @@ impl Canary {
     }
 }
 
+impl CanaryTable {
+    /// A copy of a call has no effect outside, and a folder keeps what is written.
+    pub(super) fn check(&self, writes_files: bool, reader: &mut SectionReader) {
+        let is_shadow = |canary: &Canary| canary.mode == CanaryMode::Shadow;
+        if writes_files && self.0.as_ref().is_some_and(is_shadow) {
+            reader.fault_of_key(
+                "canary.mode",
+                "a shadow answers copies of calls, and may write to a folder that is granted",
+                "remove \":rw\" from grants.files, or write mode = \"split\"",
+            );
+        }
+    }
+}
+
 impl Percent {
     pub(crate) const fn new(percent: f64) -> Self {
         Self(percent)
@@ -214,6 +228,21 @@ mod tests {
         assert_eq!((rules.calls_min, rules.promote_after), (7, Duration::ZERO));
         assert!((rules.error_tolerance - 0.03).abs() < 1e-9, "{rules:?}");
         assert!((rules.p99_tolerance - 0.5).abs() < 1e-9, "{rules:?}");
+    }
+
+    #[test]
+    fn a_shadow_writes_no_files() {
+        let text = |access: &str, mode: &str| {
+            format!("[grants]\nfiles = [\"a:/a{access}\"]\n[canary]\nmode = \"{mode}\"\n")
+        };
+        let told = read(&text(":rw", "shadow")).expect_err("it could write");
+        assert!(
+            told.contains("canary.mode: a shadow answers copies"),
+            "{told}"
+        );
+        for (access, mode) in [("", "shadow"), (":rw", "split")] {
+            assert!(read(&text(access, mode)).is_ok(), "{access} {mode}");
+        }
     }
 
     #[test]

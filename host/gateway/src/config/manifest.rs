@@ -153,6 +153,8 @@ impl Manifest {
         let root = reader.parse(text);
         manifest.merge(&root, "", None, &mut reader);
         check_routes(&manifest.routes, RouteOwner::Manifest, config, &mut reader);
+        let writes = manifest.grants.files.iter().any(|grant| grant.writable);
+        manifest.canary.check(writes, &mut reader);
         if reader.faults.is_empty() {
             Ok(manifest)
         } else {

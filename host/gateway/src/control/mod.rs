@@ -122,7 +122,7 @@ impl Control {
         book: Arc<CallBook>,
         config: Config,
     ) -> Self {
-        let (readiness, config_data_dir) = (Readiness::default(), config.data_dir.clone());
+        let readiness = Readiness::default();
         let message = "plugins in the folder are being deployed";
         readiness.raise(ReasonKind::Starting, "", message);
         Self {
@@ -133,11 +133,11 @@ impl Control {
             subscribers: Subscribers::new(events),
             book,
             readiness,
-            data_dir: config_data_dir.clone(),
+            versions: Versions::new(&config.data_dir),
+            data_dir: config.data_dir.clone(),
             config: ArcSwap::from_pointee(config),
             claims: Mutex::default(),
             slots: Mutex::default(),
-            versions: Versions::new(&config_data_dir),
             route_schemas: Mutex::default(),
             remote_services: RemoteServices::default(),
             refusals: Notify::new(),

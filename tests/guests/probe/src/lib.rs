@@ -1,7 +1,13 @@
 //! Uses every import and says what it saw: what tests ask about the current call, the store, the
 //! configuration, the log, other services, and how long an instance lives.
 
-use std::{cell::Cell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    hash::{BuildHasher, Hasher, RandomState},
+    thread,
+    time::Duration,
+};
 
 use postern_guest::{
     Failure, Incoming, Kind, Octets, Outgoing, Result, call, client, config, kv,
@@ -147,6 +153,21 @@ impl Probe {
     /// The whole of `config`.
     fn config_all() -> Vec<(String, String)> {
         config::all()
+    }
+
+    /// Answers with the `name` of `config`, after `sleep-ms` of it. Of a hundred calls `failing` fail by chance,
+    /// with that name as their message.
+    fn version() -> Result<String> {
+        let number = |key| config::text(key).and_then(|text| text.parse::<u64>().ok());
+        if let Some(millis) = number("sleep-ms") {
+            thread::sleep(Duration::from_millis(millis));
+        }
+        let name = config::text("name").unwrap_or_default();
+        let chance = RandomState::new().build_hasher().finish() % 100;
+        match chance < number("failing").unwrap_or(0) {
+            true => Err(Failure::new(Kind::Internal, name)),
+            false => Ok(name),
+        }
     }
 
     /// A variable of the environment.

@@ -104,7 +104,7 @@ impl Control {
         let stable = others.iter().find(|other| self.is_stable(other));
         let stable_routes = stable.and_then(|stable| stable.shown().current);
         let routes = match (&place, &stable_routes) {
-            (Place::Canary | Place::Held(_), Some(stable)) => &stable.routes,
+            (Place::Canary | Place::Held(_), Some(stable)) => stable.routes.as_slice(),
             (Place::Stable, _) | (_, None) => routes,
         };
         let current = others.iter().filter_map(|other| other.shown().current);

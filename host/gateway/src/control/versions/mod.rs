@@ -86,7 +86,7 @@ impl Versions {
         let groups = groups(slots).into_iter();
         let serving = groups.filter_map(|(plugin, group)| {
             let slot = match group.as_slice() {
-                [lone] => lone,
+                [lone] => *lone,
                 _ => acting(self.set(&mut sets, plugin).state(), &group)?,
             };
             Some((plugin.to_owned(), Arc::clone(slot)))

@@ -99,14 +99,19 @@ impl Control {
                 .find(|label| serving.contains(label));
             (set.state.stable.clone(), before.cloned())
         });
+        let stable_label = stable.clone();
         let is_of_stable = version_of(name).is_none() || stable.as_deref() == Some(name);
         if let (Some(stable), Some(before), true) = (stable, before, is_of_stable) {
             self.promote_version(plugin, &before, by)?;
             self.reject_version(plugin, &stable, "operator", by);
             return Ok(());
         }
-        self.rollback_generation(name).await?;
-        let entry = HistoryEntry::new(name, "rolled-back", "operator");
+        let label = match (version_of(name), &stable_label) {
+            (None, Some(stable)) => stable.as_str(),
+            (Some(_), _) | (None, None) => name,
+        };
+        self.rollback_generation(label).await?;
+        let entry = HistoryEntry::new(label, "rolled-back", "operator");
         let entry = entry.because("its generation before takes the calls");
         self.versions.note(plugin, &entry);
         Ok(())

@@ -166,7 +166,7 @@ impl Share {
             clippy::cast_sign_loss,
             reason = "a share of 0 to 0.9 of 2^64"
         )]
-        let weight = (settings.weight.share() * (1_u128 << 64) as f64) as u64;
+        let weight = (settings.weight.share() * 2_f64.powi(64)) as u64;
         Self {
             weight,
             header: settings.header.clone(),
@@ -243,7 +243,7 @@ mod tests {
         let reply = answering.now_or_never().expect("ready").expect("a reply");
         match reply.body {
             Body::One(body) => String::from_utf8_lossy(&body).into_owned(),
-            other => panic!("{other:?}"),
+            other @ (Body::Empty | Body::Messages(_) | Body::Octets(_)) => panic!("{other:?}"),
         }
     }
 

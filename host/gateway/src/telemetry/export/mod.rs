@@ -379,6 +379,7 @@ mod tests {
         stats.call_buckets[0] = 3;
         let plugin = PluginNumbers {
             plugin: "users".to_owned(),
+            version: None,
             generation: 7,
             is_active: true,
             stats,
