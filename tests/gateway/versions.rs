@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use postern_core::{Call, Handler};
+use postern_core::{Body, BodyStream, Call, Handler};
 use postern_net::{Client, ClientConfig, Target};
 use postern_tests::{
     CallerTransport, Finished, Gateway, Setup, call, component, connect, patiently,
@@ -432,14 +432,7 @@ async fn a_shadow_gets_copies_whose_answers_are_compared_and_not_sent_and_which_
     })
     .await;
     assert_eq!(copied("KvGet", json!({ "key": "n" })).await, json!(5));
-    // A stream is not copied.
-    let numbers =
-        postern_core::Body::Messages(postern_core::BodyStream::new(stream::iter([
-            Ok("1".into()),
-        ])));
-    let mut summed = Call::unary("probe", "Sum", "").with_body(numbers);
-    summed.headers.push("x-copy", "1").expect("short");
-    handler.call(summed).await.expect("answered");
+    sum_of_a_copied_stream(&*handler).await;
     patiently("the stream is counted", async || {
         copies("stream").await == 1
     })
@@ -452,4 +445,13 @@ async fn a_shadow_gets_copies_whose_answers_are_compared_and_not_sent_and_which_
         ask(&*handler, 20, &[]).await,
         [("new".to_owned(), 20)].into()
     );
+}
+
+/// A call whose body is a stream, which is not copied though it is asked for.
+async fn sum_of_a_copied_stream(handler: &dyn Handler) {
+    let numbers = stream::iter([Ok("1".into())]);
+    let body = Body::Messages(BodyStream::new(numbers));
+    let mut call = Call::unary("probe", "Sum", "").with_body(body);
+    call.headers.push("x-copy", "1").expect("short");
+    handler.call(call).await.expect("answered");
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// What is compared of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum ComparedAnswer {
     Reply {
         /// 200 where none is set.
         status: u16,
@@ -35,7 +35,7 @@ pub struct AnswerDifference {
     pub got: String,
 }
 
-impl Answer {
+impl ComparedAnswer {
     /// What is compared of `answer`, with the headers that `names` has. `None` for a stream.
     #[must_use]
     pub fn of(answer: &Result<Reply, Error>, names: &[Text]) -> Option<Self> {
@@ -119,7 +119,7 @@ impl Answer {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for ComparedAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply { status, .. } => write!(f, "reply of status {status}"),
@@ -189,8 +189,8 @@ mod tests {
         Ok(Reply::new(headers, Body::One(body.into())))
     }
 
-    fn answer(answer: &Result<Reply, Error>) -> Answer {
-        Answer::of(answer, &["content-type".into()]).expect("no stream")
+    fn answer(answer: &Result<Reply, Error>) -> ComparedAnswer {
+        ComparedAnswer::of(answer, &["content-type".into()]).expect("no stream")
     }
 
     #[track_caller]
@@ -245,7 +245,7 @@ mod tests {
     fn a_stream_is_not_compared() {
         let stream = Body::Messages(BodyStream::empty());
         assert_eq!(
-            Answer::of(&Ok(Reply::new(Headers::new(), stream)), &[]),
+            ComparedAnswer::of(&Ok(Reply::new(Headers::new(), stream)), &[]),
             None
         );
     }

@@ -28,7 +28,7 @@ use super::{
     remote::{DescriptionSource, Remote},
     serving_plugins::ServingPlugins,
     slot::PluginSlot,
-    versions::Split,
+    versions::VersionSplit,
 };
 use crate::{
     cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
@@ -115,7 +115,7 @@ impl Fleet {
     pub(super) fn enter(
         &self,
         slots: &BTreeMap<String, Arc<PluginSlot>>,
-        splits: &BTreeMap<String, Arc<Split>>,
+        splits: &BTreeMap<String, Arc<VersionSplit>>,
     ) {
         let changed = self.serving_plugins.set(slots, splits);
         self.clusters.reconnect(&changed);

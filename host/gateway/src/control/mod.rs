@@ -54,7 +54,7 @@ use self::{
     remote_services::RemoteServices,
     slot::{PluginSlot, Source},
     subscribers::Subscribers,
-    versions::Versions,
+    versions::PluginVersions,
 };
 pub(crate) use self::{
     fleet::{BuiltIn, Fleet},
@@ -94,7 +94,7 @@ pub(crate) struct Control {
     claims: Mutex<Claims>,
     /// By label: plugins, and versions of them.
     slots: Mutex<BTreeMap<String, Arc<PluginSlot>>>,
-    versions: Versions,
+    versions: PluginVersions,
     /// What routes over HTTP hold requests to.
     route_schemas: Mutex<MethodSchemas>,
     /// What other gateways say of their services beyond the directory.
@@ -133,7 +133,7 @@ impl Control {
             subscribers: Subscribers::new(events),
             book,
             readiness,
-            versions: Versions::new(&config.data_dir),
+            versions: PluginVersions::new(&config.data_dir),
             data_dir: config.data_dir.clone(),
             config: ArcSwap::from_pointee(config),
             claims: Mutex::default(),

@@ -13,7 +13,7 @@ use postern_core::{
 };
 use postern_wasm::{self as wasm, Candidate, CandidateSet, Outcome, Plugin};
 
-use super::{slot::PluginSlot, versions::Split};
+use super::{slot::PluginSlot, versions::VersionSplit};
 use crate::cluster::{BalancerSource, Pick, Picker, PlacedBalance, Verdict};
 
 /// Plugins by name. Read without a lock, also while the set of plugins is being changed.
@@ -25,7 +25,7 @@ pub(super) struct ServingPlugins(ArcSwap<BTreeMap<String, ServingPlugin>>);
 struct ServingPlugin {
     plugin: Arc<Plugin>,
     /// There while another version gets a part of the calls.
-    split: Option<Arc<Split>>,
+    split: Option<Arc<VersionSplit>>,
 }
 
 /// A plugin as the balancer of one set of instances, with the native one beside it.
@@ -39,7 +39,7 @@ impl ServingPlugins {
     pub(super) fn set(
         &self,
         slots: &BTreeMap<String, Arc<PluginSlot>>,
-        splits: &BTreeMap<String, Arc<Split>>,
+        splits: &BTreeMap<String, Arc<VersionSplit>>,
     ) -> BTreeSet<String> {
         let serving = slots.iter().filter(|(_, slot)| slot.is_serving());
         let plugins = serving.map(|(name, slot)| {

@@ -6,9 +6,9 @@ use postern_core::route::HttpRoute;
 use tracing::warn;
 
 use super::{
-    Slots, VERSIONS_MAX, acting, groups,
+    SlotsByName, VERSIONS_MAX, acting, groups,
     history::HistoryEntry,
-    state::{Candidate, Place},
+    state::{VersionOffer, VersionRole},
 };
 use crate::{
     config::CanaryMode,
@@ -26,8 +26,8 @@ use crate::{
 };
 
 /// What a version becomes, decided before it takes calls.
-pub(in crate::control) struct Arrival {
-    place: Place,
+pub(in crate::control) struct VersionArrival {
+    place: VersionRole,
     is_tried: bool,
     is_shadow: bool,
 }
@@ -39,7 +39,7 @@ impl Control {
     }
 
     /// The slot that takes the calls of each plugin.
-    pub(in crate::control) fn serving(&self) -> Slots {
+    pub(in crate::control) fn serving(&self) -> SlotsByName {
         self.versions.serving(&self.slots.lock())
     }
 
@@ -82,12 +82,12 @@ impl Control {
         deployment: &Deployment,
         written: &Written,
         (mut services, routes): (BTreeSet<String>, &[HttpRoute]),
-    ) -> Result<Arrival, Taken> {
+    ) -> Result<VersionArrival, Taken> {
         let plugin = slot.plugin_name();
         let canary = written.canary.as_ref();
         // One that answers no calls would be tried for ever.
         let is_tried = canary.is_some() && !services.is_empty();
-        let candidate = Candidate {
+        let candidate = VersionOffer {
             label: &slot.name,
             deployment,
             is_tried,
@@ -104,8 +104,8 @@ impl Control {
         let stable = others.iter().find(|other| self.is_stable(other));
         let stable_routes = stable.and_then(|stable| stable.shown().current);
         let routes = match (&place, &stable_routes) {
-            (Place::Canary | Place::Held(_), Some(stable)) => stable.routes.as_slice(),
-            (Place::Stable, _) | (_, None) => routes,
+            (VersionRole::Canary | VersionRole::Held(_), Some(stable)) => stable.routes.as_slice(),
+            (VersionRole::Stable, _) | (_, None) => routes,
         };
         let current = others.iter().filter_map(|other| other.shown().current);
         services.extend(current.flat_map(|current| {
@@ -117,7 +117,7 @@ impl Control {
         self.claims
             .lock()
             .replace(plugin, &services, routes, configured)?;
-        Ok(Arrival {
+        Ok(VersionArrival {
             place,
             is_tried,
             is_shadow: canary.is_some_and(|canary| canary.mode == CanaryMode::Shadow),
@@ -129,10 +129,10 @@ impl Control {
         &self,
         slot: &PluginSlot,
         deployment: &Deployment,
-        arrival: &Arrival,
+        arrival: &VersionArrival,
     ) {
         let label = slot.name.as_str();
-        let candidate = Candidate {
+        let candidate = VersionOffer {
             label,
             deployment,
             is_tried: arrival.is_tried,
@@ -145,11 +145,11 @@ impl Control {
             was
         });
         let (event, why) = match place {
-            Place::Stable if was.0.as_deref() == Some(label) => ("deployed", ""),
-            Place::Stable => ("deployed", "takes the calls"),
-            Place::Canary if arrival.is_shadow => ("shadow", "gets copies of calls"),
-            Place::Canary => ("canary", "gets a share of the calls"),
-            Place::Held(reason) => ("held", reason.name()),
+            VersionRole::Stable if was.0.as_deref() == Some(label) => ("deployed", ""),
+            VersionRole::Stable => ("deployed", "takes the calls"),
+            VersionRole::Canary if arrival.is_shadow => ("shadow", "gets copies of calls"),
+            VersionRole::Canary => ("canary", "gets a share of the calls"),
+            VersionRole::Held(reason) => ("held", reason.name()),
         };
         // A start says again what is known.
         if self.routes.is_complete() {

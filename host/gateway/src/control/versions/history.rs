@@ -15,7 +15,7 @@ use super::trial::TrialFigures;
 use crate::control::offer::unix_now;
 
 /// The histories of all plugins.
-pub(crate) struct History {
+pub(crate) struct VersionHistory {
     folder: PathBuf,
     /// One line at a time.
     writing: Mutex<()>,
@@ -58,7 +58,7 @@ impl<'a> HistoryEntry<'a> {
     }
 }
 
-impl History {
+impl VersionHistory {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_latest_entries_are_kept_within_the_bound() {
         let folder = tempfile::tempdir().expect("a folder");
-        let history = History::new(folder.path());
+        let history = VersionHistory::new(folder.path());
         let why = "x".repeat(1000);
         for at in 0..400 {
             let entry = HistoryEntry {
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_line_that_was_cut_off_costs_itself() {
         let folder = tempfile::tempdir().expect("a folder");
-        let history = History::new(folder.path());
+        let history = VersionHistory::new(folder.path());
         let entry = HistoryEntry::new("users", "pinned", "operator");
         history.append("users", &entry).expect("written");
         let path = folder.path().join("users.log");

@@ -35,21 +35,21 @@ use std::{
 use parking_lot::Mutex;
 use tracing::warn;
 
-pub(super) use self::split::Split;
+pub(super) use self::split::VersionSplit;
 use self::{
-    history::{History, HistoryEntry},
+    history::{HistoryEntry, VersionHistory},
     state::VersionState,
     trial::Trial,
 };
 use super::slot::PluginSlot;
 
-/// Slots by label, or those that take calls by plugin.
-pub(super) type Slots = BTreeMap<String, Arc<PluginSlot>>;
+/// SlotsByName by label, or those that take calls by plugin.
+pub(super) type SlotsByName = BTreeMap<String, Arc<PluginSlot>>;
 
 /// The versions of every plugin.
-pub(super) struct Versions {
+pub(super) struct PluginVersions {
     folder: PathBuf,
-    history: History,
+    history: VersionHistory,
     sets: Mutex<BTreeMap<String, VersionSet>>,
     /// Labels that the folder has.
     known: Mutex<BTreeSet<String>>,
@@ -69,11 +69,11 @@ struct VersionSet {
     reasons: BTreeMap<String, String>,
 }
 
-impl Versions {
+impl PluginVersions {
     pub(super) fn new(data_dir: &Path) -> Self {
         let folder = data_dir.join("versions");
         Self {
-            history: History::new(&folder),
+            history: VersionHistory::new(&folder),
             folder,
             sets: Mutex::default(),
             known: Mutex::default(),
@@ -81,7 +81,7 @@ impl Versions {
     }
 
     /// The slot that takes the calls of each plugin, by the plugin's name. Where none does, the one that is to.
-    pub(super) fn serving(&self, slots: &Slots) -> Slots {
+    pub(super) fn serving(&self, slots: &SlotsByName) -> SlotsByName {
         let mut sets = self.sets.lock();
         let groups = groups(slots).into_iter();
         let serving = groups.filter_map(|(plugin, group)| {
@@ -96,7 +96,7 @@ impl Versions {
 
     /// What stands in the place of a plugin's handler, by the plugin's name: splits between versions. Trials
     /// begin and end here.
-    pub(super) fn splits(&self, slots: &Slots) -> BTreeMap<String, Arc<Split>> {
+    pub(super) fn splits(&self, slots: &SlotsByName) -> BTreeMap<String, Arc<VersionSplit>> {
         let mut sets = self.sets.lock();
         let mut splits = BTreeMap::new();
         for (plugin, group) in groups(slots) {
@@ -223,8 +223,8 @@ impl VersionSet {
     }
 }
 
-/// Slots by their plugins.
-fn groups(slots: &Slots) -> BTreeMap<&str, Vec<&Arc<PluginSlot>>> {
+/// SlotsByName by their plugins.
+fn groups(slots: &SlotsByName) -> BTreeMap<&str, Vec<&Arc<PluginSlot>>> {
     let mut groups: BTreeMap<&str, Vec<&Arc<PluginSlot>>> = BTreeMap::new();
     for slot in slots.values() {
         groups.entry(slot.plugin_name()).or_default().push(slot);
@@ -246,5 +246,5 @@ fn acting<'a>(state: &VersionState, group: &[&'a Arc<PluginSlot>]) -> Option<&'a
     acting.or(stable).or_else(|| group.first().copied())
 }
 
-/// Versions of one plugin that the gateway has ready at one time: each holds its compiled code and an instance.
+/// PluginVersions of one plugin that the gateway has ready at one time: each holds its compiled code and an instance.
 const VERSIONS_MAX: usize = 16;

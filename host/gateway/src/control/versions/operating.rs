@@ -8,9 +8,9 @@ use serde_json::{Value as Json, json};
 use tracing::{debug, info, warn};
 
 use super::{
-    Slots,
+    SlotsByName,
     history::HistoryEntry,
-    state::{Candidate, Place, Rejected},
+    state::{Rejected, VersionOffer, VersionRole},
     trial::TrialFigures,
 };
 use crate::{
@@ -268,7 +268,7 @@ impl Control {
         for label in serving_labels(plugin, &slots) {
             let current = slots.get(&label).and_then(|slot| slot.shown().current);
             let Some(current) = current else { continue };
-            let candidate = Candidate {
+            let candidate = VersionOffer {
                 label: &label,
                 deployment: &current.deployment,
                 is_tried: current.written.canary.is_some() && !current.services.is_empty(),
@@ -277,12 +277,12 @@ impl Control {
             let (place, is_stable) = self.versions.change(plugin, |set| {
                 let place = set.state.place(candidate, is_known);
                 let is_stable = set.state.stable.as_deref() == Some(label.as_str());
-                if place == Place::Canary {
+                if place == VersionRole::Canary {
                     set.state.enter(candidate, place);
                 }
                 (place, is_stable)
             });
-            if place == Place::Stable && !is_stable {
+            if place == VersionRole::Stable && !is_stable {
                 let promoted = self.promote_version(plugin, &label, By::rule("newer", None));
                 if let Err(refused) = promoted {
                     self.explain(plugin, &label, &format!("not promoted: {refused}"));
@@ -350,7 +350,7 @@ fn reason(what: &str, By { who, why, .. }: By<'_>) -> String {
     }
 }
 
-fn serving_labels(plugin: &str, slots: &Slots) -> Vec<String> {
+fn serving_labels(plugin: &str, slots: &SlotsByName) -> Vec<String> {
     let of_plugin = slots.values().filter(|slot| slot.plugin_name() == plugin);
     let serving = of_plugin.filter(|slot| slot.is_serving());
     serving.map(|slot| slot.name.clone()).collect()

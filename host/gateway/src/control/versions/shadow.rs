@@ -18,7 +18,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use postern_core::{
-    Body, BoxFuture, Call, Error, Handler, Reply, Text, compare::Answer, event::Outbox,
+    Body, BoxFuture, Call, Error, Handler, Reply, Text, compare::ComparedAnswer, event::Outbox,
     shadow::ShadowMark,
 };
 use postern_system::clock;
@@ -66,13 +66,13 @@ pub(crate) enum ShadowOutcome {
 /// A copy on its way.
 struct ShadowJob {
     call: Call,
-    expected: oneshot::Receiver<Answer>,
+    expected: oneshot::Receiver<ComparedAnswer>,
     _permit: OwnedSemaphorePermit,
 }
 
 /// Where the copy learns what its call was answered with.
 pub(crate) struct Copied {
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<ComparedAnswer>,
     names: Arc<[Text]>,
 }
 
@@ -176,7 +176,7 @@ impl Future for Told {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(self.inner.as_mut().poll(cx));
         if let Some(Copied { answer, names }) = self.copied.take()
-            && let Some(told) = Answer::of(&result, &names)
+            && let Some(told) = ComparedAnswer::of(&result, &names)
         {
             // A copy that is gone needs no answer.
             let _ = answer.send(told);
@@ -232,13 +232,13 @@ impl Worker {
         &self,
         target: &str,
         mark: &ShadowMark,
-        expected: &Answer,
+        expected: &ComparedAnswer,
         got: &Result<Reply, Error>,
     ) -> ShadowOutcome {
         if mark.has_wanted_effect() {
             return ShadowOutcome::WantedEffect;
         }
-        let Some(got) = Answer::of(got, &self.names) else {
+        let Some(got) = ComparedAnswer::of(got, &self.names) else {
             return ShadowOutcome::Stream;
         };
         if is_too_large(expected) || is_too_large(&got) {
@@ -315,10 +315,10 @@ impl ShadowOutcome {
     }
 }
 
-fn is_too_large(answer: &Answer) -> bool {
+fn is_too_large(answer: &ComparedAnswer) -> bool {
     match answer {
-        Answer::Reply { body, .. } => body.len() > BODY_BYTES_MAX,
-        Answer::Failure { .. } => false,
+        ComparedAnswer::Reply { body, .. } => body.len() > BODY_BYTES_MAX,
+        ComparedAnswer::Failure { .. } => false,
     }
 }
 

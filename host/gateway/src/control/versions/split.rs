@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Two versions and how calls are divided between them.
-pub(crate) struct Split {
+pub(crate) struct VersionSplit {
     stable: Arc<dyn Handler>,
     canary: Arc<dyn Handler>,
     /// Services that the canary answers for. Calls of others are the stable version's.
@@ -36,7 +36,7 @@ struct Share {
     sticky: Option<HashOn>,
 }
 
-impl Split {
+impl VersionSplit {
     /// # Panics
     /// For a shadow, outside of a tokio runtime.
     pub(crate) fn new(
@@ -110,7 +110,7 @@ impl Split {
     }
 }
 
-impl Handler for Split {
+impl Handler for VersionSplit {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         self.answer(self.arm(&call), call)
     }
@@ -230,13 +230,13 @@ mod tests {
         }
     }
 
-    fn split(canary: &str) -> Split {
+    fn split(canary: &str) -> VersionSplit {
         let text = format!("[canary]\n{canary}\n");
         let manifest = Manifest::parse("m", &text, &Config::default()).expect("valid");
         let settings = manifest.canary.0.expect("a table");
         let handlers = (Arc::new(Named("old")) as _, Arc::new(Named("new")) as _);
         let services = ["users".into()].into();
-        Split::new(handlers, services, &settings, "users@2")
+        VersionSplit::new(handlers, services, &settings, "users@2")
     }
 
     fn text(answering: BoxFuture<Result<Reply, Error>>) -> String {

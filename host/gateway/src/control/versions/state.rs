@@ -50,7 +50,7 @@ pub(crate) struct Rejected {
 
 /// What becomes of a version that could take calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum VersionRole {
     Stable,
     Canary,
     Held(HeldFor),
@@ -67,7 +67,7 @@ pub(crate) enum HeldFor {
 
 /// A version as it asks for a place.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Candidate<'a> {
+pub(crate) struct VersionOffer<'a> {
     pub label: &'a str,
     pub deployment: &'a Deployment,
     /// Whether its manifest has a table `[canary]` and it answers calls at all.
@@ -76,36 +76,40 @@ pub(crate) struct Candidate<'a> {
 
 impl VersionState {
     /// What becomes of `candidate`; `is_there` says of a label whether the folder has it.
-    pub(crate) fn place(&self, candidate: Candidate<'_>, is_there: impl Fn(&str) -> bool) -> Place {
+    pub(crate) fn place(
+        &self,
+        candidate: VersionOffer<'_>,
+        is_there: impl Fn(&str) -> bool,
+    ) -> VersionRole {
         let label = candidate.label;
         let stable = self.stable.as_deref().filter(|stable| is_there(stable));
         let Some(stable) = stable.filter(|stable| *stable != label) else {
-            return Place::Stable;
+            return VersionRole::Stable;
         };
         if self.is_rejected(label, candidate.deployment) {
-            return Place::Held(HeldFor::RolledBack);
+            return VersionRole::Held(HeldFor::RolledBack);
         }
         if !self.is_newer(candidate, stable) {
-            return Place::Held(HeldFor::Older);
+            return VersionRole::Held(HeldFor::Older);
         }
         if self.is_pinned {
-            return Place::Held(HeldFor::Pinned);
+            return VersionRole::Held(HeldFor::Pinned);
         }
         let other = self.canary.as_deref().filter(|canary| is_there(canary));
         if let Some(other) = other.filter(|other| *other != label)
             && !self.is_newer(candidate, other)
         {
-            return Place::Held(HeldFor::Older);
+            return VersionRole::Held(HeldFor::Older);
         }
         match candidate.is_tried {
-            true => Place::Canary,
-            false => Place::Stable,
+            true => VersionRole::Canary,
+            false => VersionRole::Stable,
         }
     }
 
     /// `candidate` can take calls and has `place` from here on.
-    pub(crate) fn enter(&mut self, candidate: Candidate<'_>, place: Place) {
-        let Candidate {
+    pub(crate) fn enter(&mut self, candidate: VersionOffer<'_>, place: VersionRole) {
+        let VersionOffer {
             label, deployment, ..
         } = candidate;
         let is_known =
@@ -118,10 +122,10 @@ impl VersionState {
             self.rejected.remove(label);
         }
         match place {
-            Place::Stable => self.promote(label),
-            Place::Canary => self.canary = Some(label.to_owned()),
-            Place::Held(_) if self.canary.as_deref() == Some(label) => self.canary = None,
-            Place::Held(_) => {}
+            VersionRole::Stable => self.promote(label),
+            VersionRole::Canary => self.canary = Some(label.to_owned()),
+            VersionRole::Held(_) if self.canary.as_deref() == Some(label) => self.canary = None,
+            VersionRole::Held(_) => {}
         }
     }
 
@@ -223,7 +227,7 @@ impl VersionState {
     }
 
     /// Whether `candidate` is newer than `other`, by version where those have an order.
-    fn is_newer(&self, candidate: Candidate<'_>, other: &str) -> bool {
+    fn is_newer(&self, candidate: VersionOffer<'_>, other: &str) -> bool {
         let order = label::order(version_of(candidate.label), version_of(other));
         order.map_or_else(
             || {
@@ -260,7 +264,7 @@ impl HeldFor {
     }
 }
 
-/// Versions to which a rollback can return.
+/// PluginVersions to which a rollback can return.
 const BEFORE_MAX: usize = 8;
 
 #[cfg(test)]
@@ -274,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Versions as they come, each with what its files hold.
+    /// PluginVersions as they come, each with what its files hold.
     #[derive(Default)]
     struct Case {
         state: VersionState,
@@ -290,9 +294,9 @@ mod tests {
             case
         }
 
-        fn come(&mut self, label: &str, content: &str, is_tried: bool) -> Place {
+        fn come(&mut self, label: &str, content: &str, is_tried: bool) -> VersionRole {
             let deployment = files(content);
-            let candidate = Candidate {
+            let candidate = VersionOffer {
                 label,
                 deployment: &deployment,
                 is_tried,
@@ -331,19 +335,22 @@ mod tests {
     #[test]
     fn a_lone_version_takes_the_calls_whatever_its_manifest_says() {
         let mut case = Case::default();
-        assert_eq!(case.come("users@2", "1", true), Place::Stable);
-        assert_eq!(case.come("users@2", "2", true), Place::Stable);
+        assert_eq!(case.come("users@2", "1", true), VersionRole::Stable);
+        assert_eq!(case.come("users@2", "2", true), VersionRole::Stable);
         assert!(case.state.is_plain());
     }
 
     #[test]
     fn a_newer_one_is_tried_where_its_manifest_says_so_and_takes_the_calls_where_not() {
         let mut case = Case::of(&["users@1"]);
-        assert_eq!(case.come("users@2", "1", true), Place::Canary);
+        assert_eq!(case.come("users@2", "1", true), VersionRole::Canary);
         case.check("users@1", Some("users@2"));
-        assert_eq!(case.come("users@10", "1", false), Place::Stable);
+        assert_eq!(case.come("users@10", "1", false), VersionRole::Stable);
         case.check("users@10", None);
-        assert_eq!(case.come("users@9", "1", true), Place::Held(HeldFor::Older));
+        assert_eq!(
+            case.come("users@9", "1", true),
+            VersionRole::Held(HeldFor::Older)
+        );
         case.check("users@10", None);
         assert_eq!(case.state.before, ["users@1"]);
     }
@@ -351,11 +358,14 @@ mod tests {
     #[test]
     fn words_are_as_new_as_their_files() {
         let mut case = Case::of(&["users"]);
-        assert_eq!(case.come("users@blue", "1", true), Place::Canary);
+        assert_eq!(case.come("users@blue", "1", true), VersionRole::Canary);
         case.state.promote("users@blue");
-        assert_eq!(case.come("users", "1", true), Place::Held(HeldFor::Older));
+        assert_eq!(
+            case.come("users", "1", true),
+            VersionRole::Held(HeldFor::Older)
+        );
         // Another file under the same name has just come.
-        assert_eq!(case.come("users", "2", true), Place::Canary);
+        assert_eq!(case.come("users", "2", true), VersionRole::Canary);
         case.check("users@blue", Some("users"));
     }
 
@@ -363,7 +373,10 @@ mod tests {
     fn of_two_that_could_be_tried_the_newer_is() {
         let mut case = Case::of(&["users@1"]);
         case.come("users@3", "1", true);
-        assert_eq!(case.come("users@2", "1", true), Place::Held(HeldFor::Older));
+        assert_eq!(
+            case.come("users@2", "1", true),
+            VersionRole::Held(HeldFor::Older)
+        );
         case.check("users@1", Some("users@3"));
         case.come("users@4", "1", true);
         case.check("users@1", Some("users@4"));
@@ -375,9 +388,9 @@ mod tests {
         case.come("users@2", "1", true);
         case.reject("users@2", "1");
         case.check("users@1", None);
-        let held = Place::Held(HeldFor::RolledBack);
+        let held = VersionRole::Held(HeldFor::RolledBack);
         assert_eq!(case.come("users@2", "1", true), held);
-        assert_eq!(case.come("users@2", "2", true), Place::Canary);
+        assert_eq!(case.come("users@2", "2", true), VersionRole::Canary);
         assert!(case.state.rejected.is_empty());
     }
 
@@ -385,10 +398,10 @@ mod tests {
     fn while_pinned_nothing_that_comes_gets_calls_but_the_pinned_one() {
         let mut case = Case::of(&["users@1"]);
         case.state.is_pinned = true;
-        let held = Place::Held(HeldFor::Pinned);
+        let held = VersionRole::Held(HeldFor::Pinned);
         assert_eq!(case.come("users@2", "1", true), held);
         assert_eq!(case.come("users@3", "1", false), held);
-        assert_eq!(case.come("users@1", "2", false), Place::Stable);
+        assert_eq!(case.come("users@1", "2", false), VersionRole::Stable);
         case.check("users@1", None);
     }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     meter::Arm,
     shadow::{ShadowNumbers, ShadowOutcome},
-    split::Split,
+    split::VersionSplit,
 };
 use crate::{
     config::{Canary, CanaryMode},
@@ -26,7 +26,7 @@ pub(crate) struct Trial {
     stable: TrialVersion,
     canary: TrialVersion,
     settings: Canary,
-    split: Arc<Split>,
+    split: Arc<VersionSplit>,
     test: CanaryTest,
     since: Instant,
     /// What the rules said last.
@@ -98,7 +98,12 @@ impl Trial {
         let services = canary_current.services.iter();
         let services = services.map(|service| service.name.clone()).collect();
         Self {
-            split: Arc::new(Split::new((old, new), services, settings, &canary.name)),
+            split: Arc::new(VersionSplit::new(
+                (old, new),
+                services,
+                settings,
+                &canary.name,
+            )),
             stable: TrialVersion::new(stable, stable_current),
             canary: TrialVersion::new(canary, canary_current),
             test: CanaryTest::new(settings.rules()),
@@ -117,7 +122,7 @@ impl Trial {
         self.stable.is(stable, stable_current) && self.canary.is(canary, canary_current)
     }
 
-    pub(super) const fn split(&self) -> &Arc<Split> {
+    pub(super) const fn split(&self) -> &Arc<VersionSplit> {
         &self.split
     }
 
