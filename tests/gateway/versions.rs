@@ -337,7 +337,7 @@ async fn versions_come_change_and_go_beside_each_other_without_a_failed_call() {
     let gateway = Gateway::start(setup(&[("probe@1", &named("one"))])).await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     let mut all = Answers::new();
-    let mut ask_on = async |all: &mut Answers| {
+    let ask_on = async |all: &mut Answers| {
         for (answer, n) in ask(&*handler, 100, &[]).await {
             *all.entry(answer).or_default() += n;
         }

@@ -63,10 +63,11 @@ impl ServingPlugins {
 
     pub(super) fn handler(&self, plugin: &str) -> Option<Arc<dyn Handler>> {
         let ServingPlugin { plugin, split } = self.0.load().get(plugin).cloned()?;
-        Some(match split {
+        let handler: Arc<dyn Handler> = match split {
             Some(split) => split,
             None => plugin,
-        })
+        };
+        Some(handler)
     }
 }
 

@@ -139,13 +139,13 @@ impl Control {
         };
         let place = arrival.place;
         let was = self.versions.change(slot.plugin_name(), |set| {
-            let was = (set.state.stable.clone(), set.state.canary.clone());
+            let was = set.state.stable.clone();
             set.state.enter(candidate, place);
             set.reasons.remove(label);
             was
         });
         let (event, why) = match place {
-            VersionRole::Stable if was.0.as_deref() == Some(label) => ("deployed", ""),
+            VersionRole::Stable if was.as_deref() == Some(label) => ("deployed", ""),
             VersionRole::Stable => ("deployed", "takes the calls"),
             VersionRole::Canary if arrival.is_shadow => ("shadow", "gets copies of calls"),
             VersionRole::Canary => ("canary", "gets a share of the calls"),

@@ -43,7 +43,7 @@ use self::{
 };
 use super::slot::PluginSlot;
 
-/// SlotsByName by label, or those that take calls by plugin.
+/// Slots by label, or those that take calls by plugin.
 pub(super) type SlotsByName = BTreeMap<String, Arc<PluginSlot>>;
 
 /// The versions of every plugin.
@@ -223,7 +223,7 @@ impl VersionSet {
     }
 }
 
-/// SlotsByName by their plugins.
+/// Slots by their plugins.
 fn groups(slots: &SlotsByName) -> BTreeMap<&str, Vec<&Arc<PluginSlot>>> {
     let mut groups: BTreeMap<&str, Vec<&Arc<PluginSlot>>> = BTreeMap::new();
     for slot in slots.values() {
@@ -246,5 +246,5 @@ fn acting<'a>(state: &VersionState, group: &[&'a Arc<PluginSlot>]) -> Option<&'a
     acting.or(stable).or_else(|| group.first().copied())
 }
 
-/// PluginVersions of one plugin that the gateway has ready at one time: each holds its compiled code and an instance.
+/// Versions of one plugin that the gateway has ready at one time: each holds its compiled code and an instance.
 const VERSIONS_MAX: usize = 16;

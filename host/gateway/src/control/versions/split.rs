@@ -272,11 +272,15 @@ mod tests {
         let any = split("weight = \"0%\"\nheader = \"x-canary\"");
         for (split, headers, expected) in [
             (&exact, &[][..], "old"),
-            (&exact, &[("x-canary", "yes")], "new"),
-            (&exact, &[("x-canary", "no")], "old"),
-            (&exact, &[("x-canary", "no"), ("x-canary", "yes")], "new"),
-            (&any, &[("x-canary", "no")], "new"),
-            (&any, &[], "old"),
+            (&exact, &[("x-canary", "yes")][..], "new"),
+            (&exact, &[("x-canary", "no")][..], "old"),
+            (
+                &exact,
+                &[("x-canary", "no"), ("x-canary", "yes")][..],
+                "new",
+            ),
+            (&any, &[("x-canary", "no")][..], "new"),
+            (&any, &[][..], "old"),
         ] {
             let answer = text(split.call(call(headers)));
             assert!(answer.starts_with(expected), "{headers:?}: {answer}");

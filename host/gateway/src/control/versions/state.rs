@@ -195,10 +195,10 @@ impl VersionState {
 
     /// The one of `serving` that took the calls last before the stable one, or else the newest.
     pub(crate) fn stand_in<'a>(&'a self, serving: &'a [String]) -> Option<&'a str> {
+        let stable = self.stable.as_ref();
         let others = || {
-            serving
-                .iter()
-                .filter(|label| self.stable.as_ref() != Some(label))
+            let labels = serving.iter();
+            labels.filter(move |label| stable != Some(*label))
         };
         let before = self.before.iter().find(|label| serving.contains(label));
         let newest = |labels: Vec<&'a String>| {
@@ -264,7 +264,7 @@ impl HeldFor {
     }
 }
 
-/// PluginVersions to which a rollback can return.
+/// Versions to which a rollback can return.
 const BEFORE_MAX: usize = 8;
 
 #[cfg(test)]
@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// PluginVersions as they come, each with what its files hold.
+    /// Versions as they come, each with what its files hold.
     #[derive(Default)]
     struct Case {
         state: VersionState,
