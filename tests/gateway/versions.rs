@@ -272,7 +272,7 @@ async fn one_that_is_better_is_promoted_by_itself_and_stays_so() {
 async fn one_whose_p99_is_longer_is_rolled_back() {
     let _machine = share().await;
     let gateway = Gateway::start(setup(&[("probe@1", "config = { name = \"old\" }\n")])).await;
-    let slow = "config = { name = \"new\", sleep-ms = 1500 }\n[canary]\nweight = \"30%\"\n\
+    let slow = "config = { name = \"new\", sleep-ms = 1500 }\nlimits = { time = \"20s\" }\n[canary]\nweight = \"30%\"\n\
                 p99 = \"25%\"\np99-slack = \"1ms\"\n";
     drop_version(&gateway, "probe@2", slow);
     becomes(&gateway, "probe@2", "canary").await;

@@ -19,7 +19,7 @@ use crate::{
         offer::{OfferRefused, unix_now},
         slot::PluginSlot,
     },
-    plugins::label::{plugin_of, version_of},
+    plugins::label::{at_start, plugin_of, version_of},
 };
 
 /// Who changes something, and why.
@@ -265,7 +265,10 @@ impl Control {
     /// Gives versions the places that are free.
     fn place_again(&self, plugin: &str) {
         let slots = self.slots.lock().clone();
-        for label in serving_labels(plugin, &slots) {
+        let mut labels = serving_labels(plugin, &slots);
+        labels.sort_by_cached_key(|label| at_start(label));
+        // The newest first: what it takes, others do not.
+        for label in labels.into_iter().rev() {
             let current = slots.get(&label).and_then(|slot| slot.shown().current);
             let Some(current) = current else { continue };
             let candidate = VersionOffer {
