@@ -6,7 +6,9 @@
 //! plugins/chat/chat.wasm    a plugin called chat       plugins/chat/chat.toml    its manifest
 //! plugins/chat/chat@2.wasm  version 2 of it            plugins/chat/chat@2.toml  the manifest of that
 //! ```
-//! A version stands for itself: what is said of a plugin here is said of each. Everything else is left alone: dotfiles, editor temporaries, sources. If both forms are there, the
+//! A version stands for itself: what is said of a plugin here is said of each.
+//! Beside each of these files its signature may lie: `users.wasm.minisig`, `users.toml.minisig`.
+//! Everything else is left alone: dotfiles, editor temporaries, sources. If both forms are there, the
 //! flat one counts.
 
 use std::{
@@ -17,7 +19,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::label::{is_label, plugin_of as name_without_version};
+use super::{
+    label::{is_label, plugin_of as name_without_version},
+    signature::{SIGNATURE_BYTES_MAX, SignatureTexts},
+};
 pub(crate) use crate::sources::sight::ReadError;
 use crate::sources::sight::{self, FileIdentity, PathState};
 
@@ -28,6 +33,7 @@ pub(crate) struct Package {
     pub component_path: PathBuf,
     /// Name of the manifest's file and its text.
     pub manifest: Option<(PathBuf, String)>,
+    pub signatures: SignatureTexts,
 }
 
 /// What a look at the folder finds.
@@ -49,6 +55,8 @@ pub(crate) struct PluginFiles {
     /// `There`, `Dangling` or `Unreadable`.
     pub component: PathState,
     pub manifest: PathState,
+    /// Of the signatures of component and manifest.
+    pub signatures: [PathState; 2],
 }
 
 /// Names of all plugins in `folder`, in order. A folder that is not there has none.
@@ -103,6 +111,14 @@ pub(crate) fn files(folder: &Path, name: &str) -> [PathBuf; 4] {
     ]
 }
 
+/// Where the signature of `file` lies.
+pub(crate) fn signature_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(SIGNATURE);
+    name.into()
+}
+
 /// The plugin whose file, or whose folder, `path` is.
 #[must_use]
 pub(crate) fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
@@ -113,6 +129,10 @@ pub(crate) fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
         return None;
     }
     let file = Path::new(second.unwrap_or(first));
+    // A signature is a file of the plugin like the one that it signs.
+    let signed = file.file_stem().map(Path::new);
+    let is_signature = file.extension().is_some_and(|end| end == SIGNATURE);
+    let file = signed.filter(|_| is_signature).unwrap_or(file);
     let has_known_end = matches!(file.extension()?.to_str()?, "wasm" | "toml");
     let name = name_of(file.file_stem()).filter(|_| has_known_end);
     match second {
@@ -134,11 +154,19 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadErr
     let Some(component) = sight::read(&component_path, COMPONENT_BYTES_MAX)? else {
         return Ok(None);
     };
-    let manifest = sight::read(&manifest_path, COMPONENT_BYTES_MAX)?.map(|bytes| {
+    let manifest = sight::read(&manifest_path, MANIFEST_BYTES_MAX)?.map(|bytes| {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         (manifest_path, text)
     });
-    // The two are one deployment: both as they were before.
+    let signature = |file: &Path| -> Result<Option<String>, ReadError> {
+        let read = sight::read(&signature_of(file), SIGNATURE_BYTES_MAX)?;
+        Ok(read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let signatures = SignatureTexts {
+        component: signature(&component_path)?,
+        manifest: signature(&component_path.with_extension("toml"))?.filter(|_| manifest.is_some()),
+    };
+    // All of them are one deployment: each as it was before.
     if find(folder, name) != Some(found) {
         return Err(ReadError::Changing(component_path));
     }
@@ -146,6 +174,7 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadErr
         component: component.into(),
         component_path,
         manifest,
+        signatures,
     }))
 }
 
@@ -164,12 +193,21 @@ fn find(folder: &Path, name: &str) -> Option<PluginFiles> {
     };
     let flat = Some((flat.clone(), PathState::of(&flat))).filter(|(_, sight)| is_there(sight));
     let (component_path, component) = flat.or_else(|| Some(below()))?;
-    let manifest = PathState::of(&component_path.with_extension("toml"));
+    let manifest_path = component_path.with_extension("toml");
+    let manifest = PathState::of(&manifest_path);
+    let signatures =
+        [&component_path, &manifest_path].map(|file| PathState::of(&signature_of(file)));
     is_there(&component).then_some(PluginFiles {
         component_path,
         component,
         manifest,
+        signatures,
     })
+}
+
+/// Whether a plugin may be called `name`.
+pub(crate) fn is_name(name: &str) -> bool {
+    name_of(Some(name.as_ref())).is_some()
 }
 
 /// A plugin's name, or that of a version of it, as a file's name gives it.
@@ -178,8 +216,13 @@ fn name_of(stem: Option<&std::ffi::OsStr>) -> Option<String> {
     is_label(name).then(|| name.to_owned())
 }
 
+const SIGNATURE: &str = "minisig";
+
+/// Manifests are some hundred octets.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+
 /// Python and JavaScript components take tens of megabytes; 256 MiB leaves room.
-const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -198,6 +241,8 @@ mod tests {
         check("users/users.wasm", Some("users"));
         check("users/users.toml", Some("users"));
         check("acme.users-2_b.wasm", Some("acme.users-2_b"));
+        check("users.wasm.minisig", Some("users"));
+        check("users/users.toml.minisig", Some("users"));
     }
 
     #[test]
@@ -228,6 +273,9 @@ mod tests {
             "users/users/users.wasm",
             ".hidden/.hidden.wasm",
             "@2.wasm",
+            "users.minisig",
+            "users.js.minisig",
+            "users.wasm.minisig.minisig",
         ] {
             check(path, None);
         }
@@ -254,6 +302,9 @@ mod tests {
         };
         write("users.wasm", "flat");
         write("users/users.wasm", "nested");
+        write("users.wasm.minisig", "of the flat one");
+        write("users/users.wasm.minisig", "of the nested one");
+        write("chat/chat.toml.minisig", "of no manifest");
         write("users.toml", "version = \"1\"");
         write("chat/chat.wasm", "chat");
         write("chat/chat@2.wasm", "chat 2");
@@ -277,6 +328,13 @@ mod tests {
             .expect("there");
         assert_eq!(users.component, "flat");
         assert_eq!(users.manifest.expect("a manifest").1, "version = \"1\"");
+        assert_eq!(
+            users.signatures.component.as_deref(),
+            Some("of the flat one")
+        );
+        assert_eq!(users.signatures.manifest, None);
+        let chat = read(folder.path(), "chat").expect("readable");
+        assert_eq!(chat.expect("there").signatures, SignatureTexts::default());
         assert_eq!(read(folder.path(), "alone").expect("readable"), None);
     }
 

@@ -161,9 +161,19 @@ impl Control {
     /// Notes an offer that was refused.
     pub(in crate::control) fn note_offered(&self, slot: &PluginSlot, offered: &Offered) {
         if let Offered::Refused(refused) = offered {
-            let entry = HistoryEntry::new(&slot.name, "refused", "folder").because(&refused.reason);
+            let event = match refused.held {
+                Some(_) => "held",
+                None => "refused",
+            };
+            let entry = HistoryEntry::new(&slot.name, event, "folder").because(&refused.reason);
             self.versions.note(slot.plugin_name(), &entry);
         }
+    }
+
+    /// Notes that an operator approved what a version asks for.
+    pub(in crate::control) fn note_approved(&self, slot: &PluginSlot) {
+        let entry = HistoryEntry::new(&slot.name, "approved", "operator");
+        self.versions.note(slot.plugin_name(), &entry);
     }
 
     /// The folder has `label` no more. The caller has taken it out of the slots.

@@ -163,7 +163,7 @@ impl MetricsSnapshot {
 }
 
 /// The plugin, its version where the file's name says one, and what else is told apart.
-fn labels(
+pub(super) fn labels(
     plugin: &PluginNumbers,
     more: Option<(&'static str, &str)>,
 ) -> Vec<(&'static str, String)> {
