@@ -396,7 +396,8 @@ impl Control {
         let slot = self.slots.lock().get(name).cloned();
         let slot = slot.or_else(|| self.serving().remove(name))?;
         let mut view = PluginView::of(&slot, self.version_view(&slot));
-        let (folder, name) = (&self.config.load().plugins.folder, &slot.name);
+        let folder = &self.config.load().plugins.folder;
+        let name = &slot.name;
         let digest = view.digest.as_deref();
         view.origin = digest.and_then(|digest| origin::read(folder, name, digest));
         view.approvals = TrustFiles::new(&self.data_dir, name).records();
