@@ -65,14 +65,14 @@ impl Control {
             .map(|name| Text::from(name.as_str()))
             .collect();
         if services.is_empty() {
-            services.push(slot.name.as_str().into());
+            services.push(slot.plugin_name().into());
         }
         let infos = services.iter().map(|name| ServiceInfo {
             name: name.clone(),
             ..ServiceInfo::default()
         });
         let infos: Vec<_> = infos.collect();
-        let routes = http_routes::of_manifest(&slot.name, &manifest.routes, &infos);
+        let routes = http_routes::of_manifest(slot.plugin_name(), &manifest.routes, &infos);
         let mut routes = routes.unwrap_or_default();
         routes.retain(|route| matches!(route.end, RouteEnd::Method(_)));
         slot.set_loading(Some(Loading { services, routes }));
@@ -203,6 +203,7 @@ impl Control {
         copy: &Copy,
         is_new: bool,
     ) -> Result<PreparedGeneration, OfferRefused> {
+        self.check_versions(slot, copy)?;
         let config = self.config.load_full();
         let manifest = read_manifest(slot, copy, &config).map_err(|faults| {
             warn!(plugin = slot.name, %faults, "manifest refused");
@@ -221,7 +222,8 @@ impl Control {
             OfferRefused::new(&copy.digest, refusal).until(needs)
         })?;
         let refused = |reason: String| OfferRefused::new(&copy.digest, reason);
-        let routes = http_routes::of_manifest(&slot.name, &manifest.routes, ready.services());
+        let routes =
+            http_routes::of_manifest(slot.plugin_name(), &manifest.routes, ready.services());
         let routes = routes.map_err(refused)?;
         let schemas = schema_file::read(&config.plugins.folder, manifest.schemas.as_deref());
         let schemas = schemas.await.map_err(|reason| {
@@ -281,6 +283,7 @@ impl Control {
             },
         };
         slot.tell(&offered);
+        self.note_offered(slot, &offered);
         if slot.is_waiting() {
             // There is another time, or another folder, to look at.
             self.refusals.notify_one();
@@ -317,15 +320,13 @@ impl Control {
         } = generation;
         let services = ready.services().iter();
         let services: BTreeSet<_> = services.map(|service| service.name.to_string()).collect();
-        let config = self.config.load();
-        let configured = http_routes::of_configuration(&config);
-        let claimed = self
-            .claims
-            .lock()
-            .replace(&slot.name, &services, &routes, configured);
-        claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
+        let deployment = copy.deployment();
+        let claimed = self.claim_version(slot, &deployment, &written, (services, &routes));
+        let arrival =
+            claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
         let deployed = slot.plugin.activate(ready);
         slot.set_current(&deployed, (written, routes), copy, source);
+        self.enter_version(slot, &deployment, &arrival);
         slot.set_signed(signed);
         // It may have let go of what others wait for.
         self.refusals.notify_one();
