@@ -12,7 +12,7 @@
 //! | 8 | the slot, its roles | `plugin` |
 //! | 7 | entry: a file for each role, which alone chooses inline, async or batch; from octets to a generation | `entry/`, `reload` |
 //! | 6 | leases of instances, and questions to a role through them or directly; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
-//! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
+//! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance; how a role for streams is entered | `generation`, `linking`, `question`, `stream_role` |
 //! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `octet_streams`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import; its event loop | `state`, `concurrent`; `exchange`, `status`, `store` |
 //! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `allowance`, `memory`, `trap`, `trap_policy`, `convert`, `shadowed`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
@@ -88,6 +88,7 @@ mod status;
 mod store;
 mod store_stats;
 mod stream_registry;
+mod stream_role;
 mod streamed_methods;
 mod trap;
 mod trap_notices;
