@@ -91,10 +91,11 @@ async fn read(client: &Arc<dyn Handler>, name: &str, method: &str, body: Body) -
 /// The most memory that any one instance has had.
 async fn memory_bytes(gateway: &Gateway, name: &str) -> u64 {
     let (_, text) = gateway.admin("/metrics").await.expect("metrics");
-    let gauge = format!("postern_plugin_memory_bytes{{plugin=\"{name}\"}} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&*gauge));
-    let bytes = line.unwrap_or_else(|| panic!("no {gauge}\n{text}"));
-    bytes.parse::<f64>().expect("a number") as u64
+    let gauge = format!("postern_plugin_memory_bytes{{plugin=\"{name}\",");
+    let line = text.lines().find(|line| line.starts_with(&*gauge));
+    let line = line.unwrap_or_else(|| panic!("no {gauge}\n{text}"));
+    let bytes = line.rsplit(' ').next().and_then(|bytes| bytes.parse().ok());
+    bytes.expect("a whole number")
 }
 
 /// 40 MiB in each direction and in both, after 8 MiB have shown what an instance needs.

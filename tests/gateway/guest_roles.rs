@@ -48,7 +48,7 @@ async fn check_text(name: &str) {
     let failed = async |method: &str, body: &'static [u8]| {
         let target = format!("{name}/{method}");
         let reply = ask(handler, &target, &[], body).await;
-        reply.err().expect("it fails")
+        reply.expect_err("it fails")
     };
     let no_text = failed("Say", b"a\xff").await;
     assert_eq!(no_text.kind, Kind::InvalidArgument, "{name}: {no_text}");

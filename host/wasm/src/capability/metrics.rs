@@ -16,6 +16,7 @@ use crate::{
         self, BOUNDS_MAX, LABELS_MAX, MetricChange, OwnMetricError, OwnMetricKind, OwnMetricLimits,
         OwnMetrics, Series,
     },
+    shadowed,
     state::StoreState,
     store_stats::HostImport,
 };
@@ -75,8 +76,11 @@ fn link_when(linker: &mut Linker<StoreState>, when: When) -> wasmtime::Result<()
             name,
             move |mut store: Store<'_>, (name, labels, value): (WasmStr, Labels, f64)| {
                 let series = look_up(&mut store, (&name, &labels), change, value)?;
+                let is_shadow = shadowed::is_shadow(store.data().context());
                 Ok((series.map_or_else(refused, |series| {
                     match when {
+                        // Copies of calls do not count.
+                        _ if is_shadow => {}
                         When::AtOnce => series.apply(change, value),
                         When::AfterTheCall => {
                             let effects = &mut store.data_mut().effects;

@@ -18,7 +18,8 @@ use wasmtime_wasi::{
 };
 
 use crate::{
-    bindings::WASI_VERSION, denial::Denial, socket_grant::SocketProtocol, state::StoreState,
+    bindings::WASI_VERSION, denial::Denial, shadowed, socket_grant::SocketProtocol,
+    state::StoreState,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -62,7 +63,8 @@ fn check(state: &StoreState, protocol: SocketProtocol) -> Result<(), SocketError
     let guest = &state.guest;
     let mut grants = guest.spec.grants.sockets.iter();
     if grants.any(|grant| grant.is_of(protocol)) {
-        return Ok(());
+        let permitted = shadowed::permit(state.context(), "a socket");
+        return permitted.map_err(|_| ErrorCode::AccessDenied.into());
     }
     let name = protocol.name();
     // A socket has a code for it, and no text.
