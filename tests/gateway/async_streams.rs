@@ -94,7 +94,7 @@ async fn memory_bytes(gateway: &Gateway, name: &str) -> u64 {
     let gauge = format!("postern_plugin_memory_bytes{{plugin=\"{name}\"}} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&*gauge));
     let bytes = line.unwrap_or_else(|| panic!("no {gauge}\n{text}"));
-    bytes.parse::<f64>().expect("a number") as u64
+    bytes.parse().expect("a whole number")
 }
 
 /// 40 MiB in each direction and in both, after 8 MiB have shown what an instance needs.
