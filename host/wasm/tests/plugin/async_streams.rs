@@ -242,11 +242,12 @@ async fn a_request_that_a_guest_keeps_is_let_go_of_with_the_call() {
 #[tokio::test]
 async fn a_stream_that_is_sent_nothing_loses_its_instance() {
     let fixture = Fixture::new();
+    let instances = Instances {
+        stream_idle_max: SHORT,
+        ..Instances::default()
+    };
     let spec = PluginSpec {
-        instances: Instances {
-            stream_idle_max: SHORT,
-            ..Instances::default()
-        },
+        instances,
         ..PluginSpec::default()
     };
     let plugin = fixture.plugin("async", &guest(), spec).await;
