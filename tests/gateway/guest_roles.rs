@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postern_core::{Body, Call, Error, Handler, Headers, Kind, Reply};
-use postern_tests::{CallerTransport, Gateway, Setup, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Setup, component, connect};
 use serde_json::Value;
 
 use crate::share;
@@ -91,24 +91,28 @@ async fn a_text_handler_in_c_takes_and_gives_text() {
 /// Puts a guest of `tests/guests` in the way of frames. Its first entry takes longer than others.
 async fn check_frames(name: &str, language: &str) {
     let _machine = share().await;
-    let setup = Setup {
-        config: format!("[extensions.{name}]\n"),
-        ..Setup::default()
-    };
-    let manifest = "[budgets]\nframe-extension = \"100ms\"\n";
-    let setup = setup.plugin("probe").plugin(name);
-    let gateway = Gateway::start(setup.file(&format!("{name}.toml"), manifest)).await;
+    let gateway = Gateway::start(Setup::default().plugin("probe")).await;
+    let manifest = "[extension]\nenabled = true\n[budgets]\nframe-extension = \"100ms\"\n";
+    gateway.deploy(&format!("{name}.toml"), manifest.as_bytes());
+    gateway.deploy(&format!("{name}.wasm"), &component(name));
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     let headers = async |sent: &[(&str, &str)]| -> Result<Vec<(String, String)>, Error> {
         let reply = ask(&*handler, "probe/Context", sent, "null").await?;
         let seen: Value = serde_json::from_slice(&octets(reply).await).expect("json");
         Ok(serde_json::from_value(seen["headers"].clone()).expect("pairs"))
     };
-    patiently("the extension sees frames", async || {
-        let seen = headers(&[]).await;
-        seen.is_ok_and(|seen| seen.iter().any(|(name, _)| name == "x-seen"))
-    })
-    .await;
+    let is_seen = async {
+        // It answers for nothing while it is compiled.
+        while !headers(&[])
+            .await
+            .is_ok_and(|seen| seen.iter().any(|(name, _)| name == "x-seen"))
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // Native code of a component in Python takes most of a minute, and more on a busy machine.
+    let is_seen = tokio::time::timeout(Duration::from_secs(240), is_seen).await;
+    assert!(is_seen.is_ok(), "{name} sees frames\n{}", gateway.log());
     let sent = [("x-seen", "0"), ("x-more", "0"), ("x-gone", "1")];
     let seen = headers(&sent).await.expect("answered");
     let of = |wanted: &str| -> Vec<&str> {
