@@ -41,12 +41,16 @@ mod exports;
 mod fuel;
 mod generation;
 mod guest_output;
+mod http_bodies;
+mod http_fields;
+mod http_grant;
 mod instance;
 mod lease;
 mod limits;
 mod linking;
 mod log_rate;
 mod offer;
+mod offered_wasi;
 mod offload;
 mod outcome;
 mod placement;
@@ -69,7 +73,9 @@ mod status;
 mod store;
 mod stream_registry;
 mod streamed_methods;
+mod tails;
 mod trap;
+mod waited;
 mod worker_local;
 
 pub use cache::CacheError;
@@ -79,6 +85,7 @@ pub use entry::{
     balancer::{Ask, Candidate, CandidateSet, ComponentBalancer},
     health::{HealthReport, HealthStatus},
 };
+pub use http_grant::{HttpGrant, HttpGrantError};
 pub use limits::PluginLimits;
 pub use offer::{ImportFault, check_import};
 pub use outcome::{EntryOutcome, Outcome, TrapReason};

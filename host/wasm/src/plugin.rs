@@ -37,6 +37,7 @@ use crate::{
         schemas::{self, Schemas},
         stream::{self, HandleStream},
         text::HandleText,
+        web::{self, Incoming, Service},
     },
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
@@ -56,6 +57,8 @@ const ROLES: [RoleSpec; Role::ALL.len()] = [
     RoleSpec::pooled::<HandleText>(),
     RoleSpec::pooled::<HandleBatch>(),
     RoleSpec::pooled::<HandleStream>(),
+    RoleSpec::pooled::<Incoming>(),
+    RoleSpec::pooled::<Service>(),
     RoleSpec::direct::<BalancerFunctions>(),
     RoleSpec::direct::<OnRequest>(),
     RoleSpec::direct::<OnResponse>(),
@@ -374,9 +377,11 @@ impl Handler for Plugin {
     }
 }
 
-/// Answers a call of the role `handler`, `text-handler` or `stream-handler`.
+/// Answers a call of the role `handler`, `text-handler` or `stream-handler`, or a request of HTTP.
 fn call_one(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
-    if shard.generation().streams(&call) {
+    if shard.generation().takes_as_request(&call) {
+        Box::pin(web::call(shard, call))
+    } else if shard.generation().streams(&call) {
         Box::pin(stream::call(shard, call))
     } else if shard.generation().has(Role::Handler) {
         handler::call::<Handle>(shard, call)

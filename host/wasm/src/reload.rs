@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, atomic::AtomicU16},
+    sync::{Arc, atomic::AtomicU32},
 };
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
-    capability::kv,
+    capability::{kv, outgoing::InFlight},
     digest::Digest,
     drain::Drain,
     engine::Flavor,
@@ -37,6 +37,7 @@ use crate::{
     stage::{Needs, Refusal, Stage, told},
     state::Guest,
     stats::PluginStats,
+    tails::Tails,
     worker_local::DirectCode,
 };
 
@@ -175,7 +176,7 @@ impl Loader {
             stopped: std::sync::OnceLock::new(),
             shared: self.shared(&spec, &imports)?,
             tells_callers: self.runtime.tells_callers(),
-            budgets_told: AtomicU16::new(0),
+            budgets_told: AtomicU32::new(0),
             spec,
         };
         let roles = self.roles.iter().filter(|role| exports.has(role.role));
@@ -193,6 +194,9 @@ impl Loader {
         let mut shared = Shared::default();
         shared.put(Arc::clone(&self.runtime.client));
         shared.put(Arc::clone(&self.runtime.events));
+        shared.put(Arc::clone(&self.runtime.outgoing));
+        shared.put(InFlight::default());
+        shared.put(Tails::default());
         if imports.contains("kv") {
             let refuse = |error| Stage::Linked.refuse(format!("{error:#}"));
             let store = self.runtime.store();
@@ -283,6 +287,12 @@ fn fail(stage: Stage, error: &wasmtime::Error) -> Refusal {
 }
 
 impl ReadyGeneration {
+    /// Whether it would answer requests of HTTP as they are.
+    #[must_use]
+    pub fn answers_requests(&self) -> bool {
+        self.serving.generation.answers_requests()
+    }
+
     /// What it would answer for.
     #[must_use]
     pub fn services(&self) -> &[ServiceInfo] {

@@ -15,7 +15,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::{
     cache::{Cache, CacheError, Compiled},
-    capability::{client::ClientImport, events::EventsImport},
+    capability::{client::ClientImport, events::EventsImport, outgoing::OutgoingImport},
     compiler::Compiler,
     digest::Digest,
     engine::{Engines, Flavor, Pooling},
@@ -43,6 +43,7 @@ pub struct Runtime {
     pub(crate) engines: Engines,
     pub(crate) client: Arc<ClientImport>,
     pub(crate) events: Arc<EventsImport>,
+    pub(crate) outgoing: Arc<OutgoingImport>,
     pub(crate) compiler: Compiler,
     pub(crate) executor: Arc<Executor>,
     cache: Cache,
@@ -91,6 +92,7 @@ impl Runtime {
             concurrent: OnceLock::new(),
             client: Arc::default(),
             events: Arc::default(),
+            outgoing: Arc::default(),
             store: Mutex::new(None),
             store_health: Arc::default(),
             data_dir: config.data_dir,
@@ -145,6 +147,14 @@ impl Runtime {
         self.events.set(Some(sink));
     }
 
+    /// Sends the requests over HTTP that plugins make (import `wasi:http`) to `sender`, as forwarded calls:
+    /// `HttpFacts` say method, scheme, authority and target. Plugins are granted servers before; that a
+    /// name does not lead to an address of this machine or of its network is for `sender` to see to.
+    /// `shutdown` lets go of it.
+    pub fn set_outgoing(&self, sender: Arc<dyn Handler>) {
+        self.outgoing.set(Some(sender));
+    }
+
     /// Whoever calls a plugin that traps is told the line in which it said why, from the next deployment of
     /// that plugin on: for those who develop it.
     pub fn tell_callers(&self) {
@@ -159,6 +169,7 @@ impl Runtime {
     pub fn shutdown(&self) {
         self.client.set(None);
         self.events.set(None);
+        self.outgoing.set(None);
         *self.store.lock() = None;
     }
 
@@ -206,7 +217,7 @@ impl Runtime {
                 if let Some(linker) = self.concurrent.get() {
                     return Ok(linker);
                 }
-                let linker = linking::linker(&self.engines.of(flavor)?)?;
+                let linker = linking::concurrent_linker(&self.engines.of(flavor)?)?;
                 Ok(self.concurrent.get_or_init(|| linker))
             }
         }

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU16, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -31,6 +31,7 @@ use crate::{
     spec::{LogLevel, OnTrap, PluginSpec},
     stats::PluginStats,
     trap::{Stop, TrapContext, Trapped},
+    waited::Waited,
 };
 
 /// What all instances of one generation share.
@@ -54,7 +55,7 @@ pub(crate) struct Guest {
     /// Whether callers are told what it said before it trapped.
     pub(crate) tells_callers: bool,
     /// Roles whose budget was said to be too small, one bit each.
-    pub(crate) budgets_told: AtomicU16,
+    pub(crate) budgets_told: AtomicU32,
 }
 
 /// Data of a store.
@@ -77,6 +78,8 @@ pub(crate) struct StoreState {
     /// When the guest's own time is over. Waiting for the other end moves it. `None` where its work
     /// is measured as fuel.
     time_end: Option<Instant>,
+    /// Time in which this entry waited for the other end, where that is told from outside.
+    pub(crate) waited: Option<Arc<Waited>>,
     /// Imported functions that may still be called.
     pub(crate) host_calls_left: u32,
     /// The end of the guest's standard error, once it has one.
@@ -164,6 +167,7 @@ impl StoreState {
             },
             ticks_left: None,
             time_end: Some(now + limits.time_max),
+            waited: None,
             host_calls_left: limits.host_calls_max,
             stderr: None,
             guest,
@@ -175,6 +179,7 @@ impl StoreState {
     pub(crate) fn begin(&mut self, start: Option<Instant>, ambient: Option<CallContext>) {
         let limits = &self.guest.spec.limits;
         self.time_end = start.map(|start| start + limits.time_max);
+        self.waited = None;
         self.host_calls_left = limits.host_calls_max;
         self.memory.refused = false;
         self.payload_counted = false;
@@ -236,7 +241,7 @@ impl StoreState {
 
     /// When this call ends at the latest as things stand.
     pub(crate) fn end(&self) -> Instant {
-        let ends = [self.deadline, self.time_end].into_iter().flatten();
+        let ends = [self.deadline, self.time_end()].into_iter().flatten();
         ends.min()
             .unwrap_or_else(|| clock::now() + self.guest.spec.limits.time_max)
     }
@@ -246,6 +251,13 @@ impl StoreState {
         if let Some(end) = &mut self.time_end {
             *end += waited;
         }
+    }
+
+    /// When the guest's own time is over.
+    fn time_end(&self) -> Option<Instant> {
+        let waited = self.waited.as_ref();
+        let waited = waited.map_or(Duration::ZERO, |waited| waited.total());
+        self.time_end.map(|end| end + waited)
     }
 
     /// What becomes of a guest that is still at work when the epoch rises.
@@ -263,7 +275,7 @@ impl StoreState {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Stop::Deadline);
         }
-        if self.time_end.is_some_and(|end| now >= end) {
+        if self.time_end().is_some_and(|end| now >= end) {
             return Err(Stop::Time {
                 limit: self.guest.spec.limits.time_max,
             });

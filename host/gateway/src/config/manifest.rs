@@ -11,12 +11,14 @@ use super::{
     events::Topics,
     extensions::Extension,
     hints::Hints,
+    http_grant::HttpGrantSetting,
     leaf::{Leaf, word_leaf},
     opaque_table::OpaqueTable,
     routes::RouteSettings,
     section::{Field, SectionReader, section},
     settings::{Config, InstanceMode, Instances, PluginLimits},
     value::Value,
+    web_routes,
 };
 
 section! {
@@ -43,7 +45,9 @@ section! {
         /// Topics of the events that it takes, where it is an event handler.
         pub topics: Vec<Topics> = Vec::new();
         /// Requests over HTTP that come to its services, by a name of your choice. They come after those
-        /// of the configuration, and lead to no upstream and no files.
+        /// of the configuration, and lead to no upstream and no files. One that says of no end where it
+        /// leads hands requests to the component itself, which then answers them as `wasi:http` says;
+        /// routes = ["/shop/*"] is short for such ones.
         pub routes: BTreeMap<String, RouteSettings> = BTreeMap::new();
         /// What it may reach beyond its own call.
         pub grants: Grants = Grants::default();
@@ -83,6 +87,9 @@ section! {
         pub services: Vec<String> = Vec::new();
         /// Name of a key/value store shared with other plugins, in the place of its own.
         pub kv: Option<String> = None;
+        /// Servers that it may ask over HTTP (import `wasi:http`): "api.example.org", "*.example.org:8443",
+        /// "http://127.0.0.1:8080". "*" is every public name.
+        pub http: Vec<HttpGrantSetting> = Vec::new();
         /// Topics under which it may publish events: "user.created", "user.*" (one level), "user.>".
         pub events: Vec<Topics> = Vec::new();
         /// Its environment (WASI).
@@ -147,7 +154,7 @@ impl Manifest {
     pub(crate) fn parse(name: &str, text: &str, config: &Config) -> Result<Self, Faults> {
         let mut manifest = Self::absent(config);
         let mut reader = SectionReader::default();
-        let root = reader.parse(text);
+        let root = web_routes::as_tables(reader.parse(text));
         manifest.merge(&root, "", None, &mut reader);
         check_routes(&manifest.routes, RouteOwner::Manifest, config, &mut reader);
         if reader.faults.is_empty() {
@@ -198,6 +205,7 @@ impl Grants {
         spec::Grants {
             services: self.services.clone(),
             kv: self.kv.clone(),
+            http: self.http.iter().map(|grant| grant.0.clone()).collect(),
             events: self.events.iter().map(|topics| topics.0.clone()).collect(),
             env: self.env.0.clone(),
             files: self.files.iter().map(file).collect(),

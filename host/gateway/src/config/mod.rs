@@ -15,6 +15,7 @@ mod extensions;
 mod fault;
 mod forwarded;
 pub(crate) mod hints;
+mod http_grant;
 mod inline;
 pub(crate) mod leaf;
 mod listener_transport;
@@ -35,6 +36,7 @@ mod settings;
 pub(crate) mod tls;
 mod units;
 pub(crate) mod value;
+pub(crate) mod web_routes;
 mod websocket;
 mod words;
 

@@ -28,6 +28,7 @@ mod slot;
 mod subscribers;
 mod view;
 mod waiting;
+mod web_routes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
