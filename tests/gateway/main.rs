@@ -49,6 +49,7 @@ mod tls;
 mod told;
 mod unix;
 mod upstreams;
+mod web;
 mod websocket;
 
 use std::{io::Write as _, sync::OnceLock};
