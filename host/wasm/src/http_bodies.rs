@@ -20,9 +20,9 @@ use crate::http_fields::{to_map, to_trailers};
 pub(crate) type GuestBody = UnsyncBoxBody<Bytes, HttpError>;
 
 /// A stream of octets that a guest reads.
-pub(crate) struct Octets {
+pub(crate) struct OctetBody {
     stream: Option<BodyStream>,
-    /// Octets that may still come.
+    /// OctetBody that may still come.
     left: u64,
     /// How long nothing may come, and the time that is left of it.
     silence: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
@@ -31,13 +31,13 @@ pub(crate) struct Octets {
 /// A body of a guest as a stream of octets.
 struct Frames {
     body: GuestBody,
-    /// Octets that may still come.
+    /// OctetBody that may still come.
     left: u64,
     trailers: Option<Headers>,
     has_ended: bool,
 }
 
-impl Octets {
+impl OctetBody {
     /// `bytes_max`: of the whole body. `silence`: how long nothing may come of it.
     pub(crate) fn new(body: Body, bytes_max: u64, silence: Option<Duration>) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Octets {
     }
 }
 
-impl HttpBody for Octets {
+impl HttpBody for OctetBody {
     type Data = Bytes;
     type Error = HttpError;
 
@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    fn frame(body: &mut Octets) -> Option<Result<Frame<Bytes>, HttpError>> {
+    fn frame(body: &mut OctetBody) -> Option<Result<Frame<Bytes>, HttpError>> {
         body.frame().now_or_never().expect("it is there")
     }
 
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_body_comes_with_what_follows_it() {
         let stream = BodyStream::once(Bytes::from_static(b"abc"), Some(trailers()));
-        let mut body = Octets::new(Body::Octets(stream), 3, None);
+        let mut body = OctetBody::new(Body::Octets(stream), 3, None);
         let data = frame(&mut body).expect("a piece").expect("of data");
         assert_eq!(data.into_data().expect("data"), "abc");
         let last = frame(&mut body).expect("trailers").expect("no error");
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_body_of_its_limit_passes_and_one_more_octet_does_not() {
-        let body = |limit| Octets::new(Body::One(Bytes::from_static(b"abc")), limit, None);
+        let body = |limit| OctetBody::new(Body::One(Bytes::from_static(b"abc")), limit, None);
         assert!(frame(&mut body(3)).expect("a piece").is_ok());
         let mut refused = body(2);
         assert!(frame(&mut refused).expect("an error").is_err());
@@ -238,7 +238,7 @@ mod tests {
     fn the_body_of_a_guest_is_octets_within_its_limit() {
         let stream = || BodyStream::once(Bytes::from_static(b"abc"), Some(trailers()));
         let of_guest = |limit| {
-            let body = Octets::new(Body::Octets(stream()), 100, None).boxed_unsync();
+            let body = OctetBody::new(Body::Octets(stream()), 100, None).boxed_unsync();
             match from_guest(body, limit) {
                 Body::Octets(stream) => stream,
                 body => panic!("{body:?}"),
@@ -253,7 +253,7 @@ mod tests {
             .expect("an error")
             .expect_err("too long");
         assert_eq!(error.kind, Kind::ResourceExhausted);
-        let empty = Octets::new(Body::Empty, 1, None).boxed_unsync();
+        let empty = OctetBody::new(Body::Empty, 1, None).boxed_unsync();
         assert!(matches!(from_guest(empty, 1), Body::Empty));
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
-    capability::{kv, outgoing::InFlight},
+    capability::{kv, outgoing::OutgoingPermits},
     digest::Digest,
     drain::Drain,
     engine::Flavor,
@@ -195,7 +195,7 @@ impl Loader {
         shared.put(Arc::clone(&self.runtime.client));
         shared.put(Arc::clone(&self.runtime.events));
         shared.put(Arc::clone(&self.runtime.outgoing));
-        shared.put(InFlight::default());
+        shared.put(OutgoingPermits::default());
         shared.put(Tails::default());
         if imports.contains("kv") {
             let refuse = |error| Stage::Linked.refuse(format!("{error:#}"));

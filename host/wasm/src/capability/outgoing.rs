@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiHttpHooks};
 
 use crate::{
-    http_bodies::{GuestBody, Octets, from_guest, to_http_error},
+    http_bodies::{GuestBody, OctetBody, from_guest, to_http_error},
     http_fields::{to_headers, to_map},
     http_grant::{usual_port, wanted},
     spec::LogLevel,
@@ -42,10 +42,10 @@ pub(crate) struct OutgoingImport {
 }
 
 /// What of a plugin's requests is under way.
-pub(crate) struct InFlight(Arc<Semaphore>);
+pub(crate) struct OutgoingPermits(Arc<Semaphore>);
 
 /// What the imports of one store ask of the host.
-pub(crate) struct Outgoing {
+pub(crate) struct OutgoingHooks {
     guest: Arc<Guest>,
     /// When the entry that is under way ends.
     pub(super) end: Instant,
@@ -59,7 +59,7 @@ impl OutgoingImport {
     }
 }
 
-impl Default for InFlight {
+impl Default for OutgoingPermits {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(IN_FLIGHT_MAX)))
     }
@@ -71,7 +71,7 @@ type Sent = (
     Box<dyn Future<Output = Result<(), Error>> + Send>,
 );
 
-impl Outgoing {
+impl OutgoingHooks {
     pub(super) fn new(guest: &Arc<Guest>) -> Self {
         Self {
             guest: Arc::clone(guest),
@@ -103,7 +103,7 @@ impl Outgoing {
             let message = "the gateway sends no requests of plugins yet";
             Error::InternalError(Some(message.to_owned()))
         })?;
-        let in_flight = shared.get::<InFlight>();
+        let in_flight = shared.get::<OutgoingPermits>();
         let permit = in_flight.and_then(|all| Arc::clone(&all.0).try_acquire_owned().ok());
         let permit = permit.ok_or(Error::ConnectionLimitReached)?;
         let mut headers = head.headers;
@@ -202,7 +202,7 @@ fn response(
 ) -> Result<Response<GuestBody>, Error> {
     let status = reply.status.map_or(200, HttpStatus::number);
     let body = Lent {
-        octets: Octets::new(reply.body, BODY_BYTES_MAX, silence),
+        octets: OctetBody::new(reply.body, BODY_BYTES_MAX, silence),
         _permit: permit,
     };
     let mut response = Response::new(body.boxed_unsync());
@@ -213,7 +213,7 @@ fn response(
 
 /// A body that counts as under way until it is dropped.
 struct Lent {
-    octets: Octets,
+    octets: OctetBody,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -237,7 +237,7 @@ impl HttpBody for Lent {
     }
 }
 
-impl WasiHttpHooks for Outgoing {
+impl WasiHttpHooks for OutgoingHooks {
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
         DEFAULT_FORBIDDEN_HEADERS.contains(name)
     }

@@ -21,7 +21,7 @@ use wasmtime_wasi::{
 
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
-use super::outgoing::Outgoing;
+use super::outgoing::OutgoingHooks;
 use crate::{
     guest_output::OutputTail,
     spec::{Access, FileGrant, LogLevel},
@@ -65,7 +65,7 @@ struct Wasi {
     context: WasiCtx,
     table: ResourceTable,
     http: WasiHttpCtx,
-    outgoing: Outgoing,
+    outgoing: OutgoingHooks,
 }
 
 pub(crate) fn link_async(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
@@ -131,7 +131,7 @@ fn wasi(state: &mut StoreState) -> &mut Wasi {
             context: context(&state.guest, stderr),
             table,
             http,
-            outgoing: Outgoing::new(&state.guest),
+            outgoing: OutgoingHooks::new(&state.guest),
         });
     }
     let wasi = state.kept.get_mut::<Wasi>();

@@ -23,14 +23,14 @@ use crate::{
 };
 
 /// `incoming-handler.handle`.
-pub(crate) struct Incoming(TypedFunc<Params, ()>);
+pub(crate) struct HandleIncoming(TypedFunc<Params, ()>);
 
 type Params = (
     Resource<HostIncomingRequest>,
     Resource<HostResponseOutparam>,
 );
 
-impl Functions for Incoming {
+impl Functions for HandleIncoming {
     const ROLE: Role = Role::IncomingHandler;
     const EXPORTS: &'static [Export] = &[Export::of_imported("handle")];
 
@@ -40,7 +40,7 @@ impl Functions for Incoming {
     }
 }
 
-impl Incoming {
+impl HandleIncoming {
     pub(super) async fn enter(
         &self,
         store: &mut Store<StoreState>,

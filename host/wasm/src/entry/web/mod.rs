@@ -22,7 +22,7 @@ use http::Response;
 use postern_core::{Blame, Call, Error, Kind, Reply};
 use tokio::sync::oneshot;
 
-pub(crate) use self::{incoming::Incoming, service::Service};
+pub(crate) use self::{incoming::HandleIncoming, service::HandleRequest};
 use self::{reply::WebReply, request::WebRequest};
 use crate::{
     capability::wasi,
@@ -129,22 +129,22 @@ async fn run(
     let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(call))));
     instance.state().waited = Some(waited);
     let (role, result) = if is_service {
-        let (store, service) = instance.parts::<Service>();
+        let (store, service) = instance.parts::<HandleRequest>();
         let result = match service {
             Some(service) => service.enter(store, request, answering).await,
-            None => Err(no_role::<Service>()),
+            None => Err(no_role::<HandleRequest>()),
         };
-        (Service::ROLE, result)
+        (HandleRequest::ROLE, result)
     } else {
         let unread = request.unread();
-        let (store, incoming) = instance.parts::<Incoming>();
+        let (store, incoming) = instance.parts::<HandleIncoming>();
         let result = match incoming {
             Some(incoming) => incoming.enter(store, request, answering).await,
-            None => Err(no_role::<Incoming>()),
+            None => Err(no_role::<HandleIncoming>()),
         };
         // A guest that keeps the body beyond its call keeps nothing of the client.
         unread.close();
-        (Incoming::ROLE, result)
+        (HandleIncoming::ROLE, result)
     };
     match instance.finish(result) {
         Ok(()) => {

@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// `handler.handle`.
-pub(crate) struct Service(TypedFunc<Params, Returned>);
+pub(crate) struct HandleRequest(TypedFunc<Params, Returned>);
 
 type Params = (Resource<Request>,);
 type Returned = (Result<Resource<Response>, ErrorCode>,);
 
-impl Functions for Service {
+impl Functions for HandleRequest {
     const ROLE: Role = Role::HttpHandler;
     const EXPORTS: &'static [Export] = &[Export::of_imported("handle")];
 
@@ -35,7 +35,7 @@ impl Functions for Service {
     }
 }
 
-impl Service {
+impl HandleRequest {
     pub(super) async fn enter(
         &self,
         store: &mut Store<StoreState>,
