@@ -22,7 +22,7 @@ pub(crate) type GuestBody = UnsyncBoxBody<Bytes, HttpError>;
 /// A stream of octets that a guest reads.
 pub(crate) struct OctetBody {
     stream: Option<BodyStream>,
-    /// OctetBody that may still come.
+    /// Octets that may still come.
     left: u64,
     /// How long nothing may come, and the time that is left of it.
     silence: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
@@ -31,7 +31,7 @@ pub(crate) struct OctetBody {
 /// A body of a guest as a stream of octets.
 struct Frames {
     body: GuestBody,
-    /// OctetBody that may still come.
+    /// Octets that may still come.
     left: u64,
     trailers: Option<Headers>,
     has_ended: bool,
