@@ -16,6 +16,7 @@ const INTERFACES: [&str; 2] = ["wasi:logging/logging", "wasi:logging/logging@0.1
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "variants are made by lifting")]
 enum LoggingLevel {
     #[component(name = "trace")]
     Trace,

@@ -59,7 +59,11 @@ pub(super) struct WebReply {
 enum Work {
     Alone(BoxFuture<Result<Drafted, Error>>),
     /// Seen from outside, so that it is ended when it stands still.
-    Watched(Arc<Running>, RegisteredStream),
+    Watched {
+        running: Arc<Running>,
+        /// It is seen for as long as this lives.
+        _registered: RegisteredStream,
+    },
     Done,
 }
 
@@ -146,9 +150,12 @@ impl WebReply {
             Work::Alone(work) => {
                 let progress = Arc::clone(&self.progress);
                 let (running, registered) = Running::register(&self.streams, work, progress);
-                Work::Watched(running, registered)
+                Work::Watched {
+                    running,
+                    _registered: registered,
+                }
             }
-            other @ (Work::Watched(..) | Work::Done) => other,
+            other @ (Work::Watched { .. } | Work::Done) => other,
         };
     }
 
@@ -231,7 +238,7 @@ impl WebReply {
                 let message = format!("plugin {plugin} has returned without a response");
                 Error::new(Kind::Internal, Blame::Guest, message)
             }))),
-            Work::Alone(_) | Work::Watched(..) => Poll::Pending,
+            Work::Alone(_) | Work::Watched { .. } => Poll::Pending,
         }
     }
 
@@ -306,7 +313,7 @@ impl Work {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Drafted, Error>> {
         match self {
             Self::Alone(work) => work.as_mut().poll(cx),
-            Self::Watched(running, _) => running.poll(cx),
+            Self::Watched { running, .. } => running.poll(cx),
             Self::Done => Poll::Ready(Ok(None)),
         }
     }
