@@ -226,6 +226,8 @@ postern_result postern_response_set_payload(postern_slice payload);
 bool postern_frame_header(const char *name, postern_slice *value);
 postern_fields postern_frame_headers(void);
 postern_result postern_frame_set_header(const char *name, postern_slice value);
+/* Beside those of that name. */
+postern_result postern_frame_add_header(const char *name, postern_slice value);
 postern_result postern_frame_remove_header(const char *name);
 postern_slice postern_frame_payload(void);
 postern_result postern_frame_set_payload(postern_slice payload);
@@ -346,6 +348,8 @@ typedef void postern_on_done(uint32_t index, postern_outcome outcome, uint64_t m
  *
  * POSTERN_SERVICE(service)              `describe` and `schemas` of a `postern_service`
  * POSTERN_HANDLER                       its unary methods: `handler` and `batch-handler`
+ * POSTERN_TEXT_HANDLER                  the same for messages that are text, in its place: `text-handler`. What is not
+ *                                       UTF-8 is refused before the plugin is entered, and none come together
  * POSTERN_STREAM_HANDLER                its streaming methods; unary ones too, one message in and one out
  * POSTERN_EVENT_HANDLER(on_event)       content type and payload may be empty
  * POSTERN_REQUEST_INTERCEPTOR(on_request)
@@ -375,6 +379,11 @@ typedef void postern_on_done(uint32_t index, postern_outcome outcome, uint64_t m
     void *postern_export_handle_batch_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b), \
                                        const uint32_t *lengths, size_t n_lengths) {                    \
         return postern_enter_handle_batch_(s_at, s_length, m_at, m_length, b_at, b_length, lengths, n_lengths); \
+    }
+#define POSTERN_TEXT_HANDLER                                                                           \
+    POSTERN_EXPORT_("text-handler@0.1.0#handle-text")                                                  \
+    void *postern_export_handle_text_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b)) { \
+        return postern_enter_handle_text_(s_at, s_length, m_at, m_length, b_at, b_length);             \
     }
 #define POSTERN_STREAM_HANDLER                                                                         \
     POSTERN_EXPORT_("stream-handler@0.1.0#handle-stream")                                              \
@@ -430,6 +439,7 @@ typedef void postern_on_done(uint32_t index, postern_outcome outcome, uint64_t m
 void *postern_enter_services_(void);
 void *postern_enter_schemas_(void);
 void *postern_enter_handle_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b));
+void *postern_enter_handle_text_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b));
 void *postern_enter_handle_batch_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b), const uint32_t *lengths, size_t n_lengths);
 void *postern_enter_handle_stream_(postern_slice_args_(s), postern_slice_args_(m));
 void *postern_enter_on_event_(postern_on_event *on_event, postern_slice_args_(t), uint32_t is_typed, postern_slice_args_(c), postern_slice_args_(p));
@@ -447,6 +457,7 @@ void *postern_enter_check_(postern_check *check);
 /* Natively the fake host asks for them. */
 #define POSTERN_SERVICE(the_service) const postern_service *postern_native_service_(void) { return &(the_service); }
 #define POSTERN_HANDLER
+#define POSTERN_TEXT_HANDLER bool postern_native_is_text_(void) { return true; }
 #define POSTERN_STREAM_HANDLER
 #define POSTERN_EVENT_HANDLER(on_event) postern_on_event *postern_native_on_event_(void) { return on_event; }
 #define POSTERN_REQUEST_INTERCEPTOR(on_request) postern_on_request *postern_native_on_request_(void) { return on_request; }
@@ -467,6 +478,7 @@ void *postern_enter_check_(postern_check *check);
 extern const postern_service *const postern_service_;
 void postern_arena_reset_(void);
 postern_result postern_serve_(const postern_service *service, postern_slice method, postern_slice body);
+postern_result postern_serve_text_(const postern_service *service, postern_slice method, postern_slice body);
 postern_result postern_serve_stream_(const postern_service *service, postern_slice method);
 
 #endif

@@ -13,6 +13,8 @@ enum {
     KV_KEY_BYTES_MAX = 1024,
     KV_VALUE_BYTES_MAX = 1 << 20,
     KV_KEYS_MAX = 1000,
+    /* `plugins.limits.output`, unless the gateway is configured. */
+    OUTPUT_BYTES_MAX = 8 << 20,
 };
 
 /* Names and values, copied. */

@@ -95,7 +95,7 @@ export class Project {
   }
 
   #aliases() {
-    const own = { postern: "src/index.js", "postern/testing": "src/testing.js", "postern/component": "src/component.js", "postern/globals": "src/runtime/globals.js", "postern/entry": "src/entry.js", "postern/roles": "src/roles.js", "postern/service": "src/service.js" };
+    const own = { postern: "src/index.js", "postern/testing": "src/testing.js", "postern/component": "src/component.js", "postern/http": "src/http.js", "postern/globals": "src/runtime/globals.js", "postern/entry": "src/entry.js", "postern/roles": "src/roles.js", "postern/service": "src/service.js" };
     const aliases = Object.fromEntries(Object.entries(own).map(([name, path]) => [name, join(SDK, path)]));
     return { ...aliases, project: this.entry };
   }

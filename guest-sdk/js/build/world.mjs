@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { BuildError } from "./project.mjs";
 
 /** The version of WASI that componentize-qjs of tools.json imports. */
-const WASI = "0.2.12";
+export const WASI = "0.2.12";
 
 /** Interfaces that a role brings along as imports. */
-const ROLE_IMPORTS = { balancer: ["candidates"], "request-interceptor": ["request", "response"], "response-interceptor": ["request", "response"] };
+const ROLE_IMPORTS = { balancer: ["candidates"], "frame-extension": ["frame"], "request-interceptor": ["request", "response"], "response-interceptor": ["request", "response"] };
 
 /** Imports of every component. */
 const IMPORTS = ["call", "log", "config"];
@@ -32,7 +32,7 @@ export function exportsOf({ roles, services, schemas }, hasText) {
   if (methods.length > unary.length) found.push("stream-handler");
   if (services.length) found.push("describe");
   if (schemas.length) found.push("schemas");
-  for (const role of ["eventHandler", "requestInterceptor", "responseInterceptor", "balancer", "authenticator", "authorizer"]) {
+  for (const role of ["eventHandler", "requestInterceptor", "responseInterceptor", "frameExtension", "balancer", "authenticator", "authorizer"]) {
     if (roles[role]) found.push(role.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
   }
   if (found.length === 0) throw new BuildError("the project has no role: make a service with methods, or mark a function");

@@ -10,10 +10,10 @@ import { putHost } from "./host.js";
 import { decode, encode, wellFormed } from "./json.js";
 import { Event } from "./roles.js";
 import { schemaName, schemasOf, services } from "./service.js";
-import { connect } from "./runtime/index.js";
 import { hasJobs, runJobs } from "./runtime/promise.js";
 import { clearAll, hasTimers, settle } from "./runtime/timers.js";
 import { setSettle } from "./then.js";
+import { connectWasi } from "./wasi.js";
 
 const present = (value) => (value === null ? undefined : value);
 const absent = (value) => (value === undefined ? null : value);
@@ -60,7 +60,7 @@ function wit(failure) {
 class ComponentHost {
   turn = undefined;
 
-  constructor({ call, log, config, kv, client, events, request, response, candidates }) {
+  constructor({ call, log, config, kv, client, events, request, response, frame, candidates }) {
     const of = (run) => (...values) => {
       this.#takeTurn();
       return attempt(run, ...values);
@@ -105,6 +105,7 @@ class ComponentHost {
         },
         elapsedMicros: () => response.elapsedMicros(),
       },
+      frame: frame && side(frame),
     });
   }
 
@@ -169,6 +170,7 @@ function side(module) {
     header: (name) => attempt(module.header, name),
     headers: () => module.headers(),
     setHeader: (name, value) => attempt(module.setHeader, String(name), String(value)),
+    addHeader: (name, value) => attempt(module.addHeader, String(name), String(value)),
     removeHeader: (name) => attempt(module.removeHeader, name),
     payload: () => attempt(module.payload),
     payloadText: module.payloadText ? () => attempt(module.payloadText) : () => decode(attempt(module.payload)),
@@ -187,7 +189,7 @@ export function link(modules) {
     isEntered = true;
     putHost(host);
     setSettle(settle);
-    connect({ randomOctets: (count) => random.getRandomBytes(count), sleep: (ms) => sleep(monotonicClock, ms) });
+    connectWasi({ random, monotonicClock });
   }
 
   /** Runs an entry to its end and throws what it fails with as the host wants it. */
@@ -277,6 +279,10 @@ export function link(modules) {
       pick: (key) => absent(run(() => entry.pick(key))),
       done: (index, outcome, micros) => run(() => entry.done(index, outcome, micros)),
     },
+    frameExtension: {
+      shouldHandle: (head) => run(() => entry.shouldHandle(head)),
+      handleFrame: () => (run(() => entry.handleFrame()) ? "drop" : "pass"),
+    },
     requestInterceptor: { onRequest: () => (run(() => entry.onRequest()) ? "answer" : "proceed") },
     responseInterceptor: {
       onResponse() {
@@ -309,14 +315,4 @@ function described(service) {
     idempotent: method.idempotent,
   }));
   return { name: service.name, version: absent(service.version), summary: service.summary, methods };
-}
-
-/** Waits without computing, as long as the host lets it. */
-function sleep(clock, ms) {
-  const pollable = clock.subscribeDuration(Math.round(ms * 1e6));
-  try {
-    pollable.block();
-  } finally {
-    pollable[Symbol.dispose]?.();
-  }
 }

@@ -14,6 +14,7 @@ export {
   authorizer,
   balancer,
   eventHandler,
+  frameExtension,
   health,
   onStart,
   reply,

@@ -112,6 +112,10 @@ export class Host {
   exchange(service, method, payload, { headers = {} } = {}) {
     return new Exchange(this.#fake, service, method, octets(payload), headers);
   }
+  /** A frame for the frame extension. */
+  frame({ kind = "data", direction = "inbound", headers = {}, payload = new Uint8Array(0), flagBits = 0 } = {}) {
+    return new Framed(this.#fake, { kind, direction, headers: Object.entries(headers), payload, flagBits });
+  }
   /** Tells the balancer of the instances; what it gives places calls. */
   balancing(instances) {
     return new Balancing(this.#fake, instances);
@@ -183,6 +187,34 @@ export class Exchange {
     await entry.onResponse();
     if (this.failure) throw this.failure;
     return JSON.parse(decode(this.reply));
+  }
+}
+
+/** A frame on its way through a frame extension. */
+export class Framed {
+  /** Whether the frame extension wanted to see it. */
+  isSeen = false;
+  /** How often the payload crossed. */
+  crossings = 0;
+  #fake;
+
+  constructor(fake, frame) {
+    this.#fake = fake;
+    Object.assign(this, frame);
+  }
+  /** Asks by the head, and hands the frame over when it is wanted. `"pass"` or `"drop"`; throws what it is
+   * refused with. */
+  async enter() {
+    const { kind, direction, flagBits, payload } = this;
+    const headerBytes = this.headers.reduce((sum, pair) => sum + 2 + encode(pair.join("")).length, 0);
+    this.isSeen = entry.shouldHandle({ kind, direction, flagBits, headerBytes, payloadBytes: payload.length });
+    if (!this.isSeen) return "pass";
+    this.#fake.framed = this;
+    try {
+      return (await entry.handleFrame()) ? "drop" : "pass";
+    } finally {
+      this.#fake.framed = undefined;
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 // What the declarations accept and refuse: `tsc -p tests`. A line below `@ts-expect-error` has to be refused.
 
-import { Failure, bidirectional, clientStream, config, eventHandler, kv, method, requestInterceptor, serverStream, service, t } from "postern";
+import { Failure, bidirectional, clientStream, config, eventHandler, frameExtension, kv, method, requestInterceptor, serverStream, service, t } from "postern";
 import type { Incoming, Infer, InferInput, Type } from "postern";
 import { Host } from "postern/testing";
 
@@ -54,6 +54,13 @@ requestInterceptor((request) => {
   // @ts-expect-error a header is text
   request.setHeader("x-mark", 7);
 });
+
+frameExtension(() => ({
+  shouldHandle: ({ kind, payloadBytes }) => kind === "data" && payloadBytes > 0,
+  handleFrame: (frame) => (frame.header("x") ? "drop" : undefined),
+}));
+// @ts-expect-error a verdict is "pass", "drop" or nothing
+frameExtension(() => ({ shouldHandle: () => true, handleFrame: () => "forget" }));
 
 const things = service({ name: "things", methods: { put: method({ input: Note }, () => {}), double: (value: number) => value * 2 } });
 export async function called(host: Host): Promise<number> {

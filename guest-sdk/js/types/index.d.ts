@@ -240,6 +240,36 @@ export interface Balancer {
   pick(key: number, candidates: Candidates): number | undefined;
   done?(index: number, outcome: "success" | "failure" | "timeout", micros: number): void;
 }
+/** A frame without its headers and payload. */
+export interface FrameHead {
+  readonly kind: "hello" | "welcome" | "data" | "ping" | "pong" | "bye" | "ack" | "err";
+  /** `inbound` is from a peer to the gateway. */
+  readonly direction: "inbound" | "outbound";
+  /** `0x01` wants an ACK, `0x10` one part of a message, `0x20` compressed payload. */
+  readonly flagBits: number;
+  readonly headerBytes: number;
+  readonly payloadBytes: number;
+}
+/** The frame in hand. */
+export interface Frame {
+  /** The first value of a header; `undefined` also when it is not UTF-8. */
+  header(name: string): string | undefined;
+  headers(): [name: string, value: Uint8Array][];
+  /** Puts a header in the place of all of that name. */
+  setHeader(name: string, value: string): void;
+  /** Adds a header beside those of that name. */
+  addHeader(name: string, value: string): void;
+  removeHeader(name: string): void;
+  /** Only here does it cross into the component. */
+  payload(): Uint8Array;
+  setPayload(payload: Uint8Array | string): void;
+}
+export interface FrameExtension {
+  /** Whether `handleFrame` is to see this frame. One that is not handled is neither copied nor looked at. */
+  shouldHandle(head: FrameHead): boolean;
+  /** Nothing lets it go on with what was changed; a Failure refuses it. */
+  handleFrame(frame: Frame): Awaitable<"pass" | "drop" | undefined | void>;
+}
 export type HealthStatus = "serving" | "degraded" | "not-serving";
 export interface Credentials {
   readonly scheme: string;
@@ -269,6 +299,8 @@ export function responseInterceptor(
 ): typeof intercept;
 /** Places calls. There is one object per worker thread and service. */
 export function balancer<B extends (new () => Balancer) | (() => Balancer)>(make: B): B;
+/** Sees frames below the calls. There is one object for each instance. */
+export function frameExtension<F extends (new () => FrameExtension) | (() => FrameExtension)>(make: F): F;
 /** Says who calls; nothing: not mine to judge. */
 export function authenticator(
   authenticate: (shown: Credentials) => Awaitable<Identity | undefined | void>,

@@ -1,6 +1,6 @@
 /** A host for unit tests: no gateway, no component. */
 
-import type { Failure, HealthStatus, Http, Identity, Instance, Level, Peer, Principal, Service } from "./index.js";
+import type { Failure, FrameHead, HealthStatus, Http, Identity, Instance, Level, Peer, Principal, Service } from "./index.js";
 
 export interface Line {
   level: Level;
@@ -54,6 +54,13 @@ export class Host {
   event(topic: string, payload: unknown, contentType?: string): Promise<void>;
   health(): Promise<{ status: HealthStatus; message?: string }>;
   exchange(service: string, method: string, payload?: unknown, options?: { headers?: Record<string, string> }): Exchange;
+  frame(frame?: {
+    kind?: FrameHead["kind"];
+    direction?: FrameHead["direction"];
+    headers?: Record<string, string>;
+    payload?: Uint8Array;
+    flagBits?: number;
+  }): Framed;
   balancing(instances: (Partial<Instance> & { id: string })[]): Balancing;
   authenticate(scheme: string, token: string): Promise<Identity | undefined>;
   authorize(service: string, method: string): Promise<void>;
@@ -83,6 +90,16 @@ export class Exchange {
   onRequest(): Promise<boolean>;
   /** What the caller gets. */
   onResponse(outcome?: { reply?: unknown; failure?: Failure; elapsed?: number }): Promise<any>;
+}
+
+/** A frame on its way through a frame extension. */
+export class Framed {
+  headers: [string, string][];
+  payload: Uint8Array;
+  /** Whether the frame extension wanted to see it. */
+  readonly isSeen: boolean;
+  readonly crossings: number;
+  enter(): Promise<"pass" | "drop">;
 }
 
 /** A balancer that was told of instances. */

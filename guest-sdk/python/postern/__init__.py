@@ -21,6 +21,7 @@ from .failure import (
     Unimplemented,
     Unknown,
 )
+from .frame import Frame, FrameHead, Verdict, frame_extension
 from .roles import (
     Candidates,
     Credentials,

@@ -19,6 +19,7 @@ from . import _host, entry
 from ._text import text, text_pairs
 from .call import BodyKind, Http, Peer, Principal
 from .failure import Failure, Kind
+from .frame import FrameHead, Verdict
 from .log import LEVELS, HostHandler, LineWriter
 from .roles import Credentials, Event, Instance
 from .service import services, type_name
@@ -360,6 +361,21 @@ class ResponseInterceptor:
             raise Err(_wit(failure)) from None
 
 
+class FrameExtension:
+    def should_handle(self, head: Any) -> bool:
+        _enter()
+        return entry.should_handle(
+            FrameHead(head.kind.name.lower(), head.direction.name.lower(), head.flag_bits, head.header_bytes, head.payload_bytes)
+        )
+
+    def handle_frame(self) -> Any:
+        _enter()
+        try:
+            return types.Verdict.DROP if entry.handle_frame() is Verdict.DROP else types.Verdict.PASS
+        except Failure as failure:
+            raise Err(_wit(failure)) from None
+
+
 class Authenticator:
     def authenticate(self, credentials: Any) -> Any:
         _enter()
@@ -382,32 +398,33 @@ class Authorizer:
             raise Err(_wit(failure)) from None
 
 
-def _link_exchange() -> None:
-    """Adds the imports of interceptors and balancers, where the world has them."""
-    try:
-        from wit_world.imports import request, response
-    except ImportError:
-        pass
-    else:
-        for side, module in (("request", request), ("response", response)):
-            setattr(ComponentHost, f"{side}_headers", staticmethod(module.headers))
-            for name in ("header", "set_header", "remove_header", "payload"):
-                setattr(ComponentHost, f"{side}_{name}", _tried(getattr(module, name)))
-            setattr(ComponentHost, f"{side}_set_payload", _payload_setter(module))
-        ComponentHost.request_service = staticmethod(request.service)
-        ComponentHost.request_method = staticmethod(request.method)
-        ComponentHost.response_elapsed_micros = staticmethod(response.elapsed_micros)
-        ComponentHost.response_failed = staticmethod(lambda: _failed(response.failed()))
-    try:
-        from wit_world.imports import candidates
-    except ImportError:
-        return
-    ComponentHost.usable = staticmethod(candidates.usable)
-    ComponentHost.random = staticmethod(candidates.random)
+def _link_roles() -> None:
+    """Adds the imports of interceptors, balancers and frame extensions, where the world has them."""
+    for side in ("request", "response", "frame"):
+        module = _imported(side)
+        if isinstance(module, _Left):
+            continue
+        setattr(ComponentHost, f"{side}_headers", staticmethod(module.headers))
+        for name in ("header", "set_header", "add_header", "remove_header", "payload"):
+            setattr(ComponentHost, f"{side}_{name}", _tried(getattr(module, name)))
+        setattr(ComponentHost, f"{side}_set_payload", _payload_setter(module))
+        for name in ("service", "method", "elapsed_micros"):
+            if hasattr(module, name):
+                setattr(ComponentHost, f"{side}_{name}", staticmethod(getattr(module, name)))
+        if side == "response":
+            ComponentHost.response_failed = staticmethod(_failing(module.failed))
+    candidates = _imported("candidates")
+    if not isinstance(candidates, _Left):
+        ComponentHost.usable = staticmethod(candidates.usable)
+        ComponentHost.random = staticmethod(candidates.random)
 
 
-def _failed(found: Any) -> Failure | None:
-    return None if found is None else _raised(Err(found))
+def _failing(failed: Callable[[], Any]) -> Callable[[], Failure | None]:
+    def found() -> Failure | None:
+        why = failed()
+        return None if why is None else _raised(Err(why))
+
+    return found
 
 
 def _tried(function: Callable[..., Any]) -> Any:
@@ -430,7 +447,7 @@ def prepare() -> None:
     """Runs when the component is built: what is made here is in every instance from its beginning."""
     import logging
 
-    _link_exchange()
+    _link_roles()
     logging.getLogger().addHandler(HostHandler())
     for each in services():
         each.all_methods()

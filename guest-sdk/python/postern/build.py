@@ -33,6 +33,7 @@ SDK = Path(__file__).resolve().parent.parent
 #: Interfaces that a role brings along as imports.
 ROLE_IMPORTS = {
     "balancer": ["candidates"],
+    "frame-extension": ["frame"],
     "request-interceptor": ["request", "response"],
     "response-interceptor": ["request", "response"],
 }
@@ -60,6 +61,7 @@ CLASSES = {
     "describe": "Describe",
     "schemas": "Schemas",
     "balancer": "Balancer",
+    "frame-extension": "FrameExtension",
     "request-interceptor": "RequestInterceptor",
     "response-interceptor": "ResponseInterceptor",
     "authenticator": "Authenticator",
@@ -191,6 +193,7 @@ class Project:
             "request-interceptor": registered.request_interceptor,
             "response-interceptor": registered.response_interceptor,
             "balancer": registered.balancer,
+            "frame-extension": registered.frame_extension,
             "authenticator": registered.authenticator,
             "authorizer": registered.authorizer,
         }

@@ -181,6 +181,7 @@ class Roles:
         self.request_interceptor: Callable[[Request], Reply | None] | None = None
         self.response_interceptor: Callable[[Request, Response], None] | None = None
         self.balancer: type | None = None
+        self.frame_extension: type | None = None
         self.authenticator: Callable[[Credentials], Identity | None] | None = None
         self.authorizer: Callable[[str, str], None] | None = None
 

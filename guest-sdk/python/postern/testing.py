@@ -21,11 +21,12 @@ from ._fake import ClientCall, FakeHost, Line, Published
 from .call import BodyKind, Http, Peer, Principal
 from .convert import write_json
 from .failure import Failure
+from .frame import FrameHead, Verdict
 from .log import HostHandler
 from .roles import Credentials, Event, Health, Identity, Instance
 from .service import Service
 
-__all__ = ["Balancing", "ClientCall", "Exchange", "Host", "Line", "Published"]
+__all__ = ["Balancing", "ClientCall", "Exchange", "Framed", "Host", "Line", "Published"]
 
 
 def _octets(value: Any) -> bytes:
@@ -155,6 +156,18 @@ class Host:
         """A call for the interceptors."""
         return Exchange(self._fake, service, method, _octets(payload), headers or {})
 
+    def frame(
+        self,
+        kind: str = "data",
+        direction: str = "inbound",
+        *,
+        headers: dict[str, str] | None = None,
+        payload: bytes = b"",
+        flag_bits: int = 0,
+    ) -> Framed:
+        """A frame for the frame extension."""
+        return Framed(self._fake, kind, direction, list((headers or {}).items()), payload, flag_bits)
+
     def balancing(self, instances: list[Instance]) -> Balancing:
         """Tells the balancer of the instances; what it gives places calls."""
         return Balancing(self._fake, instances)
@@ -246,6 +259,36 @@ class Exchange:
         if self.failure:
             raise self.failure
         return json.loads(self.reply or b"null")
+
+
+@dataclass
+class Framed:
+    """A frame on its way through a frame extension."""
+
+    _fake: FakeHost
+    kind: str
+    direction: str
+    headers: list[tuple[str, str]]
+    payload: bytes
+    flag_bits: int
+    #: Whether the frame extension wanted to see it.
+    is_seen: bool = False
+    #: How often the payload crossed.
+    crossings: int = 0
+
+    def enter(self) -> Verdict:
+        """Asks by the head, and hands the frame over when it is wanted. Raises what it is refused with."""
+        self._fake.begin_call(None)
+        header_bytes = sum(2 + len(name.encode()) + len(value.encode()) for name, value in self.headers)
+        head = FrameHead(self.kind, self.direction, self.flag_bits, header_bytes, len(self.payload))
+        self.is_seen = entry.should_handle(head)
+        if not self.is_seen:
+            return Verdict.PASS
+        self._fake.frame = self
+        try:
+            return entry.handle_frame()
+        finally:
+            self._fake.frame = None
 
 
 class Balancing:

@@ -3,6 +3,7 @@
 
 mod roles;
 mod subject;
+mod text;
 
 use std::cell::Cell;
 

@@ -114,7 +114,8 @@ pub use crate::{
 /// ```
 ///
 /// **Options.** On the block: `#[service(name = "users", version = "1.2.0")]`; the defaults are the
-/// type's name in kebab-case and the crate's version. On a method: `#[method(name = "..")]`,
+/// type's name in kebab-case and the crate's version. With `text` the messages of unary methods are text,
+/// JSON for example. On a method: `#[method(name = "..")]`,
 /// `#[method(idempotent)]` (a second identical call changes nothing more), `#[method(fallback)]`:
 /// answers every method without a function of its own, and takes the method's name as `&str` before
 /// anything else. `#[health]` marks a function without arguments that returns [`Health`]; without
@@ -126,7 +127,7 @@ pub use crate::{
 /// asks for it, and shows it in OpenAPI. Doc comments are its descriptions.
 ///
 /// **Exports.** `postern:gateway/describe`, `schemas` and `health` always, `handler` and `batch-handler` if there
-/// is a unary method, `stream-handler` if there is a streaming one. One block per component.
+/// is a unary method, or with `text` in their place `text-handler`, `stream-handler` if there is a streaming one. One block per component.
 pub use postern_guest_macros::service;
 
 /// What a method returns most of the time.

@@ -2,6 +2,7 @@
 //! changes something is a POST and asks for the token where one is set. Pages of other sites are
 //! refused everything.
 
+mod approval;
 mod guard;
 mod scrape;
 pub(crate) mod view;
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 16] = [
+const ENDPOINTS: [(&str, &str, &str); 17] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -82,6 +83,11 @@ const ENDPOINTS: [(&str, &str, &str); 16] = [
     ),
     (
         "POST",
+        "/plugins/{name}/approve",
+        "the version that is held takes the calls; ?digest=D only where its digest begins so",
+    ),
+    (
+        "POST",
         "/instances/{name}/drain",
         "an instance gets no new calls until it is undrained; a / in its name is written %2F",
     ),
@@ -120,6 +126,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins", get(plugins))
         .route("/plugins/{name}", get(plugin))
         .route("/plugins/{name}/rollback", post(rollback))
+        .route("/plugins/{name}/approve", post(approval::approve))
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
         .route("/events", get(events))

@@ -4,6 +4,7 @@
 //! to the standard error output; with `--output json` both are JSON.
 
 mod admin;
+mod approval;
 mod build;
 mod call;
 mod certs;
@@ -21,6 +22,7 @@ mod output;
 mod plugins;
 mod progress;
 mod publish;
+mod pull;
 mod run;
 mod runtime;
 mod services;
@@ -71,7 +73,7 @@ enum Command {
     Pub(publish::PublishArgs),
     /// Print events as they come.
     Sub(subscribe::SubscribeArgs),
-    /// Look at plugins of a running gateway, or roll one back.
+    /// Look at plugins of a running gateway, approve or roll one back; fetch one from a registry.
     #[command(subcommand)]
     Plugins(plugins::PluginsCommand),
     /// Look at services of a running gateway.
@@ -148,6 +150,7 @@ Examples:
   postern sub 'user.*'                           print events of these topics
   postern new --lang rust greeter                begin a plugin; also python, js, ts, go, c
   postern plugins list                           what runs, and why a file was refused
+  postern plugins approve users                  let a version run that asks for more
 
 Every key of the configuration has an environment twin: `postern config default` lists both.
 Exit codes: 0 done, 1 failed, 2 wrong usage. NO_COLOR turns colours off.";

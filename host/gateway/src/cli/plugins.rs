@@ -1,4 +1,4 @@
-//! `postern plugins list|info|rollback`.
+//! `postern plugins list|info|rollback|approve|pull`.
 
 use clap::{Args, Subcommand};
 use postern_system::clock;
@@ -6,9 +6,11 @@ use serde_json::Value as Json;
 
 use super::{
     admin::{Admin, AdminArgs, path},
+    approval,
     failure::CommandFailure,
     options::SharedOptions,
     output::Output,
+    pull,
     runtime::block_on,
 };
 
@@ -20,6 +22,10 @@ pub(super) enum PluginsCommand {
     Info(PluginArgs),
     /// Let the generation before take the calls again.
     Rollback(PluginArgs),
+    /// Let a version take the calls that is held because it asks for more than the one before.
+    Approve(approval::ApproveArgs),
+    /// Fetch a component from a registry into the plugin folder.
+    Pull(pull::PullArgs),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -54,6 +60,8 @@ pub(super) fn plugins(
                 info(&reply, output)
             }
         }
+        PluginsCommand::Approve(args) => approval::approve(options, &args, output),
+        PluginsCommand::Pull(args) => pull::pull(options, &args, output),
         PluginsCommand::Rollback(args) => {
             let admin = Admin::new(options, &args.admin, output)?;
             let reply = block_on(admin.change(&path("plugins", &args.name, "/rollback")))?;
@@ -117,6 +125,13 @@ fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
     for (name, value) in fields {
         let shown = match (name.as_str(), value) {
             ("since", Json::Number(_)) => ago(value, now),
+            ("approvals", Json::Array(approvals)) => lines(
+                approvals
+                    .iter()
+                    .map(|approval| approval_line(approval, now)),
+            ),
+            ("held", Json::Object(_)) => approval::held_lines(value),
+            ("signature", Json::Object(_)) => approval::signature_lines(value),
             ("services", Json::Array(services)) => lines(services.iter().map(service_line)),
             ("history", Json::Array(events)) => {
                 lines(events.iter().map(|event| event_line(event, now)))
@@ -168,6 +183,12 @@ fn event_line(event: &Json, now: u64) -> String {
         "" => line,
         refused => format!("{line}, refused: {refused}"),
     }
+}
+
+/// `12 s ago  5f2b91c0aa31`.
+fn approval_line(approval: &Json, now: u64) -> String {
+    let at = approval.get("at").unwrap_or(&Json::Null);
+    format!("{:>10}  {}", ago(at, now), digest(approval))
 }
 
 fn ago(at: &Json, now: u64) -> String {

@@ -25,6 +25,7 @@ mod opaque_table;
 mod pattern;
 mod policy;
 mod pool;
+mod quantity;
 mod render;
 mod route_words;
 pub(crate) mod routes;
@@ -33,6 +34,7 @@ mod security;
 mod service_http;
 pub(crate) mod services;
 mod settings;
+mod supply;
 pub(crate) mod tls;
 mod units;
 pub(crate) mod value;
@@ -66,6 +68,7 @@ pub(crate) use listener_transport::ListenerTransport;
 pub(crate) use manifest::Manifest;
 pub(crate) use opaque_table::OpaqueTable;
 pub(crate) use pattern::{CallPattern, Wildcard};
+pub(crate) use quantity::{quantities, quantity};
 pub(crate) use render::sample;
 pub use render::{manifest_schema, schema};
 pub(crate) use security::{
@@ -73,6 +76,9 @@ pub(crate) use security::{
 };
 pub(crate) use service_http::ServiceHttp;
 pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
+#[cfg(test)]
+pub(crate) use supply::SigningKey;
+pub(crate) use supply::{Approval, SignatureSettings};
 pub(crate) use units::{Size, parse_duration};
 pub(crate) use value::Provenance;
 pub(crate) use websocket::WebSocketPath;

@@ -25,6 +25,7 @@ use super::{
     section::section,
     security::{Auth, Authorization},
     services::ServiceTables,
+    supply::{Approval, SignatureSettings},
     tls::{ListenerTls, UpstreamTls},
     units::Size,
     websocket::WebSocketSettings,
@@ -273,6 +274,12 @@ section! {
         /// Time for calls of a replaced generation; then they are cut off. Looked at about every
         /// second.
         pub drain_timeout: Duration = Duration::from_secs(30), within "0s" to "10m";
+        /// Which versions wait for `postern plugins approve` before they take calls: "off" none, "growth" those
+        /// that ask for more than the one that serves, "always" each. "growth" unless set, and "off" under
+        /// `postern dev`.
+        pub approval: Option<Approval> = None;
+        /// Who vouches for plugins.
+        pub signatures: SignatureSettings = SignatureSettings::default();
         /// Bounds of each plugin unless its manifest sets its own.
         pub limits: PluginLimits = PluginLimits::default();
         /// Instances of each plugin unless its manifest says otherwise.

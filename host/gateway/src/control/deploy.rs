@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     config::{Config, Faults, Manifest},
-    plugins::store::{Copy, DeploymentState},
+    plugins::{
+        signature::Signed,
+        store::{Copy, DeploymentState},
+    },
 };
 
 /// How far an offer came before its services were claimed.
@@ -42,6 +45,7 @@ pub(super) struct PreparedGeneration {
     ready: ReadyGeneration,
     written: Written,
     routes: Vec<HttpRoute>,
+    signed: Option<Signed>,
 }
 
 impl Control {
@@ -108,7 +112,7 @@ impl Control {
                 source: Source::Rollback,
             };
         }
-        let mut refused = match self.start_up(slot, &copy).await {
+        let mut refused = match self.start_up_new(slot, &copy).await {
             Ok(generation) => {
                 return Prepared::Generation {
                     generation: Box::new(generation),
@@ -179,11 +183,29 @@ impl Control {
         }
     }
 
-    /// A manifest is read and a component brought up to where it could take calls.
+    /// A manifest is read and a component brought up to where it could take calls; it has served before.
     pub(super) async fn start_up(
         &self,
         slot: &PluginSlot,
         copy: &Copy,
+    ) -> Result<PreparedGeneration, OfferRefused> {
+        self.start_up_admitted(slot, copy, false).await
+    }
+
+    /// As `start_up`, for what lies in the folder.
+    async fn start_up_new(
+        &self,
+        slot: &PluginSlot,
+        copy: &Copy,
+    ) -> Result<PreparedGeneration, OfferRefused> {
+        self.start_up_admitted(slot, copy, true).await
+    }
+
+    async fn start_up_admitted(
+        &self,
+        slot: &PluginSlot,
+        copy: &Copy,
+        is_new: bool,
     ) -> Result<PreparedGeneration, OfferRefused> {
         let config = self.config.load_full();
         let manifest = read_manifest(slot, copy, &config).map_err(|faults| {
@@ -194,6 +216,8 @@ impl Control {
             };
             OfferRefused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
         })?;
+        // Nothing of it runs before that.
+        let signed = self.admit(slot, copy, is_new).await?;
         let spec = manifest.spec(&config);
         let ready = slot.plugin.prepare(copy.component.clone(), spec).await;
         let ready = ready.map_err(|refusal| {
@@ -225,6 +249,7 @@ impl Control {
                 ..manifest.into()
             },
             routes,
+            signed,
         })
     }
 
@@ -232,7 +257,7 @@ impl Control {
     /// and shown in the routes.
     pub(super) async fn activate(&self, slot: &PluginSlot, prepared: Prepared) -> Offered {
         slot.set_loading(None);
-        let mut good = None;
+        let (mut good, mut served) = (None, None);
         let offered = match prepared {
             Prepared::Nothing(offered) => offered,
             Prepared::Generation {
@@ -241,6 +266,7 @@ impl Control {
                 source,
             } => match self.take_over(slot, *generation, &copy, source) {
                 Ok(()) => {
+                    served = Some((copy.clone(), source));
                     if source != Source::LastGood {
                         slot.end_waiting();
                     }
@@ -267,6 +293,10 @@ impl Control {
             self.refusals.notify_one();
         }
         self.publish();
+        if let Some((copy, source)) = served {
+            self.note_served(slot, &copy, (source, slot.shown().signed))
+                .await;
+        }
         // Calls go there from here on; writing megabytes to the disk does not delay them.
         if let Some(copy) = good {
             keep(slot, copy).await;
@@ -289,6 +319,7 @@ impl Control {
             ready,
             written,
             routes,
+            signed,
         } = generation;
         let services = ready.services().iter();
         let services: BTreeSet<_> = services.map(|service| service.name.to_string()).collect();
@@ -301,6 +332,7 @@ impl Control {
         claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
         let deployed = slot.plugin.activate(ready);
         slot.set_current(&deployed, (written, routes), copy, source);
+        slot.set_signed(signed);
         // It may have let go of what others wait for.
         self.refusals.notify_one();
         Ok(())

@@ -8,6 +8,7 @@
 //!    └─▶ nothing                                      at a start, the last good copy does
 //! ```
 
+mod approval;
 mod claims;
 mod deploy;
 mod extensions;
@@ -71,7 +72,11 @@ use crate::{
         chain::{Extensions, LinkView},
         route::{Route, Routes},
     },
-    plugins::store::{self, Copy, PluginCopies},
+    plugins::{
+        origin,
+        store::{self, Copy, PluginCopies},
+        trust::TrustFiles,
+    },
     readiness::{Readiness, ReasonKind},
     telemetry::{calls::CallBook, export::PluginNumbers},
 };
@@ -283,6 +288,8 @@ impl Control {
         slot.set_skipped(skipped.clone());
         slot.end_waiting();
         self.publish();
+        self.note_served(&slot, &before, (Source::Rollback, None))
+            .await;
         if let Err(error) = slot.store.keep_rollback(&to, skipped) {
             warn!(plugin = name, %error, "the rollback will not survive a restart");
         }
@@ -379,7 +386,15 @@ impl Control {
 
     #[must_use]
     pub(crate) fn plugin(&self, name: &str) -> Option<PluginView> {
-        self.slots.lock().get(name).map(|slot| PluginView::of(slot))
+        let slot = self.slots.lock().get(name).cloned()?;
+        let mut view = PluginView::of(&slot);
+        let folder = &self.config.load().plugins.folder;
+        let digest = view.digest.as_deref();
+        view.origin = digest.and_then(|digest| origin::read(folder, name, digest));
+        view.approvals = TrustFiles::new(&self.data_dir, name).records();
+        let surplus = view.approvals.len().saturating_sub(APPROVALS_SHOWN_MAX);
+        view.approvals.drain(..surplus);
+        Some(view)
     }
 
     #[must_use]
@@ -399,6 +414,8 @@ impl Control {
                     .as_ref()
                     .map_or(0, |current| current.generation),
                 is_active: shown.current.is_some() && shown.is_healthy(),
+                is_held: shown.refused.is_some_and(|refused| refused.held.is_some()),
+                signature_refusals: slot.signature_refusals(),
                 stats: slot.plugin.stats().snapshot(),
             }
         });
@@ -458,6 +475,9 @@ impl Control {
 /// From the end of a drain timeout until the calls that were cut off have ended: it is looked at about
 /// every second, and a guest that computes returns at its next tick.
 const CUT_OFF_MAX: Duration = Duration::from_secs(3);
+
+/// Approvals that are shown of a plugin, the latest.
+const APPROVALS_SHOWN_MAX: usize = 8;
 
 /// Plugins that are deployed at the same time when the gateway starts. Compiling uses every core.
 const START_AT_ONCE: usize = 4;

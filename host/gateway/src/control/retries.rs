@@ -111,7 +111,7 @@ impl Control {
             .is_some_and(|waiting| waiting.is_due(clock::now(), is_held))
     }
 
-    async fn try_again(&self, slot: &PluginSlot) {
+    pub(super) async fn try_again(&self, slot: &PluginSlot) {
         let mut offers = slot.lock_offers().await;
         let copy = slot
             .waiting

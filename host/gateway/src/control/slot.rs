@@ -1,7 +1,10 @@
 //! One plugin's place in the set: its component slot, its kept copies, what is shown of it. Whoever
 //! changes it holds the lock of its offers, so that deployments of one plugin never overlap.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::Mutex;
 use postern_core::{
@@ -21,7 +24,11 @@ use super::{
 use crate::{
     config::{Extension, Hints, Manifest, Topics},
     pipeline::chain::LinkCounts,
-    plugins::store::{Copy, Deployment, PluginCopies},
+    plugins::{
+        signature::Signed,
+        store::{Copy, Deployment, PluginCopies},
+        trust::TrustState,
+    },
 };
 
 /// One plugin.
@@ -35,6 +42,9 @@ pub(super) struct PluginSlot {
     shown: Mutex<Shown>,
     /// The last offer, where it was refused and may be taken later.
     pub waiting: Mutex<Option<Waiting>>,
+    signature_refusals: AtomicU64,
+    /// What the next version is judged by, once something was noted.
+    trust: Mutex<Option<TrustState>>,
 }
 
 /// What was offered. Only who holds its lock changes the plugin.
@@ -60,6 +70,8 @@ pub(super) struct Shown {
     pub n_unhealthy: u32,
     /// What it will answer for, while it is deployed and nothing of it takes calls.
     pub loading: Option<Loading>,
+    /// Who signed what takes calls.
+    pub signed: Option<Signed>,
 }
 
 /// What a manifest promises before its component is there.
@@ -116,6 +128,8 @@ impl PluginSlot {
             offers: Arc::default(),
             shown: Mutex::default(),
             waiting: Mutex::default(),
+            signature_refusals: AtomicU64::new(0),
+            trust: Mutex::default(),
         }
     }
 
@@ -163,6 +177,27 @@ impl PluginSlot {
             shown.refused = None;
             shown.skipped = None;
         }
+    }
+
+    /// What takes calls is signed so.
+    pub(super) fn set_signed(&self, signed: Option<Signed>) {
+        self.shown.lock().signed = signed;
+    }
+
+    pub(super) fn trust(&self) -> Option<TrustState> {
+        self.trust.lock().clone()
+    }
+
+    pub(super) fn set_trust(&self, state: TrustState) {
+        *self.trust.lock() = Some(state);
+    }
+
+    pub(super) fn count_signature_refusal(&self) {
+        self.signature_refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn signature_refusals(&self) -> u64 {
+        self.signature_refusals.load(Ordering::Relaxed)
     }
 
     /// Why what lies in the folder is not what takes calls.

@@ -4,7 +4,10 @@ use postern_wasm::{HealthReport, InlinePathStatus, Outcome, PluginEvent, TrapRea
 use serde::Serialize;
 
 use super::slot::{PluginSlot, Shown};
-use crate::{directory::listing::ServiceListing, plugins::store::Deployment};
+use crate::{
+    directory::listing::ServiceListing,
+    plugins::{signature::Signed, store::Deployment, trust::ApprovalRecord},
+};
 
 /// One plugin with everything that is known of it.
 #[derive(Debug, Clone, Serialize)]
@@ -30,6 +33,18 @@ pub(crate) struct PluginView {
     /// Why what lies in the folder does not take calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalView>,
+    /// What lies in the folder and waits for an operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldView>,
+    /// The latest approvals of its versions, the last one last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalRecord>,
+    /// The artifact of a registry that its component came from, as is noted beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Who signed what takes calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signed>,
     /// What lies in the folder and was rolled back from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Deployment>,
@@ -80,6 +95,15 @@ pub(crate) struct RefusalView {
     pub at: u64,
 }
 
+/// An offer that waits for an operator.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct HeldView {
+    /// Of component and manifest together: what an approval is of.
+    pub digest: String,
+    /// What it asks for beyond what serves, as `KEY: WHAT`.
+    pub growth: Vec<String>,
+}
+
 /// Numbers by name; those of zero are left out.
 pub(crate) type Counts = std::collections::BTreeMap<&'static str, u64>;
 
@@ -93,6 +117,12 @@ impl PluginView {
         } else {
             state(&shown)
         };
+        let held = shown.refused.as_ref();
+        let held = held.and_then(|refused| refused.held.as_deref());
+        let held = held.map(|held| HeldView {
+            digest: held.digest.clone(),
+            growth: held.growth.iter().map(ToString::to_string).collect(),
+        });
         let current = shown.current;
         let services = current.as_ref().map(|current| &current.services);
         let services = services.into_iter().flatten().map(ServiceListing::from);
@@ -118,6 +148,10 @@ impl PluginView {
                 reason: refused.reason,
                 at: refused.at,
             }),
+            held,
+            approvals: Vec::new(),
+            origin: None,
+            signature: shown.signed,
             skipped: shown.skipped,
             health: shown.health,
             calls: counts(Outcome::ALL.map(|outcome| (outcome.name(), stats.calls_with(outcome)))),

@@ -4,6 +4,7 @@
 //! plugins/users.wasm        a plugin called users      plugins/users.toml        its manifest
 //! plugins/chat/chat.wasm    a plugin called chat       plugins/chat/chat.toml    its manifest
 //! ```
+//! Beside each of these files its signature may lie: `users.wasm.minisig`, `users.toml.minisig`.
 //! Everything else is left alone: dotfiles, editor temporaries, sources. If both forms are there, the
 //! flat one counts.
 
@@ -15,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 
+use super::signature::{SIGNATURE_BYTES_MAX, SignatureTexts};
 pub(crate) use crate::sources::sight::ReadError;
 use crate::sources::sight::{self, FileIdentity, PathState};
 
@@ -25,6 +27,7 @@ pub(crate) struct Package {
     pub component_path: PathBuf,
     /// Name of the manifest's file and its text.
     pub manifest: Option<(PathBuf, String)>,
+    pub signatures: SignatureTexts,
 }
 
 /// What a look at the folder finds.
@@ -46,6 +49,8 @@ pub(crate) struct PluginFiles {
     /// `There`, `Dangling` or `Unreadable`.
     pub component: PathState,
     pub manifest: PathState,
+    /// Of the signatures of component and manifest.
+    pub signatures: [PathState; 2],
 }
 
 /// Names of all plugins in `folder`, in order. A folder that is not there has none.
@@ -94,6 +99,14 @@ pub(crate) fn files(folder: &Path, name: &str) -> [PathBuf; 4] {
     ]
 }
 
+/// Where the signature of `file` lies.
+pub(crate) fn signature_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(SIGNATURE);
+    name.into()
+}
+
 /// The plugin whose file, or whose folder, `path` is.
 #[must_use]
 pub(crate) fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
@@ -104,6 +117,10 @@ pub(crate) fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
         return None;
     }
     let file = Path::new(second.unwrap_or(first));
+    // A signature is a file of the plugin like the one that it signs.
+    let signed = file.file_stem().map(Path::new);
+    let is_signature = file.extension().is_some_and(|end| end == SIGNATURE);
+    let file = signed.filter(|_| is_signature).unwrap_or(file);
     let has_known_end = matches!(file.extension()?.to_str()?, "wasm" | "toml");
     let name = name_of(file.file_stem()).filter(|_| has_known_end);
     match second {
@@ -125,11 +142,19 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadErr
     let Some(component) = sight::read(&component_path, COMPONENT_BYTES_MAX)? else {
         return Ok(None);
     };
-    let manifest = sight::read(&manifest_path, COMPONENT_BYTES_MAX)?.map(|bytes| {
+    let manifest = sight::read(&manifest_path, MANIFEST_BYTES_MAX)?.map(|bytes| {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         (manifest_path, text)
     });
-    // The two are one deployment: both as they were before.
+    let signature = |file: &Path| -> Result<Option<String>, ReadError> {
+        let read = sight::read(&signature_of(file), SIGNATURE_BYTES_MAX)?;
+        Ok(read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let signatures = SignatureTexts {
+        component: signature(&component_path)?,
+        manifest: signature(&component_path.with_extension("toml"))?.filter(|_| manifest.is_some()),
+    };
+    // All of them are one deployment: each as it was before.
     if find(folder, name) != Some(found) {
         return Err(ReadError::Changing(component_path));
     }
@@ -137,6 +162,7 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadErr
         component: component.into(),
         component_path,
         manifest,
+        signatures,
     }))
 }
 
@@ -154,12 +180,21 @@ fn find(folder: &Path, name: &str) -> Option<PluginFiles> {
     };
     let flat = Some((flat.clone(), PathState::of(&flat))).filter(|(_, sight)| is_there(sight));
     let (component_path, component) = flat.or_else(|| Some(below()))?;
-    let manifest = PathState::of(&component_path.with_extension("toml"));
+    let manifest_path = component_path.with_extension("toml");
+    let manifest = PathState::of(&manifest_path);
+    let signatures =
+        [&component_path, &manifest_path].map(|file| PathState::of(&signature_of(file)));
     is_there(&component).then_some(PluginFiles {
         component_path,
         component,
         manifest,
+        signatures,
     })
+}
+
+/// Whether a plugin may be called `name`.
+pub(crate) fn is_name(name: &str) -> bool {
+    name_of(Some(name.as_ref())).is_some()
 }
 
 /// A plugin's name as a file's name gives it: 1 to 64 letters, digits, `-`, `_` or `.`, the first a
@@ -173,9 +208,13 @@ fn name_of(stem: Option<&std::ffi::OsStr>) -> Option<String> {
 }
 
 const NAME_BYTES_MAX: usize = 64;
+const SIGNATURE: &str = "minisig";
+
+/// Manifests are some hundred octets.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Python and JavaScript components take tens of megabytes; 256 MiB leaves room.
-const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -194,6 +233,8 @@ mod tests {
         check("users/users.wasm", Some("users"));
         check("users/users.toml", Some("users"));
         check("acme.users-2_b.wasm", Some("acme.users-2_b"));
+        check("users.wasm.minisig", Some("users"));
+        check("users/users.toml.minisig", Some("users"));
     }
 
     #[test]
@@ -213,6 +254,9 @@ mod tests {
             "users/users/users.wasm",
             ".hidden/.hidden.wasm",
             "users@2.wasm",
+            "users.minisig",
+            "users.js.minisig",
+            "users.wasm.minisig.minisig",
         ] {
             check(path, None);
         }
@@ -239,6 +283,9 @@ mod tests {
         };
         write("users.wasm", "flat");
         write("users/users.wasm", "nested");
+        write("users.wasm.minisig", "of the flat one");
+        write("users/users.wasm.minisig", "of the nested one");
+        write("chat/chat.toml.minisig", "of no manifest");
         write("users.toml", "version = \"1\"");
         write("chat/chat.wasm", "chat");
         write("alone.toml", "");
@@ -253,6 +300,13 @@ mod tests {
             .expect("there");
         assert_eq!(users.component, "flat");
         assert_eq!(users.manifest.expect("a manifest").1, "version = \"1\"");
+        assert_eq!(
+            users.signatures.component.as_deref(),
+            Some("of the flat one")
+        );
+        assert_eq!(users.signatures.manifest, None);
+        let chat = read(folder.path(), "chat").expect("readable");
+        assert_eq!(chat.expect("there").signatures, SignatureTexts::default());
         assert_eq!(read(folder.path(), "alone").expect("readable"), None);
     }
 

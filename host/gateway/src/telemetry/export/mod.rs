@@ -5,6 +5,7 @@ mod certificates;
 mod extensions;
 mod plugins;
 mod services;
+mod supply;
 
 use std::fmt;
 
@@ -86,6 +87,10 @@ pub(crate) struct PluginNumbers {
     /// 0 when none takes calls.
     pub generation: u64,
     pub is_active: bool,
+    /// Whether a version of it waits for an operator.
+    pub is_held: bool,
+    /// Offers refused for their signatures.
+    pub signature_refusals: u64,
     pub stats: StatsSnapshot,
 }
 
@@ -118,6 +123,7 @@ impl Collector for MetricsSnapshot {
         self.encode_calls(&mut encoder)?;
         self.encode_transports(&mut encoder)?;
         self.encode_plugins(&mut encoder)?;
+        self.encode_supply(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
@@ -373,6 +379,8 @@ mod tests {
             plugin: "users".to_owned(),
             generation: 7,
             is_active: true,
+            is_held: true,
+            signature_refusals: 2,
             stats,
         };
         MetricsSnapshot {
@@ -421,6 +429,8 @@ mod tests {
         check(r#"postern_plugin_queue_wait_seconds_total{plugin="users"} 1.5"#);
         check(r#"postern_plugin_call_duration_seconds_bucket{le="0.00001",plugin="users"} 3"#);
         check(r#"postern_plugin_generation{plugin="users"} 7"#);
+        check(r#"postern_plugin_held{plugin="users"} 1"#);
+        check(r#"postern_plugin_signature_refusals_total{plugin="users"} 2"#);
         check(r#"postern_plugin_reloads_total{plugin="users",result="refused"} 1"#);
     }
 
