@@ -189,8 +189,12 @@ impl WebReply {
                 all.freeze()
             }
         };
-        if let trailers @ Some(_) = self.trailers.take() {
-            return Reply::new(headers, Body::Octets(BodyStream::once(octets, trailers)));
+        if let Some(trailers) = self.trailers.take() {
+            let stream = match octets.is_empty() {
+                true => BodyStream::trailing(trailers),
+                false => BodyStream::once(octets, Some(trailers)),
+            };
+            return Reply::new(headers, Body::Octets(stream));
         }
         if octets.is_empty() {
             return Reply::new(headers, Body::Empty);
