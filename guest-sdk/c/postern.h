@@ -198,6 +198,60 @@ postern_result postern_call(postern_slice service, postern_slice method, postern
 /* Publishes an event to topics that the manifest grants. `content_type` may be NULL, and so may `n_subscribers`. */
 postern_result postern_publish(postern_slice topic, const char *content_type, postern_slice payload, uint32_t *n_subscribers);
 
+/* Metrics of the plugin's own. They stand at the gateway's `/metrics`: counter `jobs` of plugin `shop` is
+ * `postern_plugin_counter_jobs_total{plugin="shop"}`, a gauge begins with `postern_plugin_gauge_` and a histogram with
+ * `postern_plugin_histogram_`; see wit/metrics.wit for names, labels and how many there may be. `labels` may be NULL. */
+typedef enum postern_metric_kind {
+    /* A sum that only grows. */
+    POSTERN_COUNTER,
+    /* A value that goes up and down. */
+    POSTERN_GAUGE,
+    /* How many values lie within which bounds. */
+    POSTERN_HISTOGRAM,
+} postern_metric_kind;
+
+/* What a metric is for, and the upper bounds of a histogram's buckets, which grow; without bounds it has usual ones. */
+postern_result postern_metric_declare(const char *name, postern_metric_kind kind, const char *help, const double *bounds, size_t n_bounds);
+/* Adds to a counter; `value` is 0 or more. */
+postern_result postern_metric_increase(const char *name, const postern_field *labels, size_t n_labels, double value);
+/* Sets a gauge. */
+postern_result postern_metric_set(const char *name, const postern_field *labels, size_t n_labels, double value);
+/* Adds to a gauge, or takes from it. */
+postern_result postern_metric_adjust(const char *name, const postern_field *labels, size_t n_labels, double value);
+/* Counts a value in a histogram. */
+postern_result postern_metric_observe(const char *name, const postern_field *labels, size_t n_labels, double value);
+
+/* One that answers for a service. */
+typedef struct postern_service_instance {
+    postern_slice id;
+    /* Where it is reached: `tcp://10.0.0.7:9090`. None for a plugin of this gateway. */
+    const postern_slice *addresses;
+    size_t n_addresses;
+    /* Empty for none. */
+    postern_slice version, zone;
+    /* Its share of the calls beside others; 0 while it is taken out. */
+    uint32_t weight;
+    postern_fields metadata;
+    /* Whether it answered when it was last asked. */
+    bool healthy;
+    /* Told by another gateway that is lost at present. */
+    bool stale;
+} postern_service_instance;
+
+/* All instances of a service at one moment, in the order of ids. Two with the same revision are equal. */
+typedef struct postern_listing {
+    postern_slice revision;
+    const postern_service_instance *instances;
+    size_t n_instances;
+} postern_listing;
+
+/* Who answers for a service, which the manifest grants: `[grants] directory = ["users"]`. */
+postern_result postern_discover(postern_slice service, postern_listing *listing);
+/* Waits until that is another listing than the one of `revision`. `*changed` is false when it is still the same after
+ * `timeout_ms`, and a little before the call's own time is over. Waiting counts as time of a unary call and not as time
+ * of a stream. */
+postern_result postern_next_change(postern_slice service, postern_slice revision, uint32_t timeout_ms, bool *changed, postern_listing *listing);
+
 /* For balancers, within `pick`. */
 bool postern_usable(uint32_t index);
 uint64_t postern_random(void);

@@ -95,7 +95,7 @@ async fn check_frames(name: &str, language: &str) {
         config: format!("[extensions.{name}]\n"),
         ..Setup::default()
     };
-    let manifest = "[budgets]\nframe-extension = \"500ms\"\n";
+    let manifest = "[budgets]\nframe-extension = \"100ms\"\n";
     let setup = setup.plugin("probe").plugin(name);
     let gateway = Gateway::start(setup.file(&format!("{name}.toml"), manifest)).await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;

@@ -99,6 +99,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "wasmtime-wasi",
             "wasmtime-wasi-config",
             "wasmtime-wasi-http",
+            "wasmtime-wasi-io",
         ],
     ),
     (
@@ -166,11 +167,12 @@ const ALLOWED: [(&str, &[&str]); 5] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 21] = [
+const EXCLUSIVE: [(&str, &str); 22] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
     ("wasmtime-wasi-config", "host/wasm"),
     ("wasmtime-wasi-http", "host/wasm"),
+    ("wasmtime-wasi-io", "host/wasm"),
     ("oci-client", "host/gateway"),
     ("redb", "host/wasm"),
     ("hyper", "host/net"),

@@ -1,10 +1,11 @@
-/* Tests of the SDK against its fake host: `cc -I.. -o sdk sdk.c json.c plugin.c ../postern*.c && ./sdk`, which says
+/* Tests of the SDK against its fake host: `cc -I.. -o sdk sdk.c json.c capabilities.c plugin.c ../postern*.c && ./sdk`, which says
  * nothing when all is well. */
 #include "postern_fake.h"
 
 #include <string.h>
 
 void json_tests(void);
+void capability_tests(void);
 
 static void what_is_stored_is_found(void) {
     postern_fake_begin();
@@ -215,5 +216,6 @@ int main(void) {
     a_mark_gives_back_what_came_after_it();
     kinds_are_found_by_their_names();
     json_tests();
+    capability_tests();
     return postern_fake_failed();
 }

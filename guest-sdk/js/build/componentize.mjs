@@ -11,7 +11,7 @@ import { join, resolve } from "node:path";
 
 import { HTTP_GLUE, isHttp, withStandIns, withoutStandIns, writeHttpWorld } from "./http.mjs";
 import { BuildError, Project } from "./project.mjs";
-import { exportsOf, glueText, importsOf, readPackage, writeWorld } from "./world.mjs";
+import { exportsOf, glueText, importsOf, isAsynchronous, readPackage, writeWorld } from "./world.mjs";
 
 async function main() {
   const { values, positionals } = parseArgs({
@@ -36,20 +36,22 @@ async function main() {
 async function componentize(project, wit, out, exported, imports, version) {
   const world = join(project.work, "wit");
   writeWorld(world, wit, exported, imports, version);
-  const bundle = await project.bundle(glueText(exported, imports, version), "component.js");
-  put(project, await run(project, world, readFileSync(bundle, "utf8"), bundle), out);
+  const isAsync = isAsynchronous(exported);
+  const bundle = await project.bundle(glueText(exported, imports, version), "component.js", { isAsync });
+  put(project, await run(project, world, readFileSync(bundle, "utf8"), bundle, !isAsync), out);
 }
 
 async function componentizeHttp(project, out) {
   const world = join(project.work, "wit");
   writeHttpWorld(world);
   const bundle = await project.bundle(HTTP_GLUE, "component.js");
-  put(project, withoutStandIns(await run(project, world, withStandIns(readFileSync(bundle, "utf8")), bundle)), out);
+  put(project, withoutStandIns(await run(project, world, withStandIns(readFileSync(bundle, "utf8")), bundle, true)), out);
 }
 
-async function run(project, world, jsSource, bundle) {
+/** The component of a bundle; one whose functions are all synchronous costs its calls less. */
+async function run(project, world, jsSource, bundle, sync) {
   try {
-    const made = await project.tool("componentize-qjs").componentize({ witPath: world, world: "guest", jsSource, jsPath: bundle, sync: true });
+    const made = await project.tool("componentize-qjs").componentize({ witPath: world, world: "guest", jsSource, jsPath: bundle, sync });
     return made.component;
   } catch (error) {
     throw new BuildError(`componentize-qjs failed: ${error.message}`);

@@ -20,7 +20,7 @@ const absent = (value) => (value === undefined ? null : value);
 const octets = (message) => (typeof message === "string" ? encode(message) : message);
 
 /** A failure of an import, as the plugin sees it; anything else stays what it is. */
-function raised(error) {
+export function raised(error) {
   const found = error?.payload;
   if (!found || typeof found.kind !== "string") return error;
   let details = present(found.details);
@@ -46,7 +46,7 @@ function attempt(run, ...values) {
   }
 }
 
-function wit(failure) {
+export function wit(failure) {
   let details = null;
   try {
     if (failure.details !== undefined) details = JSON.stringify(failure.details) ?? null;
@@ -57,10 +57,10 @@ function wit(failure) {
 }
 
 /** The imports. `turn` is the call of a batch about which nothing was asked so far. */
-class ComponentHost {
+export class ComponentHost {
   turn = undefined;
 
-  constructor({ call, log, config, kv, client, events, request, response, frame, candidates }) {
+  constructor({ call, log, config, kv, client, events, metrics, directory, request, response, frame, candidates }) {
     const of = (run) => (...values) => {
       this.#takeTurn();
       return attempt(run, ...values);
@@ -94,6 +94,8 @@ class ComponentHost {
       ...(kv && kvOf(kv)),
       ...(client && clientOf(client)),
       publish: events && publishOf(events),
+      ...(metrics && metricsOf(metrics)),
+      ...(directory && directoryOf(directory, of)),
       usable: candidates && ((index) => candidates.usable(index)),
       random: candidates && (() => candidates.random()),
       request: request && side(request),
@@ -139,6 +141,26 @@ function publishOf(events) {
     events.publishText && typeof payload === "string"
       ? attempt(events.publishText, topic, absent(contentType), payload)
       : attempt(events.publish, topic, absent(contentType), octets(payload));
+}
+
+function metricsOf(metrics) {
+  return {
+    metricDeclare: (name, kind, help, bounds) => attempt(metrics.declare, name, kind, help, bounds),
+    metricChange: (change, name, labels, value) => attempt(metrics[change], name, labels, value),
+  };
+}
+
+/** Of a batch, what is found depends on whose call is answered, so that has its turn first. */
+function directoryOf(directory, of) {
+  const listing = (found) => found && { revision: found.revision, instances: found.instances.map(instanceOf) };
+  return {
+    directoryDiscover: (service) => listing(of(directory.discover)(service)),
+    directoryNextChange: (service, revision, timeout) => listing(of(directory.nextChange)(service, revision, timeout)),
+  };
+}
+
+function instanceOf(found) {
+  return withoutNull({ ...found, metadata: Object.fromEntries(found.metadata) });
 }
 
 function optionsOf(headers, timeout) {

@@ -52,6 +52,9 @@ function start() {
   return mine.starting;
 }
 
+/** Before a call that runs on after it was entered: nothing, or a promise of what runs before the first. */
+export const begin = () => (state.isReady ? undefined : start());
+
 function enter(run) {
   const starting = state.isReady ? undefined : start();
   return starting ? starting.then(() => guard(run, broken)) : guard(run, broken);

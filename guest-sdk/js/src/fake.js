@@ -1,6 +1,7 @@
 // The imports as a test's host offers them; `component.js` has the same functions for the real one.
 
 import { Failure } from "./failure.js";
+import { FakeDirectory, FakeMetrics } from "./fake_capabilities.js";
 import { decode, decodeOrNothing, encode, stringify, wellFormed } from "./json.js";
 import { LEVELS } from "./log.js";
 
@@ -29,6 +30,8 @@ export class FakeHost {
   clientCalls = [];
   topics = new Map();
   published = [];
+  metrics = new FakeMetrics();
+  directory = new FakeDirectory();
   context = { headers: [], trailers: [], requestKind: "message", peer: { transport: "memory" }, claims: {}, remaining: 1000, correlationId: "1" };
   exchange = undefined;
   framed = undefined;
@@ -48,6 +51,8 @@ export class FakeHost {
     this.incoming = messages?.[Symbol.iterator]();
     this.hasEnded = messages === undefined;
     this.sent = [];
+    this.requestFailureFound = undefined;
+    this.replyFailure = undefined;
     this.reply = { headers: [], trailers: [], status: undefined, isOctets: false };
   }
 
@@ -72,6 +77,11 @@ export class FakeHost {
     if (!this.incoming) throw Failure.failedPrecondition("the call is not a stream");
     this.#checkUnsent("the kind of the reply");
     this.reply.isOctets = true;
+  }
+  repliesInOctets = () => this.reply.isOctets;
+  requestFailure = () => this.requestFailureFound;
+  fail(failure) {
+    this.replyFailure = failure;
   }
   addHeader(name, value) {
     this.#checkUnsent("the header");
@@ -171,6 +181,11 @@ export class FakeHost {
     this.published.push({ topic, contentType, payload: octets(payload) });
     return this.topics.get(topic);
   }
+
+  metricDeclare = (name, kind, help, bounds) => this.metrics.declare(name, kind, help, bounds);
+  metricChange = (change, name, labels, value) => this.metrics.change(change, name, labels, value);
+  directoryDiscover = (service) => this.directory.discover(service);
+  directoryNextChange = (service, revision) => this.directory.nextChange(service, revision);
 
   usable = (index) => this.usableInstances[index] ?? false;
   random = () => this.randomNumber;

@@ -46,6 +46,13 @@ export function make(role) {
   return isClass(maker) ? new maker() : maker();
 }
 
+/** Answers every streaming call of the component: an async generator function that gets the service, the method
+ * and the request, an async iterable of messages, and yields messages. A component has no role beside it. */
+export function asyncStreamHandler(handle) {
+  if (handle?.constructor?.name !== "AsyncGeneratorFunction") throw new TypeError("the handler of asynchronous streams is no `async function*`");
+  return mark("asyncStreamHandler", handle);
+}
+
 /** Places calls: a class, or a function that gives an object, with `update(instances)`,
  * `pick(key, candidates)` and, if it wants to be told how calls ended, `done(index, outcome, micros)`.
  * There is one object per worker thread and service. */

@@ -7,6 +7,7 @@
 // It keeps the limits that the gateway has for keys, values, topics and headers. Messages take the path
 // that they take in a component.
 
+import { callAsync } from "./async-fake.js";
 import * as entry from "./entry.js";
 import { FakeHost } from "./fake.js";
 import { decode, encode, stringify } from "./json.js";
@@ -51,6 +52,13 @@ export class Host {
   /** Grants a topic and says how many subscribers it has. */
   topic(topic, subscribers = 1) {
     this.#fake.topics.set(topic, subscribers);
+    return this;
+  }
+  /** Says who answers for a service; this also grants looking it up. A watch sees the difference the next time that
+   * it is asked. */
+  service(service, instances) {
+    const whole = (instance) => ({ addresses: [], weight: 100, metadata: {}, healthy: true, stale: false, ...instance });
+    this.#fake.directory.services.set(service, instances.map(whole));
     return this;
   }
   /** Lets every use of `kv` fail, or without a failure succeed again. */
@@ -99,6 +107,11 @@ export class Host {
     await entry.handleStream(service, method);
     return [...this.#fake.sent];
   }
+  /** Calls the handler of asynchronous streams with messages that are octets or values as JSON; a Failure is
+   * what the request ends with. Gives the messages of the reply, or the pieces of a body of octets. */
+  async asyncStream(service, method, messages = []) {
+    return callAsync(this.#fake, service, method, encoded(messages));
+  }
   /** Hands the event handler an event: a value as JSON, octets as they are. */
   async event(topic, payload, contentType = "application/json") {
     this.#fake.beginCall(undefined);
@@ -142,6 +155,14 @@ export class Host {
   }
   get published() {
     return this.#fake.published;
+  }
+  /** The value of a counter or a gauge, of a histogram the sum; `undefined` where nothing was counted. */
+  metric(name, labels = {}) {
+    return this.#fake.metrics.series(name, labels)?.value;
+  }
+  /** The values that a histogram was told, in order. */
+  observed(name, labels = {}) {
+    return [...(this.#fake.metrics.series(name, labels)?.observed ?? [])];
   }
   get sent() {
     return this.#fake.sent;

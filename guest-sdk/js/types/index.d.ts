@@ -138,6 +138,19 @@ declare const declared: unique symbol;
 export interface Method {
   readonly [declared]: true;
 }
+/** The body of the request of an asynchronous stream: its messages, or the pieces of a body of octets, whose
+ * ends mean nothing. One message is there at a time. */
+export interface AsyncRequest extends AsyncIterableIterator<Uint8Array> {
+  /** The messages as JSON, checked by a type where one is given. */
+  json(): AsyncIterableIterator<any>;
+  json<T>(type: Type<T>): AsyncIterableIterator<T>;
+}
+
+/** Answers every streaming call of the component: an async generator function of messages; once
+ * `call.setOctets()` was called before the first, they are pieces of one body. A component has no role beside
+ * it but `health`. Where the caller has left, the generator is returned: its `finally` runs. */
+export function asyncStreamHandler<T extends (service: string, method: string, request: AsyncRequest) => AsyncGenerator<Uint8Array | ArrayBuffer | string, void, unknown>>(handle: T): T;
+
 /** The messages of a streaming request, for `for` and for `for await`. Waits for each. */
 export type Incoming<T> = Iterable<T>;
 /** What a generator gives. */
@@ -410,4 +423,54 @@ export const client: {
 export const events: {
   publish(topic: string, value: unknown): number;
   publishOctets(topic: string, payload: Uint8Array | string, contentType?: string): number;
+};
+
+type MetricLabels = Record<string, string | number>;
+/** The plugin's own counters, gauges and histograms, at the gateway's `/metrics`. Names and labels are letters, digits
+ * and `_`; a plugin has 100 metrics and 1,000 series unless its manifest says more. */
+export const metrics: {
+  /** What a metric is for, and the upper bounds of a histogram's buckets. */
+  declare(name: string, kind: "counter" | "gauge" | "histogram", help?: string, bounds?: number[]): void;
+  /** Adds to a counter, 1 unless said. */
+  increase(name: string, value?: number, labels?: MetricLabels): void;
+  /** Sets a gauge. */
+  set(name: string, value: number, labels?: MetricLabels): void;
+  /** Adds to a gauge, or takes from it. */
+  adjust(name: string, value: number, labels?: MetricLabels): void;
+  /** Counts a value in a histogram. */
+  observe(name: string, value: number, labels?: MetricLabels): void;
+};
+
+/** One that answers for a service. */
+export interface ServiceInstance {
+  id: string;
+  /** Where it is reached: `tcp://10.0.0.7:9090`. Empty for a plugin of this gateway. */
+  addresses: string[];
+  version?: string;
+  zone?: string;
+  /** Its share of the calls beside others; 0 while it is taken out. */
+  weight: number;
+  metadata: Record<string, string>;
+  /** Whether it answered when it was last asked. */
+  healthy: boolean;
+  /** Told by another gateway that is lost at present. */
+  stale: boolean;
+}
+/** All instances of a service at one moment, in the order of ids. */
+export interface Listing {
+  /** Two listings of one service with the same revision are equal. */
+  revision: string;
+  instances: ServiceInstance[];
+}
+/** The listings of one service, one after the other. */
+export interface Watch {
+  /** The first at once, each further one when it is different; `undefined` when none was within `timeout` milliseconds. */
+  next(timeout: number): Listing | undefined;
+}
+/** Who answers for a service. The manifest grants services by name. */
+export const directory: {
+  discover(service: string): Listing;
+  /** `undefined` when nothing was different within `timeout` milliseconds. */
+  nextChange(service: string, revision: string, timeout: number): Listing | undefined;
+  watch(service: string): Watch;
 };

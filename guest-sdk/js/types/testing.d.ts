@@ -1,6 +1,6 @@
 /** A host for unit tests: no gateway, no component. */
 
-import type { Failure, FrameHead, HealthStatus, Http, Identity, Instance, Level, Peer, Principal, Service } from "./index.js";
+import type { Failure, FrameHead, HealthStatus, Http, Identity, Instance, Level, Peer, Principal, Service, ServiceInstance } from "./index.js";
 
 export interface Line {
   level: Level;
@@ -29,6 +29,8 @@ export class Host {
   /** Answers calls that the plugin makes, and grants the service. */
   answer(service: string, method: string, reply: unknown | ((call: ClientCall) => unknown)): this;
   topic(topic: string, subscribers?: number): this;
+  /** Says who answers for a service, and grants looking it up. */
+  service(service: string, instances: (Partial<ServiceInstance> & { id: string })[]): this;
   failKv(failure?: Failure): this;
   logLevel(level: Level): this;
   /** Says what the calls that follow know of their caller; `remaining` in milliseconds. */
@@ -50,6 +52,9 @@ export class Host {
   call(service: Service, method: string, value?: unknown): Promise<any>;
   callOctets(service: Service, method: string, body?: Uint8Array): Promise<Uint8Array>;
   stream(service: Service, method: string, messages?: Iterable<unknown>): Promise<any[]>;
+  /** Calls the handler of asynchronous streams; messages are octets or values as JSON, and a Failure is what
+   * the request ends with. Gives the messages of the reply. */
+  asyncStream(service: string, method: string, messages?: Iterable<unknown>): Promise<Uint8Array[]>;
   streamOctets(service: Service, method: string, messages?: Iterable<unknown>): Promise<Uint8Array[]>;
   event(topic: string, payload: unknown, contentType?: string): Promise<void>;
   health(): Promise<{ status: HealthStatus; message?: string }>;
@@ -68,6 +73,9 @@ export class Host {
   readonly log: Line[];
   readonly kv: Map<string, Uint8Array>;
   readonly clientCalls: ClientCall[];
+  /** A counter or a gauge, of a histogram the sum. */
+  metric(name: string, labels?: Record<string, string | number>): number | undefined;
+  observed(name: string, labels?: Record<string, string | number>): number[];
   readonly published: Published[];
   readonly sent: Uint8Array[];
   readonly reply: {

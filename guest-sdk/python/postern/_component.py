@@ -18,6 +18,7 @@ from wit_world.imports import call, config, log, types
 from . import _host, entry
 from ._text import text, text_pairs
 from .call import BodyKind, Http, Peer, Principal
+from .directory import Listing, ServiceInstance
 from .failure import Failure, Kind
 from .frame import FrameHead, Verdict
 from .log import LEVELS, HostHandler, LineWriter
@@ -45,6 +46,7 @@ def _imported(name: str) -> Any:
 
 
 kv, client, events = _imported("kv"), _imported("client"), _imported("events")
+metrics, directory = _imported("metrics"), _imported("directory")
 _TO_WIT = {kind: getattr(types.Kind, kind.name) for kind in Kind}
 _FROM_WIT = {getattr(types.Kind, kind.name): kind for kind in Kind}
 _LEVELS = {level: getattr(log.Level, level.upper()) for level in LEVELS}
@@ -97,6 +99,7 @@ class ComponentHost:
 
     def __init__(self) -> None:
         self.turn: int | None = None
+        self.is_octets = False
 
     def _take_turn(self) -> None:
         if self.turn is not None:
@@ -130,6 +133,11 @@ class ComponentHost:
 
     def set_octets(self) -> None:
         _try(call.set_octets)
+        self.is_octets = True
+
+    def replies_in_octets(self) -> bool:
+        """Whether `set_octets` was called; the async role begins each call without."""
+        return self.is_octets
 
     def add_header(self, name: str, value: str) -> None:
         self._take_turn()
@@ -219,6 +227,29 @@ class ComponentHost:
         if _publish_text and isinstance(payload, str):
             return _try(_publish_text, topic, content_type, text(payload))
         return _try(events.publish, topic, content_type, _octets(payload))
+
+    def metric_declare(self, name: str, kind: str, help: str, bounds: list[float]) -> None:
+        _try(metrics.declare, text(name), getattr(metrics.MetricKind, kind.upper()), text(help), bounds)
+
+    def metric_change(self, change: str, name: str, labels: list[tuple[str, str]], value: float) -> None:
+        _try(getattr(metrics, change), text(name), text_pairs(labels), value)
+
+    def directory_discover(self, service: str) -> Listing:
+        self._take_turn()
+        return _listing(_try(directory.discover, text(service)))
+
+    def directory_next_change(self, service: str, revision: str, timeout_ms: int) -> Listing | None:
+        self._take_turn()
+        listing = _try(directory.next_change, text(service), text(revision), timeout_ms)
+        return listing and _listing(listing)
+
+
+def _listing(found: Any) -> Listing:
+    def instance(one: Any) -> ServiceInstance:
+        metadata = dict(one.metadata)
+        return ServiceInstance(one.id, one.addresses, one.version, one.zone, one.weight, metadata, one.healthy, one.stale)
+
+    return Listing(found.revision, [instance(one) for one in found.instances])
 
 
 _real = ComponentHost()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Iterator
 
+from ._fake_capabilities import FakeDirectory, FakeMetrics
 from ._text import text, text_pairs
 from .call import BodyKind, Http, Peer, Principal
 from .convert import write_json
+from .directory import Listing
 from .failure import Cancelled, FailedPrecondition, Failure, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
 from .log import LEVELS
 
@@ -66,6 +68,8 @@ class FakeHost:
         self.client_calls: list[ClientCall] = []
         self.topics: dict[str, int] = {}
         self.published: list[Published] = []
+        self.metrics = FakeMetrics()
+        self.directory = FakeDirectory()
         self.call_headers: list[tuple[str, bytes]] = []
         self.request_trailers: list[tuple[str, bytes]] = []
         self.http_info: Http | None = None
@@ -93,6 +97,8 @@ class FakeHost:
         self.reply_trailers: list[tuple[str, str]] = []
         self.reply_status: int | None = None
         self.replies_octets = False
+        self.request_ends_with: Failure | None = None
+        self.reply_failure: Failure | None = None
 
     def begin_exchange(self, exchange: Any, is_request: bool) -> None:
         self.exchange = exchange
@@ -126,6 +132,15 @@ class FakeHost:
             raise FailedPrecondition("the call is not a stream")
         self._check_unsent("the kind of the reply")
         self.replies_octets = True
+
+    def replies_in_octets(self) -> bool:
+        return self.replies_octets
+
+    def request_failure(self) -> Failure | None:
+        return self.request_ends_with
+
+    def fail(self, failure: Failure) -> None:
+        self.reply_failure = failure
 
     def add_header(self, name: str, value: str) -> None:
         self._check_unsent("the header")
@@ -254,6 +269,20 @@ class FakeHost:
             raise PermissionDenied(f"topic `{topic}` is not granted to this plugin")
         self.published.append(Published(topic, _octets(payload), content_type))
         return self.topics[topic]
+
+    # metrics, directory
+
+    def metric_declare(self, name: str, kind: str, help: str, bounds: list[float]) -> None:
+        self.metrics.declare(name, kind, help, bounds)
+
+    def metric_change(self, change: str, name: str, labels: list[tuple[str, str]], value: float) -> None:
+        self.metrics.change(change, name, labels, value)
+
+    def directory_discover(self, service: str) -> Listing:
+        return self.directory.discover(service)
+
+    def directory_next_change(self, service: str, revision: str, timeout_ms: int) -> Listing | None:
+        return self.directory.next_change(service, revision)
 
     # request, response
 

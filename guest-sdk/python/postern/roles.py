@@ -184,6 +184,8 @@ class Roles:
         self.frame_extension: type | None = None
         self.authenticator: Callable[[Credentials], Identity | None] | None = None
         self.authorizer: Callable[[str, str], None] | None = None
+        #: An async generator function; `async_stream.py`.
+        self.async_stream_handler: Any = None
 
     def put(self, role: str, value: Any) -> Any:
         if getattr(self, role) is not None:

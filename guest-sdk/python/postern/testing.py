@@ -16,10 +16,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator
 
-from . import _host, entry
+from . import _host, _streams, entry
 from ._fake import ClientCall, FakeHost, Line, Published
 from .call import BodyKind, Http, Peer, Principal
 from .convert import write_json
+from .directory import ServiceInstance
 from .failure import Failure
 from .frame import FrameHead, Verdict
 from .log import HostHandler
@@ -69,6 +70,12 @@ class Host:
     def topic(self, topic: str, subscribers: int = 1) -> Host:
         """Grants a topic and says how many subscribers it has."""
         self._fake.topics[topic] = subscribers
+        return self
+
+    def service(self, service: str, instances: list[ServiceInstance]) -> Host:
+        """Says who answers for a service; this also grants looking it up. A watch sees the difference the next
+        time that it is asked."""
+        self._fake.directory.services[service] = list(instances)
         return self
 
     def fail_kv(self, failure: Failure | None) -> Host:
@@ -134,6 +141,12 @@ class Host:
         self._fake.begin_call(_encoded(messages))
         entry.handle_stream(service, method)
         return list(self._fake.sent)
+
+    def async_stream(self, service: str, method: str, messages: Iterable[Any] = ()) -> list[bytes]:
+        """Calls the handler of asynchronous streams, with messages that are `bytes` or values as JSON; a
+        Failure is what the request ends with. Gives the messages of the reply, or the pieces of a body of
+        octets. Raises what the handler fails with; `sent` has what was sent before."""
+        return _streams.call(self._fake, service, method, _encoded(messages))
 
     def leave_after(self, messages: int) -> Host:
         """The caller of the next stream leaves after so many replies: what is sent or asked for then fails
@@ -201,6 +214,16 @@ class Host:
     def published(self) -> list[Published]:
         """The events that the plugin published so far."""
         return self._fake.published
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """The value of a counter or a gauge, of a histogram the sum; `None` where nothing was counted."""
+        series = self._fake.metrics.series(name, labels)
+        return None if series is None else series.value
+
+    def observed(self, name: str, **labels: str) -> list[float]:
+        """The values that a histogram was told, in order."""
+        series = self._fake.metrics.series(name, labels)
+        return [] if series is None else list(series.observed)
 
     @property
     def sent(self) -> list[bytes]:

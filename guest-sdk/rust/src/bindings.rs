@@ -173,3 +173,16 @@ pub mod event_handler {
         default_bindings_module: "::postern_guest::bindings::event_handler",
     });
 }
+
+#[cfg(feature = "async-streams")]
+pub mod async_stream_handler {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world async-stream-role { import postern:gateway/async-call@0.1.0; export postern:gateway/async-stream-handler@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_async_stream_handler",
+        default_bindings_module: "::postern_guest::bindings::async_stream_handler",
+    });
+}

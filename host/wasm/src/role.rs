@@ -30,6 +30,7 @@ roles! {
     TextHandler = "text-handler",
     BatchHandler = "batch-handler",
     StreamHandler = "stream-handler",
+    AsyncStreamHandler = "async-stream-handler",
     IncomingHandler = "incoming-handler",
     HttpHandler = "http-handler",
     Balancer = "balancer",
@@ -60,6 +61,7 @@ impl Role {
             | Self::TextHandler
             | Self::BatchHandler
             | Self::StreamHandler
+            | Self::AsyncStreamHandler
             | Self::Balancer
             | Self::RequestInterceptor
             | Self::ResponseInterceptor

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -14,23 +14,32 @@ use postern_core::{
     extension::Asked,
 };
 use postern_system::clock;
-use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
+use wasmtime::{StoreContextMut, UpdateDeadline};
 
 use crate::{
+    allowance::{Allowance, UsedUp},
     bindings::Failure,
     call_path::Bailout,
     convert::failure,
+    denial::Denial,
     drain::Drain,
+    effects::Effects,
     executor::Executor,
     fuel,
     guest_output::OutputTail,
+    limits::octets,
     log_rate::{Admission, LogRate},
+    memory::Memory,
     placement::Placements,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
+    sandbox_stats::SandboxStats,
     slots::{Shared, Slots},
-    spec::{LogLevel, OnTrap, PluginSpec},
+    spec::{LogLevel, PluginSpec},
     stats::PluginStats,
+    store_stats::{CountedMemory, HostCallTally, HostImport},
     trap::{Stop, TrapContext, Trapped},
+    trap_notices::TrapNotices,
+    trap_policy::TrapPolicy,
     waited::Waited,
 };
 
@@ -39,6 +48,7 @@ pub(crate) struct Guest {
     pub(crate) plugin: Arc<str>,
     pub(crate) spec: PluginSpec,
     pub(crate) stats: Arc<PluginStats>,
+    pub(crate) sandbox: Arc<SandboxStats>,
     pub(crate) log_rate: LogRate,
     /// Where it computes when it computes for long.
     pub(crate) executor: Arc<Executor>,
@@ -48,8 +58,10 @@ pub(crate) struct Guest {
     /// call look its method up.
     pub(crate) role_placements: Placements,
     pub(crate) drain: Drain,
-    /// Why it answers no more (`OnTrap::Stop`).
-    pub(crate) stopped: OnceLock<String>,
+    /// Whether its traps keep it from taking calls.
+    pub(crate) traps: TrapPolicy,
+    /// Where changes of that are told.
+    pub(crate) trap_notices: Arc<TrapNotices>,
     /// What its imports keep for all its instances.
     pub(crate) shared: Shared,
     /// Whether callers are told what it said before it trapped.
@@ -75,13 +87,13 @@ pub(crate) struct StoreState {
     pub(crate) memory: Memory,
     /// Ticks that a call on the inline path may still see; `None` on the async path.
     pub(crate) ticks_left: Option<u8>,
-    /// When the guest's own time is over. Waiting for the other end moves it. `None` where its work
-    /// is measured as fuel.
-    time_end: Option<Instant>,
+    /// What the guest may still use.
+    allowance: Allowance,
     /// Time in which this entry waited for the other end, where that is told from outside.
     pub(crate) waited: Option<Arc<Waited>>,
-    /// Imported functions that may still be called.
-    pub(crate) host_calls_left: u32,
+    pub(crate) host_calls: HostCallTally,
+    /// What others see once the call has ended.
+    pub(crate) effects: Effects,
     /// The end of the guest's standard error, once it has one.
     pub(crate) stderr: Option<Arc<OutputTail>>,
 }
@@ -101,15 +113,6 @@ pub(crate) enum AmbientCall {
     Shared(Arc<Asked>),
 }
 
-/// Linear memories of one store, all together.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    pub(crate) bytes: usize,
-    pub(crate) bytes_max: usize,
-    /// Whether growth was refused since the call began; a trap is then put down to that.
-    pub(crate) refused: bool,
-}
-
 impl Guest {
     /// Whether one more log line is within the rate. Counts it, and tells of those that were dropped before it.
     pub(crate) fn admit_line(&self) -> bool {
@@ -122,10 +125,11 @@ impl Guest {
                 self.stats.log_lines.fetch_add(1, Relaxed);
                 if n_dropped_before > 0 {
                     let limit = self.spec.limits.log_lines_per_second;
+                    let bytes = octets(self.spec.limits.log_bytes_per_second);
                     tracing::warn!(
                         target: "plugin",
                         plugin = %self.plugin,
-                        "{n_dropped_before} lines over the rate of {limit} a second were dropped"
+                        "{n_dropped_before} lines over the rate of {limit} and {bytes} a second were dropped"
                     );
                 }
                 true
@@ -139,15 +143,15 @@ impl Guest {
         trapped.tell(&self.plugin, role, admits);
     }
 
-    /// What a trap means for the plugin (`OnTrap`).
-    pub(crate) fn on_trap(&self, trapped: &Trapped) {
-        if self.spec.on_trap == OnTrap::Stop {
-            self.stopped.get_or_init(|| trapped.text.clone());
+    /// Refuses what the plugin is not granted: the guest gets the failure, the log and a counter are told.
+    pub(crate) fn deny(&self, denial: &Denial<'_>) -> Failure {
+        self.sandbox.on_denied(denial.grant);
+        let message = denial.message(&self.plugin);
+        if self.spec.log_level <= LogLevel::Warn && self.admit_line() {
+            let (plugin, grant) = (&*self.plugin, denial.grant);
+            tracing::warn!(target: "plugin", plugin, grant, "denied: {message}");
         }
-    }
-
-    pub(crate) fn stopped(&self) -> Option<&str> {
-        self.stopped.get().map(String::as_str)
+        failure(Kind::PermissionDenied, message)
     }
 }
 
@@ -160,15 +164,12 @@ impl StoreState {
             slots: Slots::default(),
             kept: Slots::default(),
             payload_counted: false,
-            memory: Memory {
-                bytes: 0,
-                bytes_max: limits.memory_bytes_max,
-                refused: false,
-            },
+            memory: Memory::new(limits, CountedMemory::new(&guest.stats.stores)),
             ticks_left: None,
-            time_end: Some(now + limits.time_max),
+            allowance: Allowance::new(limits, Some(now)),
+            host_calls: HostCallTally::new(&guest.stats.stores),
+            effects: Effects::default(),
             waited: None,
-            host_calls_left: limits.host_calls_max,
             stderr: None,
             guest,
         }
@@ -178,15 +179,15 @@ impl StoreState {
     /// all.
     pub(crate) fn begin(&mut self, start: Option<Instant>, ambient: Option<CallContext>) {
         let limits = &self.guest.spec.limits;
-        self.time_end = start.map(|start| start + limits.time_max);
+        self.allowance = Allowance::new(limits, start);
+        self.memory.refused = None;
         self.waited = None;
-        self.host_calls_left = limits.host_calls_max;
-        self.memory.refused = false;
         self.payload_counted = false;
         if let Some(stderr) = &self.stderr {
             stderr.clear();
         }
         self.slots.clear();
+        self.effects.forget();
         self.set_ambient(ambient);
     }
 
@@ -226,38 +227,58 @@ impl StoreState {
         self.ambient.as_mut().ok_or_else(none)
     }
 
+    /// As `on_host_call`; counted for `import`.
+    pub(crate) fn on_host_call_of(&mut self, import: HostImport) -> Result<(), Stop> {
+        self.host_calls.count(import);
+        self.on_host_call()
+    }
+
     /// Takes one from what the guest may still ask of the host.
     pub(crate) fn on_host_call(&mut self) -> Result<(), Stop> {
-        match self.host_calls_left.checked_sub(1) {
-            Some(left) => {
-                self.host_calls_left = left;
-                Ok(())
-            }
-            None => Err(Stop::HostCalls {
-                limit: self.guest.spec.limits.host_calls_max,
-            }),
+        let taken = self.allowance.take_host_call();
+        taken.map_err(|used_up| self.stop_for(used_up))
+    }
+
+    /// Takes so many octets from what the guest may log and print.
+    pub(crate) fn on_logged(&mut self, octets: usize) -> Result<(), Stop> {
+        let printed = self.stderr.as_ref().map_or(0, |tail| tail.printed_bytes());
+        let limits = &self.guest.spec.limits;
+        let taken = self.allowance.take_logged(limits, octets, printed);
+        taken.map_err(|used_up| self.stop_for(used_up))
+    }
+
+    /// The entry is a stream, which began at `start`.
+    pub(crate) fn begin_stream(&mut self, start: Instant) {
+        self.allowance.begin_stream(&self.guest.spec.limits, start);
+    }
+
+    /// A message of the stream has crossed: the guest has a full allowance until the next.
+    pub(crate) fn on_message(&mut self) {
+        self.allowance.renew(&self.guest.spec.limits, clock::now());
+        if let Some(tail) = &self.stderr {
+            tail.forget_printed();
         }
     }
 
     /// When this call ends at the latest as things stand.
     pub(crate) fn end(&self) -> Instant {
-        let ends = [self.deadline, self.time_end()].into_iter().flatten();
+        let waited = self.waited();
+        let own = self.allowance.end().map(|end| end + waited);
+        let ends = self.deadline.into_iter().chain(own);
         ends.min()
             .unwrap_or_else(|| clock::now() + self.guest.spec.limits.time_max)
     }
 
     /// Gives back time in which the guest waited for the other end.
     pub(crate) fn give_back(&mut self, waited: Duration) {
-        if let Some(end) = &mut self.time_end {
-            *end += waited;
-        }
+        self.host_calls.hand_in();
+        self.allowance.give_back(waited);
     }
 
-    /// When the guest's own time is over.
-    fn time_end(&self) -> Option<Instant> {
+    /// How long it waited for the other end, as far as that is told from outside.
+    fn waited(&self) -> Duration {
         let waited = self.waited.as_ref();
-        let waited = waited.map_or(Duration::ZERO, |waited| waited.total());
-        self.time_end.map(|end| end + waited)
+        waited.map_or(Duration::ZERO, |waited| waited.total(clock::now()))
     }
 
     /// What becomes of a guest that is still at work when the epoch rises.
@@ -275,18 +296,37 @@ impl StoreState {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Stop::Deadline);
         }
-        if self.time_end().is_some_and(|end| now >= end) {
-            return Err(Stop::Time {
-                limit: self.guest.spec.limits.time_max,
-            });
+        let now = now.checked_sub(self.waited()).unwrap_or(now);
+        let checked = self.allowance.check(&self.guest.spec.limits, now);
+        checked.map_err(|used_up| self.stop_for(used_up))
+    }
+
+    /// Why a guest stops that has used up its allowance.
+    fn stop_for(&self, used_up: UsedUp) -> Stop {
+        let limits = &self.guest.spec.limits;
+        match used_up {
+            UsedUp::Time => Stop::Time {
+                limit: limits.time_max,
+            },
+            UsedUp::StreamTime => Stop::Stream {
+                limit: limits.stream_time_max,
+            },
+            UsedUp::Cpu => Stop::Cpu {
+                limit: limits.cpu_max,
+            },
+            UsedUp::HostCalls => Stop::HostCalls {
+                limit: limits.host_calls_max,
+            },
+            UsedUp::Log => Stop::Logged {
+                limit: limits.log_call_bytes_max,
+            },
         }
-        Ok(())
     }
 
     /// Reads what wasmtime reports after a call into this store failed.
     pub(crate) fn trapped(&self, error: &wasmtime::Error) -> Trapped {
-        let memory = &self.memory;
-        let trapped = Trapped::read(error, memory.refused.then_some(memory.bytes_max));
+        let mut trapped = Trapped::read(error, self.memory.refused);
+        trapped.text = self.memory.told(trapped.text);
         trapped.with_context(self.trap_context())
     }
 
@@ -440,51 +480,5 @@ impl AmbientCall {
             Self::Owned(call) => &call.context,
             Self::Shared(asked) => &asked.context,
         }
-    }
-}
-
-impl ResourceLimiter for Memory {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let bytes = self.bytes.saturating_sub(current).saturating_add(desired);
-        if bytes > self.bytes_max {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.bytes = bytes;
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(maximum.is_none_or(|maximum| desired <= maximum))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_memory_limit_is_over_all_memories_and_exact() {
-        let mut memory = Memory {
-            bytes: 0,
-            bytes_max: 3 * 65536,
-            refused: false,
-        };
-        assert!(memory.memory_growing(0, 2 * 65536, None).unwrap());
-        assert!(memory.memory_growing(0, 65536, None).unwrap());
-        assert_eq!(memory.bytes, 3 * 65536);
-        assert!(!memory.memory_growing(65536, 2 * 65536, None).unwrap());
-        assert!(memory.refused);
-        assert_eq!(memory.bytes, 3 * 65536);
     }
 }

@@ -1,44 +1,61 @@
 //! Time in which a guest waited for the other end, told from outside its store: by whoever reads what it
 //! answers, and by the body that it reads. None of it counts against the guest's own time.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// What was waited so far.
 #[derive(Debug, Default)]
-pub(crate) struct Waited {
-    nanos: AtomicU64,
+pub(crate) struct Waited(Mutex<WaitedTime>);
+
+#[derive(Debug, Default)]
+struct WaitedTime {
+    /// Of waits that are over.
+    total: Duration,
+    /// Ends that are waited for.
+    n_waiting: u8,
+    /// Since when one of them is.
+    since: Option<Instant>,
 }
 
 /// One end that is waited for at times.
 #[derive(Debug, Default)]
 pub(crate) struct WaitedFor {
-    since: Option<Instant>,
+    is_waiting: bool,
 }
 
 impl Waited {
-    pub(crate) fn total(&self) -> Duration {
-        Duration::from_nanos(self.nanos.load(Relaxed))
-    }
-
-    fn add(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Relaxed);
+    /// At `now`, what is waited for at present included.
+    pub(crate) fn total(&self, now: Instant) -> Duration {
+        let time = self.0.lock();
+        let present = time.since.map(|since| now.saturating_duration_since(since));
+        time.total + present.unwrap_or_default()
     }
 }
 
 impl WaitedFor {
     /// The other end is waited for, since `now` if it was not before.
-    pub(crate) fn begin(&mut self, now: Instant) {
-        self.since.get_or_insert(now);
+    pub(crate) fn begin(&mut self, waited: &Waited, now: impl FnOnce() -> Instant) {
+        if std::mem::replace(&mut self.is_waiting, true) {
+            return;
+        }
+        let mut time = waited.0.lock();
+        time.n_waiting += 1;
+        time.since.get_or_insert_with(now);
     }
 
     /// It has done its part.
     pub(crate) fn end(&mut self, waited: &Waited, now: impl FnOnce() -> Instant) {
-        if let Some(since) = self.since.take() {
-            waited.add(now().saturating_duration_since(since));
+        if !std::mem::replace(&mut self.is_waiting, false) {
+            return;
+        }
+        let mut time = waited.0.lock();
+        time.n_waiting = time.n_waiting.saturating_sub(1);
+        if time.n_waiting == 0
+            && let Some(since) = time.since.take()
+        {
+            time.total += now().saturating_duration_since(since);
         }
     }
 }
@@ -51,14 +68,20 @@ mod tests {
 
     #[test]
     fn a_wait_counts_from_its_begin_and_once() {
-        let (waited, mut other) = (Waited::default(), WaitedFor::default());
+        let waited = Waited::default();
+        let (mut one, mut other) = (WaitedFor::default(), WaitedFor::default());
         let start = clock::now();
-        let after = |seconds| move || start + Duration::from_secs(seconds);
-        other.end(&waited, after(9));
-        other.begin(start);
-        other.begin(start + Duration::from_secs(1));
-        other.end(&waited, after(2));
-        other.end(&waited, after(3));
-        assert_eq!(waited.total(), Duration::from_secs(2));
+        let at = |seconds| move || start + Duration::from_secs(seconds);
+        let total = |seconds| waited.total(at(seconds)());
+        one.end(&waited, at(9));
+        one.begin(&waited, at(0));
+        one.begin(&waited, at(1));
+        assert_eq!(total(1), Duration::from_secs(1));
+        // Both at one time are one wait.
+        other.begin(&waited, at(1));
+        one.end(&waited, at(2));
+        other.end(&waited, at(3));
+        other.end(&waited, at(4));
+        assert_eq!(total(9), Duration::from_secs(3));
     }
 }

@@ -46,7 +46,9 @@ pub(crate) struct Encoded {
 /// more than `pixels_max` pixels.
 pub(crate) fn shrink(octets: &[u8], size: Size, pixels_max: u64) -> Result<Encoded> {
     let format = format_of(octets)?;
-    if let Some([width, height]) = said_by_png(octets) {
+    if format == Format::Png
+        && let Some([width, height]) = said_by_png(octets)
+    {
         check_pixels(width, height, pixels_max)?;
     }
     let mut reader = ImageReader::with_format(Cursor::new(octets), format.decoded());

@@ -5,7 +5,7 @@ use std::fs;
 use postern_tests::{Gateway, Setup, ToolProcess, command_in, component, patiently, postern};
 use serde_json::{Value, json};
 
-use super::{answers, metric, refused, shows};
+use super::{answers, metric, refused, serves, shows};
 use crate::share;
 
 const LESS: &str = "# nothing\n";
@@ -206,7 +206,7 @@ async fn approval_of_always_holds_the_first_and_off_none() {
     assert_eq!(plugin["state"], "refused", "{plugin}");
     let approved = gateway.postern(&["plugins", "approve", "echo"]);
     assert_eq!(approved.code, Some(0), "{approved:?}");
-    assert!(answers(&gateway).await);
+    serves(&gateway).await;
     // Each version, also one that asks for no more.
     gateway.deploy("echo.toml", LESS.as_bytes());
     let growth = held(&gateway).await["growth"].clone();

@@ -42,6 +42,11 @@ async fn answers(gateway: &Gateway) -> bool {
     call(&*handler, "echo/Echo", "{}").await.is_ok()
 }
 
+/// Waits until it answers: what is shown of a plugin comes before its routes.
+async fn serves(gateway: &Gateway) {
+    patiently("it answers", async || answers(gateway).await).await;
+}
+
 /// The sample of a metric that `plugin` has.
 async fn metric(gateway: &Gateway, name: &str, plugin: &str) -> String {
     let (_, text) = gateway.admin("/metrics").await.expect("it answers");

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use super::{
-    answers, shows,
+    serves, shows,
     signer::Signer,
     store::{ADA, Registry, WASM, client, layer},
 };
@@ -87,9 +87,9 @@ async fn what_is_pulled_is_deployed_and_can_be_pinned() {
         plugin["state"] == "active"
     })
     .await;
-    assert!(answers(&gateway).await);
+    serves(&gateway).await;
     let plugin = gateway.admin_json("/plugins/echo").await;
-    assert_eq!(plugin["services"][0]["version"], "3.1.4", "{plugin}");
+    assert!(plugin["manifest_digest"].is_string(), "{plugin}");
     assert_eq!(plugin["origin"], pinned, "{plugin}");
 
     // The tag leads elsewhere, the digest does not.

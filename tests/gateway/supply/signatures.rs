@@ -4,9 +4,10 @@ use std::fs;
 
 use bytes::Bytes;
 use postern_tests::{Gateway, Setup, component, patiently};
-use serde_json::json;
+use postern_wasm::Digest;
+use serde_json::{Value, json};
 
-use super::{answers, metric, refused, shows, signer::Signer};
+use super::{answers, metric, refused, serves, shows, signer::Signer};
 use crate::{reload::variant, share};
 
 /// Plugins are signed by `signer`, under these further keys of `[plugins.signatures]` and `[plugins]`.
@@ -49,7 +50,7 @@ async fn require_signature_takes_what_one_of_the_keys_has_signed_and_nothing_els
     assert!(!answers(&gateway).await);
     gateway.deploy("echo.wasm.minisig", &signer.sign("echo.wasm", &echo));
     generation(&gateway, 1).await;
-    assert!(answers(&gateway).await);
+    serves(&gateway).await;
 
     let info = gateway.postern(&["plugins", "info", "echo"]);
     let by = format!("component by {}: timestamp:", signer.key_id);
@@ -121,6 +122,14 @@ async fn a_version_that_is_older_than_what_has_served_is_refused_but_for_a_rollb
     deploy(&gateway, &new.0, &new.1);
     shows(&gateway, "echo", "the new one serves again", |plugin| {
         plugin["source"] == "folder"
+    })
+    .await;
+    // The last good copy is written after it takes the calls.
+    let state = gateway.folder().join(".postern/plugins/echo/state.json");
+    patiently("it is kept", async || {
+        let text = fs::read_to_string(&state).unwrap_or_default();
+        let state: Value = serde_json::from_str(&text).unwrap_or_default();
+        state["good"]["component"] == Digest::of(&new.0).to_string()
     })
     .await;
     // Put back while the gateway is down.

@@ -94,6 +94,9 @@ type State struct {
 	FramePayload []byte
 	Unusable     map[int]bool
 	Random       uint64
+	Metrics      map[string]*Metric
+	// Services are those that the plugin may look up, with who answers for them.
+	Services map[string][]Instance
 }
 
 var state *State

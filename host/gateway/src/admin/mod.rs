@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 17] = [
+const ENDPOINTS: [(&str, &str, &str); 18] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -83,6 +83,11 @@ const ENDPOINTS: [(&str, &str, &str); 17] = [
     ),
     (
         "POST",
+        "/plugins/{name}/release",
+        "a plugin that its traps keep from taking calls takes them again",
+    ),
+    (
+        "POST",
         "/plugins/{name}/approve",
         "the version that is held takes the calls; ?digest=D only where its digest begins so",
     ),
@@ -126,6 +131,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins", get(plugins))
         .route("/plugins/{name}", get(plugin))
         .route("/plugins/{name}/rollback", post(rollback))
+        .route("/plugins/{name}/release", post(release))
         .route("/plugins/{name}/approve", post(approval::approve))
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
@@ -250,6 +256,23 @@ async fn rollback(
         Ok(()) => Ok(Json(gateway.control().plugin(&name)).into_response()),
         Err(refusal) => Err(AdminFailure::new(StatusCode::CONFLICT, refusal.to_string())),
     }
+}
+
+async fn release(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, AdminFailure> {
+    guard::check(&headers, &gateway.loaded().config.admin)?;
+    let control = gateway.control();
+    if control.plugin(&name).is_none() {
+        return Err(AdminFailure::unknown_plugin(&name, &gateway));
+    }
+    if control.release(&name) {
+        return Ok(Json(control.plugin(&name)).into_response());
+    }
+    let message = format!("plugin {name} is not kept from taking calls by its traps");
+    Err(AdminFailure::new(StatusCode::CONFLICT, message))
 }
 
 async fn drain(

@@ -199,6 +199,7 @@ impl Gateway {
             calls: self.book.numbers(),
             transports: self.transports.numbers(),
             plugins: self.control.numbers(),
+            sandbox: self.control.sandbox_numbers(),
             extensions: self.control.extensions(),
             clusters: self.control.clusters(),
             directory: self.control.directory().numbers(),

@@ -19,6 +19,7 @@ mod new;
 mod openapi;
 mod options;
 mod output;
+mod plugin_usage;
 mod plugins;
 mod progress;
 mod publish;

@@ -1,4 +1,4 @@
-//! `postern plugins list|info|rollback|approve|pull`.
+//! `postern plugins list|info|rollback|release|approve|pull`.
 
 use clap::{Args, Subcommand};
 use postern_system::clock;
@@ -10,6 +10,7 @@ use super::{
     failure::CommandFailure,
     options::SharedOptions,
     output::Output,
+    plugin_usage::{metric_lines, octets, seconds, version_line},
     pull,
     runtime::block_on,
 };
@@ -22,6 +23,8 @@ pub(super) enum PluginsCommand {
     Info(PluginArgs),
     /// Let the generation before take the calls again.
     Rollback(PluginArgs),
+    /// Let a plugin take calls again that its traps keep from that.
+    Release(PluginArgs),
     /// Let a version take the calls that is held because it asks for more than the one before.
     Approve(approval::ApproveArgs),
     /// Fetch a component from a registry into the plugin folder.
@@ -59,6 +62,14 @@ pub(super) fn plugins(
             } else {
                 info(&reply, output)
             }
+        }
+        PluginsCommand::Release(args) => {
+            let admin = Admin::new(options, &args.admin, output)?;
+            let reply = block_on(admin.change(&path("plugins", &args.name, "/release")))?;
+            if output.is_json() {
+                return output.json(&reply);
+            }
+            output.line(&format!("{} takes calls again", args.name))
         }
         PluginsCommand::Approve(args) => approval::approve(options, &args, output),
         PluginsCommand::Pull(args) => pull::pull(options, &args, output),
@@ -100,6 +111,8 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
             text(plugin, "/source"),
             services(plugin),
             total(plugin, "/calls"),
+            seconds(plugin, "/processor_seconds"),
+            octets(plugin, "/memory_bytes"),
             text(plugin, "/refusal/reason"),
         ]
     };
@@ -111,6 +124,8 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
         "SOURCE",
         "SERVICES",
         "CALLS",
+        "PROCESSOR",
+        "MEMORY",
         "REFUSED",
     ];
     output.table(&head, plugins.iter().map(row).collect())
@@ -133,6 +148,9 @@ fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
             ("held", Json::Object(_)) => approval::held_lines(value),
             ("signature", Json::Object(_)) => approval::signature_lines(value),
             ("services", Json::Array(services)) => lines(services.iter().map(service_line)),
+            ("versions", Json::Array(versions)) => lines(versions.iter().map(version_line)),
+            ("metrics", Json::Array(metrics)) => lines(metrics.iter().flat_map(metric_lines)),
+            ("processor_seconds", Json::Number(_)) => seconds(plugin, "/processor_seconds"),
             ("history", Json::Array(events)) => {
                 lines(events.iter().map(|event| event_line(event, now)))
             }

@@ -293,13 +293,14 @@ impl Control {
             self.refusals.notify_one();
         }
         self.publish();
-        if let Some((copy, source)) = served {
-            self.note_served(slot, &copy, (source, slot.shown().signed))
-                .await;
-        }
         // Calls go there from here on; writing megabytes to the disk does not delay them.
         if let Some(copy) = good {
             keep(slot, copy).await;
+        }
+        // After that, so that the last good copy is no older than what is known to have served.
+        if let Some((copy, source)) = served {
+            self.note_served(slot, &copy, (source, slot.shown().signed))
+                .await;
         }
         offered
     }

@@ -27,6 +27,8 @@ mod schema_file;
 mod serving_plugins;
 mod slot;
 mod subscribers;
+mod traps;
+mod usage_view;
 mod view;
 mod waiting;
 mod web_routes;
@@ -262,6 +264,15 @@ impl Control {
     /// # Errors
     /// When there is no such plugin, none before, or the one before does not start.
     pub(crate) async fn rollback(&self, name: &str) -> Result<(), OfferRefused> {
+        self.rollback_if(name, |_| true).await
+    }
+
+    /// As `rollback`, where what is in service is still what is to be gone back from.
+    async fn rollback_if(
+        &self,
+        name: &str,
+        is_wanted: impl Fn(&PluginSlot) -> bool,
+    ) -> Result<(), OfferRefused> {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else {
             return Err(OfferRefused::new("", format!("no plugin {name}")));
@@ -272,6 +283,10 @@ impl Control {
                 "",
                 format!("plugin {name} was removed meanwhile"),
             ));
+        }
+        if !is_wanted(&slot) {
+            let reason = format!("another version of plugin {name} is in service meanwhile");
+            return Err(OfferRefused::new("", reason));
         }
         let Some(before) = slot.store.load_before() else {
             return Err(OfferRefused::new(
@@ -416,7 +431,8 @@ impl Control {
                 is_active: shown.current.is_some() && shown.is_healthy(),
                 is_held: shown.refused.is_some_and(|refused| refused.held.is_some()),
                 signature_refusals: slot.signature_refusals(),
-                stats: slot.plugin.stats().snapshot(),
+                versions: usage_view::versions(&slot.plugin),
+                own_metrics: slot.plugin.own_metrics(),
             }
         });
         numbers.collect()

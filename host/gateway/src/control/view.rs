@@ -1,9 +1,14 @@
 //! A plugin as operators see it.
 
-use postern_wasm::{HealthReport, InlinePathStatus, Outcome, PluginEvent, TrapReason};
+use postern_wasm::{
+    HealthReport, InlinePathStatus, Outcome, PluginEvent, TrapReason, TrapState, TrapStatus,
+};
 use serde::Serialize;
 
-use super::slot::{PluginSlot, Shown};
+use super::{
+    slot::{PluginSlot, Shown},
+    usage_view::UsageView,
+};
 use crate::{
     directory::listing::ServiceListing,
     plugins::{signature::Signed, store::Deployment, trust::ApprovalRecord},
@@ -50,8 +55,13 @@ pub(crate) struct PluginView {
     pub skipped: Option<Deployment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthReport>,
+    /// What its traps do to it; absent where nothing of it takes calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_trap: Option<TrapStatus>,
     pub calls: Counts,
     pub traps: Counts,
+    /// What it asked for and is not granted, by the key of `[grants]`.
+    pub denied: Counts,
     /// Calls that came together: entries that answered several, the calls that they answered, entries
     /// that were undone.
     pub batches: Counts,
@@ -65,6 +75,8 @@ pub(crate) struct PluginView {
     pub memory_bytes_high: usize,
     pub reloads_ok: u64,
     pub reloads_refused: u64,
+    #[serde(flatten)]
+    pub usage: UsageView,
     /// Generations that still answer their last calls.
     pub draining: usize,
     /// What happened to it, the latest last.
@@ -82,6 +94,10 @@ pub(crate) enum PluginAvailability {
     Unhealthy,
     /// A trap ended it, as its manifest wants.
     Stopped,
+    /// Too many traps closed it, and it backs off.
+    Closed,
+    /// Too many traps took it out of service until an operator releases it.
+    Quarantined,
     /// Nothing of it ever took calls.
     Refused,
 }
@@ -112,10 +128,11 @@ impl PluginView {
         let shown = slot.shown();
         let status = slot.plugin.status();
         let stats = status.stats;
-        let state = if status.stopped.is_some() {
-            PluginAvailability::Stopped
-        } else {
-            state(&shown)
+        let state = match status.traps.as_ref().map(|traps| traps.state) {
+            Some(TrapState::Stopped) => PluginAvailability::Stopped,
+            Some(TrapState::Closed) => PluginAvailability::Closed,
+            Some(TrapState::Quarantined) => PluginAvailability::Quarantined,
+            Some(TrapState::Serving | TrapState::Trying) | None => state(&shown),
         };
         let held = shown.refused.as_ref();
         let held = held.and_then(|refused| refused.held.as_deref());
@@ -154,6 +171,8 @@ impl PluginView {
             signature: shown.signed,
             skipped: shown.skipped,
             health: shown.health,
+            on_trap: status.traps,
+            denied: counts(slot.plugin.sandbox().denied),
             calls: counts(Outcome::ALL.map(|outcome| (outcome.name(), stats.calls_with(outcome)))),
             traps: counts(TrapReason::ALL.map(|reason| (reason.name(), stats.traps_with(reason)))),
             batches: counts([
@@ -170,6 +189,7 @@ impl PluginView {
             memory_bytes_high: stats.memory_bytes_high,
             reloads_ok: stats.reloads_ok,
             reloads_refused: stats.reloads_refused,
+            usage: UsageView::of(&slot.plugin, &stats),
             draining: status.draining,
             history: status.history,
         }

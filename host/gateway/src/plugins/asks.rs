@@ -102,8 +102,19 @@ impl Asks {
         match (calls(before), calls(self)) {
             (_, None) => {}
             (None, Some(_)) => growth.push(Growth::new("extension.enabled", "true")),
-            (Some(before), Some(after)) => {
-                reach("extension.calls", Some(&before), &after, growth);
+            (Some(was), Some(is)) => {
+                reach("extension.calls", Some(&was), &is, growth);
+                // None named is all of them.
+                let listeners = |asks: &Self| {
+                    asks.written(LISTENERS)
+                        .cloned()
+                        .unwrap_or_else(|| json!([]))
+                };
+                match (listeners(before), listeners(self)) {
+                    (was, _) if was == json!([]) => {}
+                    (_, is) if is == json!([]) => growth.push(Growth::new(LISTENERS, "all")),
+                    (was, is) => reach(LISTENERS, Some(&was), &is, growth),
+                }
             }
         }
     }
@@ -223,7 +234,7 @@ fn covers(path: &str, before: &Json, after: &Json) -> bool {
 
 fn text_covers(path: &str, before: &str, after: &str) -> bool {
     let is_writable = path == FILES && before.strip_suffix(":rw") == Some(after);
-    let is_all = path == SERVICES && before == "*";
+    let is_all = matches!(path, SERVICES | DIRECTORY) && before == "*";
     before == after || is_writable || is_all || pattern_covers(before, after)
 }
 
@@ -298,7 +309,7 @@ fn interface(name: &str) -> String {
 /// Whether every plugin may import it, because it tells or changes nothing beyond the plugin's own call.
 fn reaches_nothing(interface: &str) -> bool {
     const PACKAGES: [&str; 4] = ["wasi:cli/", "wasi:clocks/", "wasi:io/", "wasi:random/"];
-    const OURS: [&str; 4] = ["types", "call", "config", "log"];
+    const OURS: [&str; 5] = ["types", "call", "config", "log", "metrics"];
     let of_ours = interface.strip_prefix("postern:gateway/");
     of_ours.is_some_and(|name| OURS.contains(&name))
         || PACKAGES
@@ -320,6 +331,8 @@ const QUANTITIES: [&str; 3] = ["limits", "instances", "budgets"];
 const ENVIRONMENT: &str = "grants.env";
 const FILES: &str = "grants.files";
 const SERVICES: &str = "grants.services";
+const LISTENERS: &str = "extension.listeners";
+const DIRECTORY: &str = "grants.directory";
 
 /// Differences that are kept; how many more there are is the last.
 const GROWTH_MAX: usize = 64;

@@ -11,6 +11,7 @@ use crate::{
     bindings::{self, Failure, Peer, Principal},
     convert::all_headers,
     state::StoreState,
+    store_stats::HostImport,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -24,14 +25,14 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
 
 fn link_headers(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("header", |mut store: Store<'_>, (name,): (WasmStr,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let name = name.to_str(&store)?;
         let ambient = store.data().ambient.as_ref();
         let value = ambient.and_then(|ambient| ambient.call.headers().get_str(&name));
         Ok((value.map(std::borrow::Cow::into_owned),))
     })?;
     interface.func_wrap("headers", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let ambient = store.data().ambient.as_ref();
         let all = ambient.map(|ambient| all_headers(ambient.call.headers()));
         Ok((all.unwrap_or_default(),))
@@ -73,7 +74,7 @@ fn link_reply(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Resul
 }
 
 fn add_header(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Call)?;
     let name = name.to_str(&store)?.into_owned();
     let head = store.data_mut().reply_head("a header");
     let added = head.and_then(|draft| Ok(draft.push_header(&name, value)?));
@@ -81,7 +82,7 @@ fn add_header(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
 }
 
 fn add_trailer(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Call)?;
     let name = name.to_str(&store)?.into_owned();
     let draft = store.data_mut().reply_draft();
     let added = draft.and_then(|draft| Ok(draft.push_trailer(&name, value)?));
@@ -90,7 +91,7 @@ fn add_trailer(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
 
 fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("peer", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let peer = context(&store).map(|context| Peer {
             transport: context.peer.transport.name(),
             address: match &context.peer.origin {
@@ -104,7 +105,7 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
         }),))
     })?;
     interface.func_wrap("principal", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let principal = context(&store).and_then(|context| context.principal.as_deref());
         Ok((principal.map(|principal| Principal {
             name: principal.name.to_string(),
@@ -112,7 +113,7 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
         }),))
     })?;
     interface.func_wrap("claim", |mut store: Store<'_>, (name,): (WasmStr,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let name = name.to_str(&store)?;
         let principal = context(&store).and_then(|context| context.principal.as_deref());
         let claims = principal.map_or(&[][..], |principal| &principal.claims);
@@ -120,17 +121,17 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
         Ok((claim.map(|(_, value)| value.to_string()),))
     })?;
     interface.func_wrap("remaining-ms", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let left = store.data().end().saturating_duration_since(clock::now());
         Ok((u64::try_from(left.as_millis()).unwrap_or(u64::MAX),))
     })?;
     interface.func_wrap("correlation-id", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let id = context(&store).map(|context| context.correlation.to_string());
         Ok((id.unwrap_or_default(),))
     })?;
     interface.func_wrap("traceparent", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let trace = context(&store).and_then(|context| context.trace.as_ref());
         Ok((trace.map(ToString::to_string),))
     })

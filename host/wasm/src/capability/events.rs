@@ -16,7 +16,9 @@ use wasmtime::{
 use crate::{
     bindings::{Failure, extension::EVENTS},
     convert::{self, check_output, failure},
+    denial::Denial,
     state::StoreState,
+    store_stats::HostImport,
 };
 
 /// Longest topic, in octets; also the longest value that fits in one header entry.
@@ -70,7 +72,7 @@ fn publish(
     mut store: Store<'_>,
     (topic, content_type, payload): Arguments<Result<Bytes, Failure>>,
 ) -> wasmtime::Result<Result<u32, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Events)?;
     let topic = Text::from(&*topic.to_str(&store)?);
     let content_type = match content_type {
         Some(text) => Some(text.to_str(&store)?.into_owned()),
@@ -110,8 +112,12 @@ fn permit(state: &StoreState, topic: &str) -> Result<(), Failure> {
         return Err(failure(Kind::InvalidArgument, message));
     }
     if !guest.spec.grants.allows_topic(topic) {
-        let message = format!("plugin {} has no grant for topic {topic}", guest.plugin);
-        return Err(failure(Kind::PermissionDenied, message));
+        return Err(guest.deny(&Denial {
+            grant: "events",
+            what: "topic",
+            name: topic,
+            value: topic,
+        }));
     }
     state.check_depth()
 }

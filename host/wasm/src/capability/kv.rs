@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use postern_core::Kind;
+use postern_system::clock;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, WasmList, WasmStr},
@@ -11,8 +12,10 @@ use wasmtime::{
 use crate::{
     bindings::{self, Failure},
     convert::{failure, text_of},
+    host_call::HostCall,
     state::StoreState,
     store::{self, Change, StoreError},
+    store_stats::HostImport,
     trap::Stop,
 };
 
@@ -105,7 +108,7 @@ async fn get(
     let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
-    Ok(bounded(&store, table.store.get(&table.name, key)).await?)
+    Ok(bounded(&mut store, table.store.get(&table.name, key)).await?)
 }
 
 async fn set(
@@ -153,47 +156,59 @@ async fn keys(
     mut store: Store<'_>,
     (prefix, after, limit): (String, Option<String>, u32),
 ) -> wasmtime::Result<Result<Vec<String>, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Kv)?;
     let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
     let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
-    Ok(bounded(&store, table.store.keys(&table.name, prefix, after, limit)).await?)
+    Ok(bounded(
+        &mut store,
+        table.store.keys(&table.name, prefix, after, limit),
+    )
+    .await?)
 }
 
-async fn write(store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
+async fn write(mut store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
     let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
-    bounded(&store, table.store.write(&table.name, change)).await
+    bounded(&mut store, table.store.write(&table.name, change)).await
 }
 
 /// Waits for the store, at most until the call's end. A write that was begun is then still done.
-pub(super) fn bounded<T, F>(
-    store: &Store<'_>,
-    future: F,
-) -> impl Future<Output = Result<Result<T, Failure>, Stop>> + use<T, F>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
+pub(super) async fn bounded<T>(
+    store: &mut Store<'_>,
+    future: impl Future<Output = Result<T, StoreError>>,
+) -> Result<Result<T, Failure>, Stop> {
+    let guest = &store.data().guest;
+    let begun = HostCall::begin(&guest.sandbox, &guest.spec.limits, &guest.plugin);
+    let host_call = match begun {
+        Ok(host_call) => host_call,
+        Err(failure) => return Ok(Err(failure)),
+    };
     let end = store.data().end();
-    let stop = store.data().check_time(end).err().unwrap_or(Stop::Deadline);
-    let plugin = Arc::clone(&store.data().guest.plugin);
-    async move {
-        // It has an end of its own (`limits.time`), for which nobody else polls it.
-        let result = tokio::time::timeout_at(end.into(), future).await;
-        let result = result.map_err(|_| stop)?;
-        Ok(result.map_err(|error| {
-            // The store itself says once that it failed; each call that meets it is an exception of its
-            // own.
-            tracing::debug!(%plugin, %error, "key/value store failed");
-            failure(error.kind(), error.to_string())
-        }))
-    }
+    // It has an end of its own (`limits.time`), for which nobody else polls it.
+    let result = tokio::time::timeout_at(end.min(host_call.end()).into(), future).await;
+    let stats = store.data().host_calls.stats();
+    stats.on_wait(HostImport::Kv, host_call.time());
+    let Ok(result) = result else {
+        // Where it is not the guest's own end that came, the guest is told and goes on.
+        return match (store.data().check_time(clock::now()), host_call.late()) {
+            (Ok(()), Some(late)) => Ok(Err(late)),
+            (Err(stop), _) => Err(stop),
+            (Ok(()), None) => Err(store.data().check_time(end).err().unwrap_or(Stop::Deadline)),
+        };
+    };
+    Ok(result.map_err(|error| {
+        // The store itself says once that it failed; each call that meets it is an exception of its
+        // own.
+        tracing::debug!(plugin = %store.data().guest.plugin, %error, "key/value store failed");
+        failure(error.kind(), error.to_string())
+    }))
 }
 
 fn read_key(store: &mut Store<'_>, key: WasmStr) -> wasmtime::Result<Result<String, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Kv)?;
     let key = key.to_str(&*store)?;
     Ok(check_key(&key).map(|()| key.into_owned()))
 }

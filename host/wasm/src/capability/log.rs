@@ -13,6 +13,7 @@ use crate::{
     convert,
     spec::LogLevel,
     state::{CallContext, StoreState},
+    store_stats::HostImport,
 };
 
 /// Longest message, and longest list of fields, in octets; the rest is cut.
@@ -33,7 +34,7 @@ pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
     interface.func_wrap(
         "write",
         |mut store: Store<'_>, (level, _, _): Line| -> wasmtime::Result<()> {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Log)?;
             if is_enabled(store.data(), level) {
                 return Err(Bailout::HostCall.into());
             }
@@ -44,7 +45,7 @@ pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
 
 fn link_enabled(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("enabled", |mut store: Store<'_>, (level,): (Level,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Log)?;
         Ok((is_enabled(store.data(), level),))
     })
 }
@@ -52,8 +53,13 @@ fn link_enabled(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
 type Line = (Level, WasmStr, WasmList<(WasmStr, WasmStr)>);
 
 fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Result<()> {
-    store.data_mut().on_host_call()?;
-    if !is_enabled(store.data(), level) || !store.data().guest.admit_line() {
+    store.data_mut().on_host_call_of(HostImport::Log)?;
+    if !is_enabled(store.data(), level) {
+        return Ok(());
+    }
+    let octets = message.to_str(&store)?.len();
+    store.data_mut().on_logged(octets)?;
+    if !store.data().guest.admit_line() {
         return Ok(());
     }
     let mut message = message.to_str(&store)?.into_owned();
@@ -75,6 +81,8 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
             break;
         }
     }
+    let octets = message.len() + text.len();
+    store.data().guest.log_rate.charge(octets);
     emit(store.data(), level, &message, &text);
     Ok(())
 }

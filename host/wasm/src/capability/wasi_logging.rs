@@ -46,8 +46,9 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
                 if !log::is_enabled(store.data(), level) || !store.data().guest.admit_line() {
                     return Ok(());
                 }
-                let context = context.to_str(&store)?;
-                let message = message.to_str(&store)?;
+                let context = context.to_str(&store)?.into_owned();
+                let message = message.to_str(&store)?.into_owned();
+                store.data_mut().on_logged(context.len() + message.len())?;
                 log::emit_line(store.data(), level, &message, ("context", &context));
                 Ok(())
             },

@@ -80,6 +80,13 @@ fn items_that_no_item_before_covers_are_more() {
         "[\"user.>\"]",
         &["grants.events: \"user.>\""],
     );
+    check_grant("directory", "[\"*\"]", "[\"users\"]", &[]);
+    check_grant(
+        "directory",
+        "[\"users\"]",
+        "[\"*\"]",
+        &["grants.directory: \"*\""],
+    );
     check_grant("events", "[\"*\"]", "[\">\"]", &["grants.events: \">\""]);
     check(
         "topics = [\"a\"]",
@@ -187,6 +194,11 @@ fn a_plugin_that_comes_to_stand_in_the_way_of_calls_asks_for_more() {
     check(on, &format!("{on}{few}"), &[]);
     check(&format!("{on}{few}"), on, &["extension.calls: \"*/*\""]);
     check("", &format!("[extension]\n{few}"), &[]);
+    let at = |names: &str| format!("{on}listeners = [{names}]\n");
+    check(on, &at("\"http\""), &[]);
+    check(&at("\"http\""), on, &["extension.listeners: all"]);
+    let told = ["extension.listeners: \"vstp\""];
+    check(&at("\"http\""), &at("\"vstp\""), &told);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 
 mod certificates;
 mod extensions;
+mod own_metrics;
+mod plugin_usage;
 mod plugins;
+mod sandbox;
 mod services;
 mod supply;
 
@@ -14,7 +17,7 @@ use postern_net::{
     counters::{Reading, ReadingKind},
     pool::PoolSnapshot,
 };
-use postern_wasm::{StatsSnapshot, StoreHealth};
+use postern_wasm::{OwnMetric, SandboxSnapshot, StoreHealth, VersionStats};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, text::encode},
@@ -35,6 +38,8 @@ pub(crate) struct MetricsSnapshot {
     pub calls: Vec<(Text, CallNumbers)>,
     pub transports: Vec<TransportNumbers>,
     pub plugins: Vec<PluginNumbers>,
+    /// What became of the grants and bounds of each plugin.
+    pub sandbox: Vec<(String, SandboxSnapshot)>,
     /// In the order in which they see calls.
     pub extensions: Vec<LinkView>,
     /// By service, those with instances.
@@ -80,7 +85,7 @@ pub(crate) struct TransportNumbers {
     pub readings: Vec<Reading>,
 }
 
-/// One plugin, all generations together.
+/// One plugin.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginNumbers {
     pub plugin: String,
@@ -91,7 +96,10 @@ pub(crate) struct PluginNumbers {
     pub is_held: bool,
     /// Offers refused for their signatures.
     pub signature_refusals: u64,
-    pub stats: StatsSnapshot,
+    /// Counters of each version.
+    pub versions: Vec<VersionStats>,
+    /// What its guests count themselves.
+    pub own_metrics: Vec<OwnMetric>,
 }
 
 /// The exposition of `numbers`, as `CONTENT_TYPE`.
@@ -123,6 +131,9 @@ impl Collector for MetricsSnapshot {
         self.encode_calls(&mut encoder)?;
         self.encode_transports(&mut encoder)?;
         self.encode_plugins(&mut encoder)?;
+        self.encode_sandbox(&mut encoder)?;
+        self.encode_plugin_usage(&mut encoder)?;
+        self.encode_own_metrics(&mut encoder)?;
         self.encode_supply(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
@@ -347,7 +358,7 @@ mod tests {
 
     use postern_core::{Kind, Transport};
     use postern_net::Counters;
-    use postern_wasm::{PluginStats, TrapReason};
+    use postern_wasm::{OwnMetricKind, OwnSample, OwnValue, PluginStats, TrapReason};
 
     use super::*;
     use crate::telemetry::calls::{self, Booking, CallBook};
@@ -374,6 +385,7 @@ mod tests {
         stats.traps[TrapReason::MemoryLimit as usize] = 2;
         stats.reloads_refused = 1;
         stats.queue_wait_nanos = 1_500_000_000;
+        stats.processor_nanos = 250_000_000;
         stats.call_buckets[0] = 3;
         let plugin = PluginNumbers {
             plugin: "users".to_owned(),
@@ -381,7 +393,12 @@ mod tests {
             is_active: true,
             is_held: true,
             signature_refusals: 2,
-            stats,
+            versions: vec![VersionStats {
+                version: "1.2.0".to_owned(),
+                is_alive: true,
+                stats,
+            }],
+            own_metrics: vec![jobs()],
         };
         MetricsSnapshot {
             calls: book.numbers(),
@@ -389,6 +406,18 @@ mod tests {
             plugins: vec![plugin],
             resident_bytes: Some(4096),
             ..MetricsSnapshot::default()
+        }
+    }
+
+    fn jobs() -> OwnMetric {
+        OwnMetric {
+            name: "jobs".to_owned(),
+            kind: OwnMetricKind::Counter,
+            help: "Jobs done".to_owned(),
+            samples: vec![OwnSample {
+                labels: vec![("queue".to_owned(), "a\"b".to_owned())],
+                value: OwnValue::Number(2.5),
+            }],
         }
     }
 
@@ -425,13 +454,31 @@ mod tests {
 
     #[test]
     fn counts_traps_and_reloads_of_a_plugin_by_reason() {
-        check(r#"postern_plugin_traps_total{plugin="users",reason="memory-limit"} 2"#);
-        check(r#"postern_plugin_queue_wait_seconds_total{plugin="users"} 1.5"#);
-        check(r#"postern_plugin_call_duration_seconds_bucket{le="0.00001",plugin="users"} 3"#);
+        let of = r#"plugin="users",version="1.2.0""#;
+        check(&format!(
+            r#"postern_plugin_traps_total{{{of},reason="memory-limit"}} 2"#
+        ));
+        check(&format!(
+            "postern_plugin_queue_wait_seconds_total{{{of}}} 1.5"
+        ));
+        check(&format!(
+            r#"postern_plugin_call_duration_seconds_bucket{{le="0.00001",{of}}} 3"#
+        ));
+        check(&format!(
+            "postern_plugin_processor_seconds_total{{{of}}} 0.25"
+        ));
         check(r#"postern_plugin_generation{plugin="users"} 7"#);
         check(r#"postern_plugin_held{plugin="users"} 1"#);
         check(r#"postern_plugin_signature_refusals_total{plugin="users"} 2"#);
-        check(r#"postern_plugin_reloads_total{plugin="users",result="refused"} 1"#);
+        check(&format!(
+            r#"postern_plugin_reloads_total{{{of},result="refused"}} 1"#
+        ));
+    }
+
+    #[test]
+    fn a_plugins_own_metrics_stand_under_its_name_and_their_kind() {
+        check(r#"postern_plugin_counter_jobs_total{plugin="users",queue="a\"b"} 2.5"#);
+        check("# HELP postern_plugin_counter_jobs Jobs done");
     }
 
     #[test]

@@ -339,7 +339,7 @@ impl Stream for WebReply {
             this.poll_work(cx);
             this.progress.on_message();
             this.progress.waits.store(true, Relaxed);
-            this.client.begin(clock::now());
+            this.client.begin(&this.waited, clock::now);
             return Poll::Ready(Some(Ok(piece)));
         }
         match this.error.take() {

@@ -135,7 +135,7 @@ impl RequestStream {
             return Poll::Ready(None);
         };
         let Poll::Ready(next) = Pin::new(stream).poll_next(cx) else {
-            self.client.begin(clock::now());
+            self.client.begin(&self.waited, clock::now);
             self.progress.waits.store(true, Relaxed);
             return Poll::Pending;
         };
