@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiHttpHooks};
 
 use crate::{
+    denial::Denial,
     http_bodies::{GuestBody, OctetBody, from_guest, to_http_error},
     http_fields::{to_headers, to_map},
     http_grant::{usual_port, wanted},
-    spec::LogLevel,
     state::Guest,
 };
 
@@ -155,13 +155,14 @@ impl OutgoingHooks {
         if guest.spec.grants.allows_http(scheme, host, port) {
             return Ok(());
         }
-        if guest.spec.log_level <= LogLevel::Warn && guest.admit_line() {
-            let (plugin, grant) = (&*guest.plugin, wanted(scheme, host, port));
-            tracing::warn!(
-                target: "plugin", plugin, grant,
-                "a request was refused: its manifest has no grants.http = [\"{grant}\"]"
-            );
-        }
+        let wanted = wanted(scheme, host, port);
+        // There is a code for it, and no text.
+        drop(guest.deny(&Denial {
+            grant: "http",
+            what: "requests to",
+            name: &wanted,
+            value: &wanted,
+        }));
         Err(Error::HttpRequestDenied)
     }
 }
