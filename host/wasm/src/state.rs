@@ -281,8 +281,18 @@ impl StoreState {
         waited.map_or(Duration::ZERO, |waited| waited.total(clock::now()))
     }
 
+    /// Gives a full allowance where a piece of a body has crossed, as a message of a stream does.
+    pub(crate) fn note_crossings(&mut self) {
+        let waited = self.waited.as_ref();
+        if let Some(time) = waited.and_then(|waited| waited.take_crossed(clock::now())) {
+            self.allowance.give_back(time);
+            self.on_message();
+        }
+    }
+
     /// What becomes of a guest that is still at work when the epoch rises.
     pub(crate) fn on_tick(&mut self, now: Instant) -> wasmtime::Result<UpdateDeadline> {
+        self.note_crossings();
         self.check_time(now)?;
         let Some(left) = &mut self.ticks_left else {
             return Ok(UpdateDeadline::Yield(1));

@@ -17,6 +17,8 @@ struct WaitedTime {
     n_waiting: u8,
     /// Since when one of them is.
     since: Option<Instant>,
+    /// Whether a piece of a body has crossed since that was asked last.
+    has_crossed: bool,
 }
 
 /// One end that is waited for at times.
@@ -31,6 +33,24 @@ impl Waited {
         let time = self.0.lock();
         let present = time.since.map(|since| now.saturating_duration_since(since));
         time.total + present.unwrap_or_default()
+    }
+}
+
+impl Waited {
+    /// A piece of a body has crossed, in or out.
+    pub(crate) fn on_crossing(&self) {
+        self.0.lock().has_crossed = true;
+    }
+
+    /// Where a piece has crossed: what was waited up to `now`, which counts from nothing from here on.
+    pub(crate) fn take_crossed(&self, now: Instant) -> Option<Duration> {
+        let mut time = self.0.lock();
+        if !std::mem::take(&mut time.has_crossed) {
+            return None;
+        }
+        let present = time.since.map(|since| now.saturating_duration_since(since));
+        time.since = time.since.map(|_| now);
+        Some(std::mem::take(&mut time.total) + present.unwrap_or_default())
     }
 }
 
@@ -83,5 +103,19 @@ mod tests {
         other.end(&waited, at(3));
         other.end(&waited, at(4));
         assert_eq!(total(9), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn a_piece_that_crosses_begins_the_count_anew() {
+        let (waited, mut one) = (Waited::default(), WaitedFor::default());
+        let start = clock::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        one.begin(&waited, || at(0));
+        assert_eq!(waited.take_crossed(at(2)), None);
+        waited.on_crossing();
+        assert_eq!(waited.take_crossed(at(2)), Some(Duration::from_secs(2)));
+        assert_eq!(waited.take_crossed(at(2)), None);
+        one.end(&waited, || at(3));
+        assert_eq!(waited.total(at(9)), Duration::from_secs(1));
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
 }
 
 fn bounded(state: &mut StoreState) -> Bounded<'_> {
+    state.note_crossings();
     let end = state.end();
     let stop = state.check_time(end).err().unwrap_or(Stop::Deadline);
     let waited = state.waited.clone();

@@ -20,6 +20,7 @@ use std::sync::{
 
 use http::Response;
 use postern_core::{Blame, Call, Error, Kind, Reply};
+use postern_system::clock;
 use tokio::sync::oneshot;
 
 pub(crate) use self::{incoming::HandleIncoming, service::HandleRequest};
@@ -128,6 +129,7 @@ async fn run(
     let is_service = shard.generation().has(Role::HttpHandler);
     let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(call))));
     instance.state().waited = Some(waited);
+    instance.state().begin_stream(clock::now());
     let (role, result) = if is_service {
         let (store, service) = instance.parts::<HandleRequest>();
         let result = match service {

@@ -338,6 +338,7 @@ impl Stream for WebReply {
             // The guest is ahead of the client by what it writes now.
             this.poll_work(cx);
             this.progress.on_message();
+            this.waited.on_crossing();
             this.progress.waits.store(true, Relaxed);
             this.client.begin(&this.waited, clock::now);
             return Poll::Ready(Some(Ok(piece)));

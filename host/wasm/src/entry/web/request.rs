@@ -142,6 +142,7 @@ impl RequestStream {
         self.client.end(&self.waited, clock::now);
         self.progress.waits.store(false, Relaxed);
         self.progress.on_message();
+        self.waited.on_crossing();
         Poll::Ready(match next {
             Some(Ok(piece)) => Some(Ok(Frame::data(piece))),
             Some(Err(error)) => {
