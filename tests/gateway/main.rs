@@ -57,6 +57,7 @@ mod told;
 mod traps;
 mod unix;
 mod upstreams;
+mod versions;
 mod web;
 mod websocket;
 

@@ -14,9 +14,10 @@ use crate::{Source, assert_none, read, sources};
 const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 10] = [
+const HANDED_ON: [&str; 11] = [
     "config/acme.rs",
     "config/admission.rs",
+    "config/canary.rs",
     "config/events.rs",
     "config/forwarded.rs",
     "config/manifest.rs",

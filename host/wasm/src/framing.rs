@@ -25,7 +25,7 @@ pub(crate) struct TooLong {
 
 /// A message on its way into a stream, as far as it is not taken.
 #[derive(Debug, Default)]
-pub(crate) struct Unread {
+pub(crate) struct UnreadPart {
     length: [u8; LENGTH_BYTES],
     n_length: usize,
     message: Bytes,
@@ -88,7 +88,7 @@ impl MessageReader {
     }
 }
 
-impl Unread {
+impl UnreadPart {
     /// A message with its length before it.
     pub(crate) fn framed(message: Bytes) -> Self {
         // Whoever takes messages bounds them far below.
@@ -143,7 +143,7 @@ mod tests {
             |length: usize| Bytes::from(vec![u8::try_from(length % 251).unwrap(); length]);
         let mut octets = Vec::new();
         for length in lengths {
-            let mut unread = Unread::framed(message(*length));
+            let mut unread = UnreadPart::framed(message(*length));
             while !unread.is_empty() {
                 let mut room = vec![0; moved];
                 let n = unread.take_into(&mut room);
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn the_octets_are_the_length_and_then_the_message() {
         let mut room = [9; 8];
-        let mut unread = Unread::framed(Bytes::from_static(b"ab"));
+        let mut unread = UnreadPart::framed(Bytes::from_static(b"ab"));
         assert_eq!(unread.take_into(&mut room), 6);
         assert_eq!(room, [0, 0, 0, 2, b'a', b'b', 9, 9]);
-        let mut unread = Unread::plain(Bytes::from_static(b"ab"));
+        let mut unread = UnreadPart::plain(Bytes::from_static(b"ab"));
         assert_eq!(unread.take_into(&mut room), 2);
         assert_eq!(room[..2], *b"ab");
     }

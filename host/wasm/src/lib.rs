@@ -12,11 +12,11 @@
 //! | 8 | the slot, its roles | `plugin` |
 //! | 7 | entry: a file for each role, which alone chooses inline, async or batch; from octets to a generation | `entry/`, `reload` |
 //! | 6 | leases of instances, and questions to a role through them or directly; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
-//! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
+//! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance; how a role for streams is entered | `generation`, `linking`, `question`, `stream_role` |
 //! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `octet_streams`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import; its event loop | `state`, `concurrent`; `exchange`, `status`, `store` |
-//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `allowance`, `memory`, `trap`, `trap_policy`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
-//! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `framing`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
+//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `allowance`, `memory`, `trap`, `trap_policy`, `convert`, `shadowed`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
+//! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `framing`, `bindings`, `reply_draft`, `call_path`, `placement`, `plugin_name`, `pool`, `executor`, `slots`, .. |
 //!
 //! `tests/tidy/imports.rs` counts them.
 //!
@@ -67,6 +67,7 @@ mod outcome;
 mod own_metrics;
 mod placement;
 mod plugin;
+mod plugin_name;
 mod pool;
 mod processor_time;
 mod progress;
@@ -79,6 +80,7 @@ mod role;
 mod runtime;
 mod sandbox_stats;
 mod serving;
+mod shadowed;
 mod slots;
 mod socket_grant;
 mod spec;
@@ -90,6 +92,7 @@ mod status;
 mod store;
 mod store_stats;
 mod stream_registry;
+mod stream_role;
 mod streamed_methods;
 mod tails;
 mod trap;
@@ -113,6 +116,7 @@ pub use on_trap::{OnTrap, TrapBounds, TrapChange, TrapState};
 pub use outcome::{EntryOutcome, Outcome, TrapReason};
 pub use own_metrics::{OwnMetric, OwnMetricKind, OwnSample, OwnValue};
 pub use plugin::Plugin;
+pub use plugin_name::{plugin_of_slot, version_of_slot};
 pub use records::Records;
 pub use reload::ReadyGeneration;
 pub use retirement::Retirement;

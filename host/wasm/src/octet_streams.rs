@@ -31,7 +31,7 @@ use crate::{
     },
     concurrent::EndWaits,
     convert,
-    framing::{MessageReader, TooLong, Unread},
+    framing::{MessageReader, TooLong, UnreadPart},
     progress::Progress,
     reply_draft::Drafted,
     state::StoreState,
@@ -66,7 +66,7 @@ pub(crate) struct RequestOctets {
     streams: Arc<OctetStreams>,
     progress: Arc<Progress>,
     kind: BodyKind,
-    unread: Unread,
+    unread: UnreadPart,
 }
 
 /// What a guest writes: the body of the reply.
@@ -91,7 +91,7 @@ impl OctetStreams {
             streams: Arc::clone(&streams),
             progress: Arc::clone(&ends.progress),
             kind: ends.kind,
-            unread: Unread::default(),
+            unread: UnreadPart::default(),
         };
         let reply = ReplyOctets {
             streams: Arc::clone(&streams),
@@ -158,8 +158,8 @@ impl RequestOctets {
             Ok(part) => {
                 self.progress.on_message();
                 self.unread = match self.kind {
-                    BodyKind::Octets => Unread::plain(part),
-                    BodyKind::One | BodyKind::Messages => Unread::framed(part),
+                    BodyKind::Octets => UnreadPart::plain(part),
+                    BodyKind::One | BodyKind::Messages => UnreadPart::framed(part),
                 };
                 Poll::Ready(true)
             }
@@ -192,7 +192,7 @@ impl StreamProducer<StoreState> for RequestOctets {
     ) -> Poll<wasmtime::Result<StreamResult>> {
         let this = self.get_mut();
         if this.streams.is_over.load(Relaxed) {
-            this.unread = Unread::default();
+            this.unread = UnreadPart::default();
             return Poll::Ready(Ok(StreamResult::Dropped));
         }
         this.streams.waits.set_inbound(false);

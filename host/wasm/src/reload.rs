@@ -32,6 +32,7 @@ use crate::{
     on_trap::OnTrap,
     own_metrics::OwnMetrics,
     placement::Placements,
+    plugin_name::plugin_of_slot,
     role::Role,
     runtime::Runtime,
     sandbox_stats::SandboxStats,
@@ -218,7 +219,7 @@ impl Loader {
             let store = store.map_err(|error| refuse(error).until(Needs::time()))?;
             shared.put(kv::Table::new(
                 store,
-                &self.plugin,
+                plugin_of_slot(&self.plugin),
                 spec.grants.kv.as_deref(),
             ));
         }

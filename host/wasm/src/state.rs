@@ -31,6 +31,7 @@ use crate::{
     log_rate::{Admission, LogRate},
     memory::Memory,
     placement::Placements,
+    plugin_name::plugin_of_slot,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
     sandbox_stats::SandboxStats,
     slots::{Shared, Slots},
@@ -196,6 +197,11 @@ impl StoreState {
         let context = ambient.as_ref().map(|ambient| ambient.call.context());
         self.deadline = context.and_then(|context| context.deadline);
         self.ambient = ambient;
+    }
+
+    /// That of the call that is being answered.
+    pub(crate) fn context(&self) -> Option<&Context> {
+        self.ambient.as_ref().map(|ambient| ambient.call.context())
     }
 
     /// What is set of the reply, before its first message.
@@ -377,7 +383,8 @@ impl StoreState {
 
     /// The context of a call that the guest makes while it answers the ambient one.
     pub(crate) fn context_of_own_call(&self, deadline: Instant) -> Context {
-        let peer = Peer::new(Transport::Plugin, Origin::Local).with_session(&*self.guest.plugin);
+        let peer = Peer::new(Transport::Plugin, Origin::Local)
+            .with_session(plugin_of_slot(&self.guest.plugin));
         let peer = Arc::new(peer);
         let deadline = Some(deadline);
         match &self.ambient {

@@ -5,6 +5,7 @@
 mod approval;
 mod guard;
 mod scrape;
+mod versions;
 pub(crate) mod view;
 
 use std::{sync::Arc, time::Duration};
@@ -79,7 +80,7 @@ const ENDPOINTS: [(&str, &str, &str); 18] = [
     (
         "POST",
         "/plugins/{name}/rollback",
-        "the generation before takes the calls again",
+        "the version under trial ends; without one, the version or generation before takes the calls again",
     ),
     (
         "POST",
@@ -132,6 +133,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins/{name}", get(plugin))
         .route("/plugins/{name}/rollback", post(rollback))
         .route("/plugins/{name}/release", post(release))
+        .merge(versions::router())
         .route("/plugins/{name}/approve", post(approval::approve))
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
@@ -163,7 +165,8 @@ async fn own_pages_only(
 
 async fn help() -> Response {
     let endpoint = |(method, path, does): &(&str, &str, &str)| json!({ "method": method, "path": path, "does": does });
-    Json(json!({ "endpoints": ENDPOINTS.iter().map(endpoint).collect::<Vec<_>>() })).into_response()
+    let all = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    Json(json!({ "endpoints": all.map(endpoint).collect::<Vec<_>>() })).into_response()
 }
 
 async fn livez() -> Response {
@@ -249,11 +252,11 @@ async fn rollback(
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
-    if gateway.control().plugin(&name).is_none() {
+    if !gateway.control().is_plugin_known(&name) {
         return Err(AdminFailure::unknown_plugin(&name, &gateway));
     }
     match gateway.control().rollback(&name).await {
-        Ok(()) => Ok(Json(gateway.control().plugin(&name)).into_response()),
+        Ok(()) => Ok(Json(gateway.control().version_in_force(&name)).into_response()),
         Err(refusal) => Err(AdminFailure::new(StatusCode::CONFLICT, refusal.to_string())),
     }
 }
@@ -328,7 +331,8 @@ fn answer_drain(
 
 async fn unknown(request: Request) -> AdminFailure {
     let path = request.uri().path();
-    let known = ENDPOINTS.iter().map(|(_, path, _)| *path);
+    let known = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    let known = known.map(|(_, path, _)| *path);
     let failure = AdminFailure::new(StatusCode::NOT_FOUND, format!("nothing is at {path}"));
     failure.with_hint(match nearest(path, known) {
         Some(near) => format!("did you mean {near}? GET /help lists everything"),

@@ -200,6 +200,7 @@ impl Gateway {
             transports: self.transports.numbers(),
             plugins: self.control.numbers(),
             sandbox: self.control.sandbox_numbers(),
+            versions: self.control.version_numbers(),
             extensions: self.control.extensions(),
             clusters: self.control.clusters(),
             directory: self.control.directory().numbers(),

@@ -20,6 +20,7 @@ mod openapi;
 mod options;
 mod output;
 mod plugin_usage;
+mod plugin_versions;
 mod plugins;
 mod progress;
 mod publish;

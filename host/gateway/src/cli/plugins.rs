@@ -1,4 +1,4 @@
-//! `postern plugins list|info|rollback|release|approve|pull`.
+//! `postern plugins list|info|rollback|release|approve|pull`; what concerns versions alone stands in `plugin_versions.rs`.
 
 use clap::{Args, Subcommand};
 use postern_system::clock;
@@ -11,6 +11,7 @@ use super::{
     options::SharedOptions,
     output::Output,
     plugin_usage::{metric_lines, octets, seconds, version_line},
+    plugin_versions::{self, VersionsCommand},
     pull,
     runtime::block_on,
 };
@@ -21,10 +22,12 @@ pub(super) enum PluginsCommand {
     List(AdminArgs),
     /// Everything that is known of one plugin.
     Info(PluginArgs),
-    /// Let the generation before take the calls again.
+    /// End the trial of a version; without one, let the version or generation before take the calls again.
     Rollback(PluginArgs),
     /// Let a plugin take calls again that its traps keep from that.
     Release(PluginArgs),
+    #[command(flatten)]
+    Versions(VersionsCommand),
     /// Let a version take the calls that is held because it asks for more than the one before.
     Approve(approval::ApproveArgs),
     /// Fetch a component from a registry into the plugin folder.
@@ -33,10 +36,10 @@ pub(super) enum PluginsCommand {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct PluginArgs {
-    /// The plugin's name.
-    name: String,
+    /// The plugin's name, or NAME@VERSION.
+    pub(super) name: String,
     #[command(flatten)]
-    admin: AdminArgs,
+    pub(super) admin: AdminArgs,
 }
 
 pub(super) fn plugins(
@@ -45,6 +48,7 @@ pub(super) fn plugins(
     output: &Output,
 ) -> Result<(), CommandFailure> {
     match command {
+        PluginsCommand::Versions(command) => plugin_versions::versions(options, command, output),
         PluginsCommand::List(args) => {
             let admin = Admin::new(options, &args, output)?;
             let reply = block_on(admin.read("/plugins"))?;
@@ -85,7 +89,7 @@ pub(super) fn plugins(
                 .unwrap_or_default();
             output.line(&format!(
                 "{} is back at digest {}, as generation {generation}",
-                args.name,
+                text(&reply, "/name"),
                 digest(&reply),
             ))
         }
@@ -106,6 +110,7 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
         vec![
             text(plugin, "/name"),
             text(plugin, "/state"),
+            place(plugin),
             text(plugin, "/generation"),
             digest(plugin),
             text(plugin, "/source"),
@@ -113,12 +118,15 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
             total(plugin, "/calls"),
             seconds(plugin, "/processor_seconds"),
             octets(plugin, "/memory_bytes"),
+            percent(plugin),
+            text(plugin, "/p99_ms"),
             text(plugin, "/refusal/reason"),
         ]
     };
     let head = [
         "PLUGIN",
         "STATE",
+        "PLACE",
         "GENERATION",
         "DIGEST",
         "SOURCE",
@@ -126,6 +134,8 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
         "CALLS",
         "PROCESSOR",
         "MEMORY",
+        "ERRORS",
+        "P99 MS",
         "REFUSED",
     ];
     output.table(&head, plugins.iter().map(row).collect())
@@ -209,7 +219,7 @@ fn approval_line(approval: &Json, now: u64) -> String {
     format!("{:>10}  {}", ago(at, now), digest(approval))
 }
 
-fn ago(at: &Json, now: u64) -> String {
+pub(super) fn ago(at: &Json, now: u64) -> String {
     let seconds = now.saturating_sub(at.as_u64().unwrap_or(now));
     match seconds {
         0..120 => format!("{seconds} s ago"),
@@ -226,6 +236,25 @@ fn services(plugin: &Json) -> String {
         .flatten()
         .map(|service| text(service, "/name"));
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// What it is among the versions of its plugin: `canary 5%`.
+fn place(plugin: &Json) -> String {
+    let place = format!(
+        "{} {}",
+        text(plugin, "/place"),
+        text(plugin, "/trial/weight")
+    );
+    let pinned = match plugin.get("pinned").and_then(Json::as_bool) {
+        Some(true) if place.starts_with("stable") => " pinned",
+        Some(_) | None => "",
+    };
+    format!("{}{pinned}", place.trim_end())
+}
+
+fn percent(plugin: &Json) -> String {
+    let rate = plugin.get("error_rate").and_then(Json::as_f64);
+    rate.map_or(String::new(), |rate| format!("{:.1}%", rate * 100.0))
 }
 
 /// The first 12 digits name a component well enough for people.

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{failure::CommandFailure, options::SharedOptions, output::Output, runtime::block_on};
 use crate::{
     oci::{
-        Artifact, ArtifactReference, Credentials, FetchOptions, ManifestChoice, PlaceFault, Placed,
-        PullFault, credentials_of, fetch, put,
+        Artifact, ArtifactReference, FetchOptions, ManifestChoice, Placed, PullFault, PutFault,
+        RegistryCredentials, credentials_of, fetch, put,
     },
     plugins::folder::is_name,
 };
@@ -158,7 +158,7 @@ fn is_signed(artifact: &Artifact) -> bool {
 }
 
 /// Credentials of the options.
-fn given(args: &PullArgs) -> Result<Option<Credentials>, CommandFailure> {
+fn given(args: &PullArgs) -> Result<Option<RegistryCredentials>, CommandFailure> {
     let Some(user) = &args.username else {
         return Ok(None);
     };
@@ -182,7 +182,7 @@ fn given(args: &PullArgs) -> Result<Option<Credentials>, CommandFailure> {
         );
     }
     let user = user.clone();
-    Ok(Some(Credentials { user, password }))
+    Ok(Some(RegistryCredentials { user, password }))
 }
 
 fn failure(fault: &PullFault) -> CommandFailure {
@@ -193,13 +193,13 @@ fn failure(fault: &PullFault) -> CommandFailure {
     }
 }
 
-fn unplaced(fault: &PlaceFault) -> CommandFailure {
+fn unplaced(fault: &PutFault) -> CommandFailure {
     let failure = CommandFailure::new(fault.to_string());
     match fault {
-        PlaceFault::OtherManifest(_) => failure.with_remedy(
+        PutFault::OtherManifest(_) => failure.with_remedy(
             "--manifest keep leaves it, --manifest replace takes that of the artifact",
         ),
-        PlaceFault::Unwritten { .. } => failure
+        PutFault::Unwritten { .. } => failure
             .with_remedy("--plugins names the folder, which must be there and be yours to write"),
     }
 }

@@ -7,6 +7,7 @@ use postern_wasm::{self as spec, PluginSpec};
 
 use super::{
     Faults,
+    canary::CanaryTable,
     cross::routes::{RouteOwner, check_routes},
     events::Topics,
     extensions::Extension,
@@ -64,6 +65,8 @@ section! {
         pub budgets: Budgets = Budgets::default();
         /// How its instances are kept.
         pub instances: Instances = Instances::default();
+        /// How this version is tried where it comes beside another one.
+        pub canary: CanaryTable = CanaryTable::default();
         /// How calls of its services are made, unless `[services.NAME]` says otherwise.
         pub policy: Hints = Hints::default();
     }
@@ -164,6 +167,8 @@ impl Manifest {
         let root = web_routes::as_tables(reader.parse(text));
         manifest.merge(&root, "", None, &mut reader);
         check_routes(&manifest.routes, RouteOwner::Manifest, config, &mut reader);
+        let writes = manifest.grants.files.iter().any(|grant| grant.writable);
+        manifest.canary.check(writes, &mut reader);
         if reader.faults.is_empty() {
             Ok(manifest)
         } else {

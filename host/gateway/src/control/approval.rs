@@ -37,6 +37,8 @@ struct OfferJudge {
     config: Arc<Config>,
     trust: KnownTrust,
     copies: PluginCopies,
+    /// Those of the version that takes the plugin's calls, where this is another one.
+    stable: Option<(KnownTrust, PluginCopies)>,
 }
 
 /// What is known of a plugin: as it was noted last, also where that could not be written.
@@ -192,6 +194,7 @@ impl Control {
         slot.set_trust(state);
         let digest = held.digest.as_str();
         info!(plugin = name, digest, "plugin approved");
+        self.note_approved(&slot);
         drop(offers);
         self.try_again(&slot).await;
         match slot.shown().refused {
@@ -213,6 +216,11 @@ impl Control {
             config: self.config.load_full(),
             trust: self.trust(slot),
             copies: slot.store.clone(),
+            stable: self
+                .serving()
+                .remove(slot.plugin_name())
+                .filter(|stable| stable.name != slot.name)
+                .map(|stable| (self.trust(&stable), stable.store.clone())),
         }
     }
 }
@@ -224,7 +232,7 @@ impl OfferJudge {
         if !is_new {
             return Ok(signed);
         }
-        let state = self.trust.state().map_err(Judgement::Unknown)?;
+        let state = self.state().map_err(Judgement::Unknown)?;
         let (has_manifest, settings) = (copy.manifest.is_some(), &self.config.plugins.signatures);
         let is_required = settings.require_signature;
         let checked = state
@@ -237,6 +245,25 @@ impl OfferJudge {
         }
     }
 
+    /// What is known. A version of which nothing has served is judged by the one that takes the plugin's
+    /// calls: a new name of a file is no way around an approval.
+    fn state(&self) -> Result<TrustState, TrustFault> {
+        let own = self.trust.state()?;
+        let has_served = own.served.is_some() || self.copies.load_good().is_some();
+        let Some((trust, copies)) = self.stable.as_ref().filter(|_| !has_served) else {
+            return Ok(own);
+        };
+        let stable = trust.state()?;
+        let served = stable
+            .served
+            .or_else(|| Some(served_by(&copies.load_good()?)));
+        Ok(TrustState {
+            served,
+            newest: stable.newest,
+            approved: own.approved,
+        })
+    }
+
     /// What `copy` waits for an operator with; `None` where it need not.
     fn held(&self, copy: &Copy, state: &TrustState) -> Option<HeldOffer> {
         let approval = self.config.approval();
@@ -244,15 +271,9 @@ impl OfferJudge {
         if approval == Approval::Off || state.is_approved(&digest) {
             return None;
         }
-        let asks = |copy: &Copy| Asks::of(&copy.component, copy.manifest.as_deref());
         // Of a gateway that noted nothing, the copy of what served last tells.
-        let served = state.served.clone().or_else(|| {
-            let copy = self.copies.load_good()?;
-            Some(Served {
-                digest: copy.content_digest(),
-                asks: asks(&copy),
-            })
-        });
+        let served = state.served.clone();
+        let served = served.or_else(|| Some(served_by(&self.copies.load_good()?)));
         if served
             .as_ref()
             .is_some_and(|served| served.digest == digest)
@@ -261,7 +282,9 @@ impl OfferJudge {
         }
         let is_first = served.is_none();
         let before = served.map(|served| served.asks).unwrap_or_default();
-        let growth = asks(copy).beyond(&before, &quantities(&self.config));
+        let growth = served_by(copy)
+            .asks
+            .beyond(&before, &quantities(&self.config));
         let waits = match approval {
             Approval::Off => false,
             Approval::Growth => !is_first && !growth.is_empty(),
@@ -302,6 +325,14 @@ impl OfferRefused {
             held: Some(Box::new(held)),
             ..Self::new(&copy.digest, reason).until(needs)
         }
+    }
+}
+
+/// What is noted of `copy` when it serves.
+fn served_by(copy: &Copy) -> Served {
+    Served {
+        digest: copy.content_digest(),
+        asks: Asks::of(&copy.component, copy.manifest.as_deref()),
     }
 }
 

@@ -66,16 +66,16 @@ impl Control {
             .map(|name| Text::from(name.as_str()))
             .collect();
         if services.is_empty() {
-            services.push(slot.name.as_str().into());
+            services.push(slot.plugin_name().into());
         }
         let infos = services.iter().map(|name| ServiceInfo {
             name: name.clone(),
             ..ServiceInfo::default()
         });
         let infos: Vec<_> = infos.collect();
-        let routes = web_routes::with_ends(&slot.name, &manifest.routes, &infos, None);
-        let routes =
-            routes.and_then(|routes| http_routes::of_manifest(&slot.name, &routes, &infos));
+        let plugin = slot.plugin_name();
+        let routes = web_routes::with_ends(plugin, &manifest.routes, &infos, None);
+        let routes = routes.and_then(|routes| http_routes::of_manifest(plugin, &routes, &infos));
         let mut routes = routes.unwrap_or_default();
         // An upstream of a manifest is its own component.
         routes.retain(|route| matches!(route.end, RouteEnd::Method(_) | RouteEnd::Upstream(_)));
@@ -207,6 +207,7 @@ impl Control {
         copy: &Copy,
         is_new: bool,
     ) -> Result<PreparedGeneration, OfferRefused> {
+        self.check_versions(slot, copy)?;
         let config = self.config.load_full();
         let manifest = read_manifest(slot, copy, &config).map_err(|faults| {
             warn!(plugin = slot.name, %faults, "manifest refused");
@@ -226,9 +227,9 @@ impl Control {
         })?;
         let refused = |reason: String| OfferRefused::new(&copy.digest, reason);
         let (services, answers) = (ready.services(), Some(ready.answers_requests()));
-        let routes = web_routes::with_ends(&slot.name, &manifest.routes, services, answers);
-        let routes =
-            routes.and_then(|routes| http_routes::of_manifest(&slot.name, &routes, services));
+        let plugin = slot.plugin_name();
+        let routes = web_routes::with_ends(plugin, &manifest.routes, services, answers);
+        let routes = routes.and_then(|routes| http_routes::of_manifest(plugin, &routes, services));
         let routes = routes.map_err(refused)?;
         let schemas = schema_file::read(&config.plugins.folder, manifest.schemas.as_deref());
         let schemas = schemas.await.map_err(|reason| {
@@ -288,6 +289,7 @@ impl Control {
             },
         };
         slot.tell(&offered);
+        self.note_offered(slot, &offered);
         if slot.is_waiting() {
             // There is another time, or another folder, to look at.
             self.refusals.notify_one();
@@ -324,15 +326,13 @@ impl Control {
         } = generation;
         let services = ready.services().iter();
         let services: BTreeSet<_> = services.map(|service| service.name.to_string()).collect();
-        let config = self.config.load();
-        let configured = http_routes::of_configuration(&config);
-        let claimed = self
-            .claims
-            .lock()
-            .replace(&slot.name, &services, &routes, configured);
-        claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
+        let deployment = copy.deployment();
+        let claimed = self.claim_version(slot, &deployment, &written, (services, &routes));
+        let arrival =
+            claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
         let deployed = slot.plugin.activate(ready);
         slot.set_current(&deployed, (written, routes), copy, source);
+        self.enter_version(slot, &deployment, &arrival);
         slot.set_signed(signed);
         // It may have let go of what others wait for.
         self.refusals.notify_one();

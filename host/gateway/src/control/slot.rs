@@ -22,17 +22,19 @@ use super::{
     waiting::Waiting,
 };
 use crate::{
-    config::{Extension, Hints, Manifest, Topics},
+    config::{Canary, Extension, Hints, Manifest, Topics},
     pipeline::chain::LinkCounts,
     plugins::{
+        label::{plugin_of, version_of},
         signature::Signed,
         store::{Copy, Deployment, PluginCopies},
         trust::TrustState,
     },
 };
 
-/// One plugin.
+/// One plugin, or one version of it.
 pub(super) struct PluginSlot {
+    /// `users`, or `users@2` for a version.
     pub name: String,
     pub plugin: Arc<Plugin>,
     pub store: PluginCopies,
@@ -108,6 +110,8 @@ pub(super) struct Written {
     pub topics: Vec<Topics>,
     /// Schemas of the file that it names, which come before those of the component.
     pub schemas: Arc<TypeSchemas>,
+    /// How it is tried beside another version.
+    pub canary: Option<Canary>,
 }
 
 /// Where a generation came from.
@@ -144,6 +148,19 @@ impl PluginSlot {
 
     pub(super) fn is_serving(&self) -> bool {
         self.shown.lock().current.is_some()
+    }
+
+    /// The plugin that it is of. Services, routes and places in the chain are the plugin's.
+    pub(super) fn plugin_name(&self) -> &str {
+        plugin_of(&self.name)
+    }
+
+    pub(super) fn version(&self) -> Option<&str> {
+        version_of(&self.name)
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        self.shown.lock().loading.is_some()
     }
 
     /// It is being deployed, or not any more.
@@ -267,6 +284,7 @@ impl From<Manifest> for Written {
             hints: manifest.policy,
             topics: manifest.topics,
             schemas: Arc::default(),
+            canary: manifest.canary.0,
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     slot::{PluginSlot, Shown},
     usage_view::UsageView,
+    versions::view::VersionView,
 };
 use crate::{
     directory::listing::ServiceListing,
@@ -17,7 +18,10 @@ use crate::{
 /// One plugin with everything that is known of it.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct PluginView {
+    /// `users`, or `users@2` for a version.
     pub name: String,
+    #[serde(flatten)]
+    pub version: VersionView,
     pub state: PluginAvailability,
     /// 0 when none takes calls.
     pub generation: u64,
@@ -124,7 +128,7 @@ pub(crate) struct HeldView {
 pub(crate) type Counts = std::collections::BTreeMap<&'static str, u64>;
 
 impl PluginView {
-    pub(super) fn of(slot: &PluginSlot) -> Self {
+    pub(super) fn of(slot: &PluginSlot, version: VersionView) -> Self {
         let shown = slot.shown();
         let status = slot.plugin.status();
         let stats = status.stats;
@@ -145,6 +149,7 @@ impl PluginView {
         let services = services.into_iter().flatten().map(ServiceListing::from);
         Self {
             name: slot.name.clone(),
+            version,
             state,
             generation: current.as_ref().map_or(0, |current| current.generation),
             digest: current

@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 /// Who asks a registry.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
+pub(crate) struct RegistryCredentials {
     pub user: String,
     pub password: String,
 }
@@ -18,12 +18,12 @@ pub(crate) struct Credentials {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kept {
     Nothing,
-    Here(Credentials),
+    Here(RegistryCredentials),
     /// Name of the program that has them.
     Program(String),
 }
 
-impl std::fmt::Debug for Credentials {
+impl std::fmt::Debug for RegistryCredentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Credentials of {}", self.user)
     }
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Credentials {
 ///
 /// # Errors
 /// What is wrong with the file, or with the program that it names.
-pub(crate) async fn credentials_of(registry: &str) -> Result<Option<Credentials>, String> {
+pub(crate) async fn credentials_of(registry: &str) -> Result<Option<RegistryCredentials>, String> {
     let Some(path) = config_path() else {
         return Ok(None);
     };
@@ -89,7 +89,7 @@ fn kept(text: &str, registry: &str) -> Result<Kept, String> {
 }
 
 /// `{"auth": BASE64 of NAME:PASSWORD}`, or both by themselves; an empty table says that a program has them.
-fn written_in(written: &Json, registry: &str) -> Result<Option<Credentials>, String> {
+fn written_in(written: &Json, registry: &str) -> Result<Option<RegistryCredentials>, String> {
     let text = |key: &str| {
         written
             .get(key)
@@ -102,7 +102,7 @@ fn written_in(written: &Json, registry: &str) -> Result<Option<Credentials>, Str
         ));
     }
     if let (Some(user), Some(password)) = (text("username"), text("password")) {
-        return Ok(Some(Credentials {
+        return Ok(Some(RegistryCredentials {
             user: user.to_owned(),
             password: password.to_owned(),
         }));
@@ -118,7 +118,7 @@ fn written_in(written: &Json, registry: &str) -> Result<Option<Credentials>, Str
             "what it holds for {registry} is no NAME:PASSWORD in base64"
         ));
     };
-    Ok(Some(Credentials {
+    Ok(Some(RegistryCredentials {
         user: user.to_owned(),
         // Docker itself pads it.
         password: password.trim_end_matches('\0').to_owned(),
@@ -132,7 +132,7 @@ fn host_of(key: &str) -> &str {
 }
 
 /// Asks a program by its protocol: the registry in, JSON out.
-async fn ask(program: &str, registry: &str) -> Result<Option<Credentials>, String> {
+async fn ask(program: &str, registry: &str) -> Result<Option<RegistryCredentials>, String> {
     let asking = async {
         let mut child = Command::new(program)
             .arg("get")
@@ -164,10 +164,10 @@ async fn ask(program: &str, registry: &str) -> Result<Option<Credentials>, Strin
         .ok_or_else(|| format!("{program} answers neither `Username` nor `Secret`"))
 }
 
-fn said_by(octets: &[u8]) -> Option<Credentials> {
+fn said_by(octets: &[u8]) -> Option<RegistryCredentials> {
     let said: Json = serde_json::from_slice(octets).ok()?;
     let text = |key: &str| Some(said.get(key)?.as_str()?.to_owned());
-    Some(Credentials {
+    Some(RegistryCredentials {
         user: text("Username")?,
         password: text("Secret")?,
     })
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     fn here(user: &str, password: &str) -> Kept {
-        Kept::Here(Credentials {
+        Kept::Here(RegistryCredentials {
             user: user.to_owned(),
             password: password.to_owned(),
         })

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     artifact::{Artifact, Part, PartLayer, layers},
-    credentials::Credentials,
+    credentials::RegistryCredentials,
     fault::{Asked, PullFault},
     reference::ArtifactReference,
 };
@@ -23,7 +23,7 @@ use crate::telemetry::process;
 /// How a registry is asked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FetchOptions {
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<RegistryCredentials>,
     /// Without TLS. Only for registries on this machine.
     pub is_plain: bool,
     /// Certificates in PEM, by which alone the registry is verified; those of the system where left out.
@@ -58,7 +58,7 @@ async fn fetch_whole(
     };
     let client = client(&options).map_err(|error| asked.fault(error))?;
     let auth = match options.credentials {
-        Some(Credentials { user, password }) => RegistryAuth::Basic(user, password),
+        Some(RegistryCredentials { user, password }) => RegistryAuth::Basic(user, password),
         None => RegistryAuth::Anonymous,
     };
     let asking = async {

@@ -34,7 +34,7 @@ pub(crate) struct Placed {
 
 /// Why the folder is as it was.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PlaceFault {
+pub(crate) enum PutFault {
     #[error("{} is there and is not that of the artifact", .0.display())]
     OtherManifest(PathBuf),
     #[error("{} cannot be written: {source}", path.display())]
@@ -51,7 +51,7 @@ pub(crate) fn put(
     name: &str,
     (artifact, reference): (&Artifact, &str),
     choice: Option<ManifestChoice>,
-) -> Result<Placed, PlaceFault> {
+) -> Result<Placed, PutFault> {
     let [flat, flat_manifest, nested, nested_manifest] = files(folder, name);
     let (component, manifest) = match !flat.exists() && nested.exists() {
         true => (nested, nested_manifest),
@@ -62,7 +62,7 @@ pub(crate) fn put(
     let differs = |octets: &Vec<u8>| there.as_ref().is_some_and(|there| there != octets);
     let takes_manifest = match (&artifact.manifest, choice) {
         (Some(octets), None) if differs(octets) => {
-            return Err(PlaceFault::OtherManifest(manifest));
+            return Err(PutFault::OtherManifest(manifest));
         }
         (Some(octets), Some(ManifestChoice::Keep)) => !differs(octets),
         (Some(_), None | Some(ManifestChoice::Replace)) => true,
@@ -102,7 +102,7 @@ pub(crate) fn put(
 fn rename_all(
     files: &[(PathBuf, Option<Vec<u8>>, bool)],
     mut placed: Placed,
-) -> Result<Placed, PlaceFault> {
+) -> Result<Placed, PutFault> {
     let mut beside = Vec::new();
     for (path, octets, _) in files {
         if let Some(octets) = octets {
@@ -110,7 +110,7 @@ fn rename_all(
             let written = written.map_err(|source| {
                 discard(&beside);
                 let path = path.clone();
-                PlaceFault::Unwritten { path, source }
+                PutFault::Unwritten { path, source }
             })?;
             beside.push((written, path.clone()));
         }
@@ -125,7 +125,7 @@ fn rename_all(
         if let Err(source) = fs::rename(written, path) {
             discard(&beside);
             let path = path.clone();
-            return Err(PlaceFault::Unwritten { path, source });
+            return Err(PutFault::Unwritten { path, source });
         }
         placed.written.push(path.clone());
     }

@@ -19,9 +19,9 @@ mod reference;
 
 pub(crate) use self::{
     artifact::Artifact,
-    credentials::{Credentials, credentials_of},
+    credentials::{RegistryCredentials, credentials_of},
     fault::PullFault,
     fetch::{FetchOptions, fetch},
-    folder::{ManifestChoice, PlaceFault, Placed, put},
+    folder::{ManifestChoice, Placed, PutFault, put},
     reference::ArtifactReference,
 };

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! plugins/users.wasm        a plugin called users      plugins/users.toml        its manifest
+//! plugins/users@2.wasm      version 2 of it            plugins/users@2.toml      the manifest of that
 //! plugins/chat/chat.wasm    a plugin called chat       plugins/chat/chat.toml    its manifest
+//! plugins/chat/chat@2.wasm  version 2 of it            plugins/chat/chat@2.toml  the manifest of that
 //! ```
+//! A version stands for itself: what is said of a plugin here is said of each.
 //! Beside each of these files its signature may lie: `users.wasm.minisig`, `users.toml.minisig`.
 //! Everything else is left alone: dotfiles, editor temporaries, sources. If both forms are there, the
 //! flat one counts.
@@ -16,7 +19,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::signature::{SIGNATURE_BYTES_MAX, SignatureTexts};
+use super::{
+    label::{is_label, plugin_of as name_without_version},
+    signature::{SIGNATURE_BYTES_MAX, SignatureTexts},
+};
 pub(crate) use crate::sources::sight::ReadError;
 use crate::sources::sight::{self, FileIdentity, PathState};
 
@@ -36,7 +42,7 @@ pub(crate) struct FolderListing {
     pub identity: FileIdentity,
     /// Its path without links.
     pub real: PathBuf,
-    /// Names of plugins, of plugin folders, and of files that belong to a plugin.
+    /// Names of plugins, of their versions, of plugin folders, and of files that belong to a plugin.
     pub names: BTreeSet<String>,
     /// Plugins whose component is there, or should be.
     pub plugins: BTreeMap<String, PluginFiles>,
@@ -71,7 +77,13 @@ pub(crate) fn list(folder: &Path) -> io::Result<Option<FolderListing>> {
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            names.extend(plugin_of(folder, &path).or_else(|| name_of(path.file_name())));
+            let name = plugin_of(folder, &path).or_else(|| name_of(path.file_name()));
+            // Versions in a plugin's own folder; of plugins there is one of that folder's name.
+            if name.is_some() && path.is_dir() {
+                let files = fs::read_dir(&path).into_iter().flatten().flatten();
+                names.extend(files.filter_map(|file| plugin_of(folder, &file.path())));
+            }
+            names.extend(name);
         }
         let found = |name: &String| Some((name.clone(), find(folder, name)?));
         Ok(FolderListing {
@@ -89,7 +101,7 @@ pub(crate) fn list(folder: &Path) -> io::Result<Option<FolderListing>> {
 
 /// Every path that a file of the plugin `name` may have.
 pub(crate) fn files(folder: &Path, name: &str) -> [PathBuf; 4] {
-    let nested = folder.join(name);
+    let nested = folder.join(name_without_version(name));
     let of = |folder: &Path, end: &str| folder.join(format!("{name}.{end}"));
     [
         of(folder, "wasm"),
@@ -125,7 +137,7 @@ pub(crate) fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
     let name = name_of(file.file_stem()).filter(|_| has_known_end);
     match second {
         None => name,
-        Some(_) => name.filter(|name| first.to_str() == Some(name)),
+        Some(_) => name.filter(|name| first.to_str() == Some(name_without_version(name))),
     }
 }
 
@@ -170,11 +182,12 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadErr
 fn find(folder: &Path, name: &str) -> Option<PluginFiles> {
     let [flat, _, nested, _] = files(folder, name);
     let is_there = |sight: &PathState| !matches!(sight, PathState::Absent | PathState::Special);
+    let own_folder = folder.join(name_without_version(name));
     let below = || {
         let sight = PathState::of(&nested);
         // The plugin's own folder may be the link.
         let is_lost =
-            sight == PathState::Absent && PathState::of(&folder.join(name)) == PathState::Dangling;
+            sight == PathState::Absent && PathState::of(&own_folder) == PathState::Dangling;
         let sight = if is_lost { PathState::Dangling } else { sight };
         (nested, sight)
     };
@@ -197,17 +210,12 @@ pub(crate) fn is_name(name: &str) -> bool {
     name_of(Some(name.as_ref())).is_some()
 }
 
-/// A plugin's name as a file's name gives it: 1 to 64 letters, digits, `-`, `_` or `.`, the first a
-/// letter or a digit.
+/// A plugin's name, or that of a version of it, as a file's name gives it.
 fn name_of(stem: Option<&std::ffi::OsStr>) -> Option<String> {
     let name = stem?.to_str()?;
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    (begins_well && name.len() <= NAME_BYTES_MAX && name.chars().all(is_allowed))
-        .then(|| name.to_owned())
+    is_label(name).then(|| name.to_owned())
 }
 
-const NAME_BYTES_MAX: usize = 64;
 const SIGNATURE: &str = "minisig";
 
 /// Manifests are some hundred octets.
@@ -238,6 +246,17 @@ mod tests {
     }
 
     #[test]
+    fn knows_versions_beside_their_plugin_in_both_layouts() {
+        check("users@2.wasm", Some("users@2"));
+        check("users@1.2.0-rc.1.toml", Some("users@1.2.0-rc.1"));
+        check("users/users@2.wasm", Some("users@2"));
+        check("users/other@2.wasm", None);
+        check("users@2/users@2.wasm", None);
+        check("users@.wasm", None);
+        check("users@1@2.wasm", None);
+    }
+
+    #[test]
     fn leaves_everything_else_alone() {
         for path in [
             ".users.wasm",
@@ -253,7 +272,7 @@ mod tests {
             "users/target/users.wasm",
             "users/users/users.wasm",
             ".hidden/.hidden.wasm",
-            "users@2.wasm",
+            "@2.wasm",
             "users.minisig",
             "users.js.minisig",
             "users.wasm.minisig.minisig",
@@ -288,13 +307,22 @@ mod tests {
         write("chat/chat.toml.minisig", "of no manifest");
         write("users.toml", "version = \"1\"");
         write("chat/chat.wasm", "chat");
+        write("chat/chat@2.wasm", "chat 2");
+        write("lone/lone@1.wasm", "lone 1");
+        write("users@2.0.0.wasm", "flat 2");
+        write("users@2.0.0.toml", "version = \"2\"");
         write("alone.toml", "");
         write("source/Cargo.toml", "");
         let names: Vec<_> = names(folder.path())
             .expect("readable")
             .into_iter()
             .collect();
-        assert_eq!(names, ["chat", "users"]);
+        assert_eq!(names, ["chat", "chat@2", "lone@1", "users", "users@2.0.0"]);
+        let newer = read(folder.path(), "users@2.0.0")
+            .expect("readable")
+            .expect("there");
+        assert_eq!(newer.component, "flat 2");
+        assert_eq!(newer.manifest.expect("a manifest").1, "version = \"2\"");
         let users = read(folder.path(), "users")
             .expect("readable")
             .expect("there");

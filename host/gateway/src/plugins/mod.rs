@@ -3,6 +3,7 @@
 pub(crate) mod asks;
 pub(crate) mod deployer;
 pub(crate) mod folder;
+pub(crate) mod label;
 pub(crate) mod origin;
 mod presence;
 pub(crate) mod signature;

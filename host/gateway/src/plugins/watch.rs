@@ -14,6 +14,7 @@ use postern_system::clock;
 
 use super::{
     folder::{self, FolderListing, PluginFiles},
+    label,
     presence::{Presence, PresenceVerdict},
 };
 use crate::sources::{
@@ -317,7 +318,7 @@ impl FolderWatch {
             wanted.folders.insert(real.clone());
             for name in names {
                 let [flat, flat_toml, nested, nested_toml] = folder::files(Path::new(""), name);
-                let mut files = match real.join(name).is_dir() {
+                let mut files = match real.join(label::plugin_of(name)).is_dir() {
                     true => vec![flat, flat_toml, nested, nested_toml],
                     false => vec![flat, flat_toml],
                 };

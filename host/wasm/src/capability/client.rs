@@ -20,6 +20,7 @@ use crate::{
     denial::Denial,
     host_call::HostCall,
     limits::time,
+    shadowed,
     state::StoreState,
     store_stats::HostImport,
     trap::Stop,
@@ -124,6 +125,7 @@ fn prepare(
 ) -> Result<(Arc<dyn Handler>, Call), Failure> {
     let state = store.data();
     permit(state, &service)?;
+    shadowed::permit(state.context(), "a call of another service")?;
     let unavailable = || {
         failure(
             Kind::Unavailable,

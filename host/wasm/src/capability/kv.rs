@@ -13,6 +13,7 @@ use crate::{
     bindings::{self, Failure},
     convert::{failure, text_of},
     host_call::HostCall,
+    shadowed,
     state::StoreState,
     store::{self, Change, StoreError},
     store_stats::HostImport,
@@ -169,6 +170,9 @@ async fn keys(
 }
 
 async fn write(mut store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
+    if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
+        return Ok(Err(refused));
+    }
     let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };

@@ -11,7 +11,9 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use parking_lot::RwLock;
-use postern_core::{Call, Context, Handler, HttpFacts, HttpStatus, Reply, Text, TraceContext};
+use postern_core::{
+    Call, Context, Handler, HttpFacts, HttpStatus, Reply, Text, TraceContext, shadow::ShadowMark,
+};
 use postern_system::clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiHttpHooks};
@@ -51,6 +53,8 @@ pub(crate) struct OutgoingHooks {
     pub(super) end: Instant,
     /// That of the call that is answered.
     pub(super) trace: Option<TraceContext>,
+    /// There where that is a copy, which has no effect.
+    pub(super) shadow: Option<Arc<ShadowMark>>,
 }
 
 impl OutgoingImport {
@@ -77,6 +81,7 @@ impl OutgoingHooks {
             guest: Arc::clone(guest),
             end: clock::now(),
             trace: None,
+            shadow: None,
         }
     }
 
@@ -96,6 +101,10 @@ impl OutgoingHooks {
         let port = head.uri.port_u16().or_else(|| usual_port(&scheme));
         let port = port.ok_or(Error::HttpRequestUriInvalid)?;
         self.permit(&scheme, host, port)?;
+        if let Some(mark) = &self.shadow {
+            mark.note_effect();
+            return Err(Error::HttpRequestDenied);
+        }
         let shared = &self.guest.shared;
         let sender = shared.get::<Arc<OutgoingImport>>();
         let sender = sender.and_then(|import| import.sender.read().clone());

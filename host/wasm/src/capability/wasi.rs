@@ -105,13 +105,14 @@ pub(crate) fn http_view(state: &mut StoreState) -> WasiHttpCtxView<'_> {
     let end = state.end();
     let call = state.ambient.as_ref().map(|ambient| ambient.call.context());
     let trace = call.and_then(|context| context.trace);
+    let shadow = call.and_then(|context| context.shadow.clone());
     let Wasi {
         table,
         http,
         outgoing,
         ..
     } = wasi(state);
-    (outgoing.end, outgoing.trace) = (end, trace);
+    (outgoing.end, outgoing.trace, outgoing.shadow) = (end, trace, shadow);
     WasiHttpCtxView {
         hooks: outgoing,
         table,

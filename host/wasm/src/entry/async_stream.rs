@@ -12,7 +12,6 @@ use wasmtime::{
     component::{Accessor, Func, StreamReader},
 };
 
-use super::stream::StreamRole;
 use crate::{
     bindings::{self, Failure},
     capability::{async_call::AsyncCall, stream::StreamEnds},
@@ -23,6 +22,7 @@ use crate::{
     octet_streams::{OctetStreams, ReplyOctets, RequestOctets},
     role::Role,
     state::StoreState,
+    stream_role::StreamRole,
 };
 
 /// `async-stream-handler.handle-async`.

@@ -33,6 +33,7 @@ use crate::{
     role::Role,
     state::{AmbientCall, CallContext},
     stream_registry::{RegisteredStream, Running},
+    stream_role::StreamRole,
 };
 
 /// `stream-handler.handle-stream`.
@@ -49,18 +50,6 @@ impl Functions for HandleStream {
         let [handle] = exports::functions(funcs)?;
         Ok(Self(HandleStreamFunc::new(handle, store)?))
     }
-}
-
-/// A role for calls of many messages: how its function is called.
-pub(crate) trait StreamRole: Functions {
-    /// Enters the guest, which is told of the call by what was put into its store, and runs it until the
-    /// reply has ended.
-    fn enter(
-        instance: &mut Instance,
-        service: &str,
-        method: &str,
-        ends: StreamEnds,
-    ) -> impl Future<Output = wasmtime::Result<Result<(), Failure>>> + Send;
 }
 
 impl StreamRole for HandleStream {

@@ -4,8 +4,10 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
+    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Read as _},
     net::TcpStream,
+    thread,
     time::Duration,
 };
 
@@ -206,6 +208,21 @@ impl Probe {
     /// The whole of `config`.
     fn config_all() -> Vec<(String, String)> {
         config::all()
+    }
+
+    /// Answers with the `name` of `config`, after `sleep-ms` of it. Of a hundred calls `failing` fail by chance,
+    /// with that name as their message.
+    fn version() -> Result<String> {
+        let number = |key| config::text(key).and_then(|text| text.parse::<u64>().ok());
+        if let Some(millis) = number("sleep-ms") {
+            thread::sleep(Duration::from_millis(millis));
+        }
+        let name = config::text("name").unwrap_or_default();
+        let chance = RandomState::new().build_hasher().finish() % 100;
+        match chance < number("failing").unwrap_or(0) {
+            true => Err(Failure::new(Kind::Internal, name)),
+            false => Ok(name),
+        }
     }
 
     /// A variable of the environment.

@@ -9,6 +9,7 @@ mod plugins;
 mod sandbox;
 mod services;
 mod supply;
+mod versions;
 
 use std::fmt;
 
@@ -25,6 +26,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub(crate) use self::versions::VersionNumbers;
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{
     acme::AcmeNumbers, certificates::ShownCertificate, cluster::ServiceNumbers, directory,
@@ -37,9 +39,12 @@ pub(crate) struct MetricsSnapshot {
     /// By service.
     pub calls: Vec<(Text, CallNumbers)>,
     pub transports: Vec<TransportNumbers>,
+    /// Each version by itself.
     pub plugins: Vec<PluginNumbers>,
     /// What became of the grants and bounds of each plugin.
     pub sandbox: Vec<(String, SandboxSnapshot)>,
+    /// By plugin, those of which versions were tried.
+    pub versions: Vec<VersionNumbers>,
     /// In the order in which they see calls.
     pub extensions: Vec<LinkView>,
     /// By service, those with instances.
@@ -89,6 +94,8 @@ pub(crate) struct TransportNumbers {
 #[derive(Debug, Clone)]
 pub(crate) struct PluginNumbers {
     pub plugin: String,
+    /// As its file's name says; `None` where that says none.
+    pub version: Option<String>,
     /// 0 when none takes calls.
     pub generation: u64,
     pub is_active: bool,
@@ -134,6 +141,7 @@ impl Collector for MetricsSnapshot {
         self.encode_sandbox(&mut encoder)?;
         self.encode_plugin_usage(&mut encoder)?;
         self.encode_own_metrics(&mut encoder)?;
+        self.encode_versions(&mut encoder)?;
         self.encode_supply(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
@@ -389,6 +397,7 @@ mod tests {
         stats.call_buckets[0] = 3;
         let plugin = PluginNumbers {
             plugin: "users".to_owned(),
+            version: None,
             generation: 7,
             is_active: true,
             is_held: true,

@@ -72,8 +72,7 @@ impl MetricsSnapshot {
         for (name, help, level) in levels {
             let mut family = gauge(encoder, name, help)?;
             for plugin in &self.plugins {
-                let labels = [("plugin", plugin.plugin.as_str())];
-                encode_level(&mut family, &labels, level(plugin))?;
+                encode_level(&mut family, &slot_labels(plugin), level(plugin))?;
             }
         }
         Ok(())
@@ -177,6 +176,14 @@ impl MetricsSnapshot {
         }
         Ok(())
     }
+}
+
+/// The plugin, and its version where the file's name says one.
+pub(super) fn slot_labels(plugin: &PluginNumbers) -> Vec<(&'static str, &str)> {
+    let version = plugin.version.iter();
+    let version = version.map(|version| ("version", version.as_str()));
+    let plugin = std::iter::once(("plugin", plugin.plugin.as_str()));
+    plugin.chain(version).collect()
 }
 
 /// Sum in seconds, and each bucket's upper edge in seconds with its own count, the open one last.

@@ -6,6 +6,7 @@ use postern_wasm::SandboxSnapshot;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{MetricsSnapshot, counter, encode_count, encode_level, gauge};
+use crate::plugins::label::{plugin_of, version_of};
 
 impl MetricsSnapshot {
     pub(super) fn encode_sandbox(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -39,7 +40,8 @@ impl MetricsSnapshot {
             let mut family = counter(encoder, name, help)?;
             for (plugin, sandbox) in &self.sandbox {
                 for (value, count) in counts(sandbox) {
-                    let labels = [("plugin", plugin.as_str()), (label, value)];
+                    let mut labels = labels(plugin);
+                    labels.push((label, value));
                     encode_count(&mut family, &labels, count)?;
                 }
             }
@@ -48,8 +50,15 @@ impl MetricsSnapshot {
         let mut family = gauge(encoder, "plugin_host_calls_in_flight", help)?;
         for (plugin, sandbox) in &self.sandbox {
             let level = u64::try_from(sandbox.host_calls_in_flight).unwrap_or(u64::MAX);
-            encode_level(&mut family, &[("plugin", plugin.clone())], level)?;
+            encode_level(&mut family, &labels(plugin), level)?;
         }
         Ok(())
     }
+}
+
+/// The plugin of a slot, and its version where the file's name says one.
+fn labels(slot: &str) -> Vec<(&'static str, &str)> {
+    let version = version_of(slot).map(|version| ("version", version));
+    let plugin = std::iter::once(("plugin", plugin_of(slot)));
+    plugin.chain(version).collect()
 }

@@ -4,6 +4,7 @@ use super::{KeyValueError, NumberedKeys, Store, told};
 use crate::{
     bindings::Failure,
     capability::kv::{self, KEYS_MAX, Table},
+    shadowed,
     store::Change,
 };
 
@@ -43,6 +44,9 @@ pub(super) async fn delete(store: &mut Store<'_>, key: String) -> Kept<()> {
 }
 
 pub(super) async fn write(store: &mut Store<'_>, change: Change) -> Kept<bool> {
+    if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
+        return Ok(Err(refused));
+    }
     let Some(Table { store: file, name }) = kv::table(store) else {
         return Ok(Err(kv::no_store()));
     };
