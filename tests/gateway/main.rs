@@ -58,6 +58,7 @@ mod traps;
 mod unix;
 mod upstreams;
 mod versions;
+mod web;
 mod websocket;
 
 use std::{io::Write as _, sync::OnceLock};

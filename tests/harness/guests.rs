@@ -2,14 +2,15 @@
 //!
 //! A guest is a folder below `plugins/` or `tests/guests/`, named as its package. All are built with
 //! one `cargo guests` (`.cargo/config.toml`), so that a run after a change costs one link. A folder
-//! with a script `build` is a guest in another language; the script is given the component's path. All
-//! other languages are projects of `postern build`, built when they are asked for.
+//! with a script `build` is a component of somebody else's tools; the script is given the component's path,
+//! when it is asked for. All other languages are projects of `postern build`, built then as well.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
 };
 
 use bytes::Bytes;
@@ -26,6 +27,9 @@ const FOLDERS: [&str; 2] = ["plugins", "tests/guests"];
 pub fn component(name: &str) -> Bytes {
     if let Some(folder) = project(name) {
         return built(&folder, name);
+    }
+    if let Some(script) = script(name) {
+        return made(&script, name);
     }
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(build);
@@ -47,15 +51,31 @@ fn build() -> PathBuf {
         cargo.args(["-p", &name]);
     }
     run(&mut cargo);
-    let components = target().join("wasm32-wasip2/guest");
-    for name in names(&root, "build") {
-        let mut folders = FOLDERS.iter().map(|folder| root.join(folder).join(&name));
-        let folder = folders.find(|folder| folder.is_dir()).expect("its folder");
-        let component = components.join(format!("{}.wasm", name.replace('-', "_")));
-        let mut script = Command::new(folder.join("build"));
-        run(script.arg(component).env("CARGO_TARGET_DIR", target()));
+    target().join("wasm32-wasip2/guest")
+}
+
+/// The script that builds a component by tools of somebody else.
+fn script(name: &str) -> Option<PathBuf> {
+    let scripts = FOLDERS.map(|folder| root().join(folder).join(name).join("build"));
+    scripts.into_iter().find(|script| script.is_file())
+}
+
+/// What a script builds, once in a test run. Its tools keep what they have made below the target folder.
+fn made(script: &Path, name: &str) -> Bytes {
+    static MADE: Mutex<BTreeMap<String, Bytes>> = Mutex::new(BTreeMap::new());
+    // One after the other: each takes all processors.
+    let mut all = MADE.lock().expect("no build has panicked");
+    if let Some(component) = all.get(name) {
+        return component.clone();
     }
-    components
+    let folder = target().join("foreign");
+    fs::create_dir_all(&folder).expect("the target folder is writable");
+    let component = folder.join(format!("{name}.wasm"));
+    let mut build = Command::new(script);
+    run(build.arg(&component).env("CARGO_TARGET_DIR", target()));
+    let component = Bytes::from(fs::read(&component).expect("the script has written it"));
+    all.insert(name.to_owned(), component.clone());
+    component
 }
 
 /// The folder of a guest that `postern build` knows by its project file.

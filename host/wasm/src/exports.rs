@@ -12,6 +12,7 @@ use wasmtime::{
 
 use crate::{
     bindings::{PACKAGE, VERSION},
+    offered_wasi::{self, is_of, shown_version},
     role::Role,
 };
 
@@ -46,6 +47,7 @@ const OFFERED_WASI: [&str; 27] = [
     "wasi:sockets/udp-create-socket",
 ];
 const WASI_VERSION: &str = "0.2";
+const KEYVALUE: &str = "wasi:keyvalue/";
 
 /// Where the functions of the roles are found in an instance.
 #[derive(Debug, Clone, Default)]
@@ -81,15 +83,18 @@ pub(crate) struct Export {
 pub(crate) enum Misfit {
     #[error("imports {import}, which this host does not offer; it offers {offered}")]
     UnknownImport { import: String, offered: String },
-    #[error("imports {import}; this host offers version {offered}.x of it")]
+    #[error(
+        "imports {import}; this host offers version {} of it",
+        shown_version(offered)
+    )]
     ImportVersion {
         import: String,
         offered: &'static str,
     },
     #[error("exports no known role; it exports {exports}; roles are {roles}")]
     NoRole { exports: String, roles: String },
-    #[error("exports {export}; this host knows version {VERSION}.x of it")]
-    RoleVersion { export: String },
+    #[error("exports {export}; this host knows version {known}.x of it")]
+    RoleVersion { export: String, known: &'static str },
     #[error("exports {export} without its function `{function}`")]
     NoFunction {
         export: String,
@@ -115,6 +120,15 @@ impl Export {
             check: |func, component| func.typecheck::<P, R>(&component.instance_type()),
         }
     }
+
+    /// A function whose types are resources that the component imports. They are compared when an
+    /// instance is made, which is before the generation takes calls.
+    pub(crate) const fn of_imported(name: &'static str) -> Self {
+        Self {
+            name,
+            check: |_, _| Ok(()),
+        }
+    }
 }
 
 impl Exports {
@@ -132,12 +146,13 @@ impl Exports {
             if !matches!(item.ty, ComponentItem::ComponentInstance(_)) {
                 continue;
             }
-            let Some((role, version)) = role_of(name) else {
+            let Some((role, version, known_version)) = role_of(name) else {
                 continue;
             };
-            if !is_version(version, VERSION) {
+            if !is_of(version, known_version) {
                 return Err(Misfit::RoleVersion {
                     export: name.to_owned(),
+                    known: known_version,
                 });
             }
             let functions = exports_of(known, role).iter().map(|function| {
@@ -193,7 +208,7 @@ pub(crate) fn check_shapes(
 ) -> Result<(), Misfit> {
     let component = component.component_type();
     for (name, item) in component.exports(engine) {
-        let (Some((role, _)), ComponentItem::ComponentInstance(interface)) =
+        let (Some((role, ..)), ComponentItem::ComponentInstance(interface)) =
             (role_of(name), item.ty)
         else {
             continue;
@@ -230,10 +245,14 @@ pub(crate) fn functions<const N: usize>(funcs: &[Func]) -> wasmtime::Result<[Fun
         .map_err(|_| wasmtime::format_err!("{} functions in the place of {N}", funcs.len()))
 }
 
-/// The role that an export is for, and its version.
-fn role_of(name: &str) -> Option<(Role, &str)> {
-    let (interface, version) = ours(name)?;
-    Some((Role::named(interface)?, version))
+/// The role that an export is for, its version, and the one that is known here.
+fn role_of(name: &str) -> Option<(Role, &str, &'static str)> {
+    if let Some((interface, version)) = ours(name) {
+        return Some((Role::named(interface)?, version, VERSION));
+    }
+    let (interface, version) = split_version(name);
+    let (role, known) = Role::of_foreign(interface)?;
+    Some((role, version, known))
 }
 
 fn exports_of(known: &[(Role, &'static [Export])], role: Role) -> &'static [Export] {
@@ -260,6 +279,9 @@ pub(crate) fn imports(
         check_import(name, offered)?;
         if let Some((interface, _)) = ours(name) {
             imported.insert(interface.to_owned());
+        } else if name.starts_with(KEYVALUE) {
+            // The same store under another name.
+            imported.insert("kv".to_owned());
         }
     }
     Ok(imported)
@@ -289,10 +311,16 @@ pub(crate) fn check_import(name: &str, ours: &[&str]) -> Result<(), Misfit> {
     {
         ours.contains(&interface).then_some(VERSION)
     } else {
-        OFFERED_WASI.contains(&interface).then_some(WASI_VERSION)
+        let is_usual = OFFERED_WASI.contains(&interface) && is_of(version, WASI_VERSION);
+        let other = || offered_wasi::version_of(interface, version);
+        let usual = || OFFERED_WASI.contains(&interface).then_some(WASI_VERSION);
+        match is_usual {
+            true => Some(WASI_VERSION),
+            false => other().or_else(usual),
+        }
     };
     match offered {
-        Some(offered) if is_version(version, offered) => Ok(()),
+        Some(offered) if is_of(version, offered) => Ok(()),
         Some(offered) => Err(Misfit::ImportVersion {
             import: name.to_owned(),
             offered,
@@ -314,25 +342,21 @@ fn split_version(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
 }
 
-/// Whether `version` is a patch of `minor` (`0.1`), which is compatible by semantic versioning.
-fn is_version(version: &str, minor: &str) -> bool {
-    version
-        .strip_prefix(minor)
-        .is_some_and(|patch| patch.starts_with('.'))
-}
-
 fn offer(ours: &[&str]) -> String {
     let ours = ours
         .iter()
         .map(|name| format!("{PACKAGE}/{name}@{VERSION}.x"));
     let wasi = OFFERED_WASI.map(|name| format!("{name}@{WASI_VERSION}.x"));
-    list(ours.chain(wasi).collect())
+    list(ours.chain(wasi).chain(offered_wasi::shown()).collect())
 }
 
 fn role_names() -> String {
     list(
         Role::ALL
-            .map(|role| format!("{PACKAGE}/{}@{VERSION}.x", role.name()))
+            .map(|role| match role.foreign() {
+                Some((interface, version)) => format!("{interface}@{version}.x"),
+                None => format!("{PACKAGE}/{}@{VERSION}.x", role.name()),
+            })
             .to_vec(),
     )
 }

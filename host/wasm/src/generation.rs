@@ -147,7 +147,19 @@ impl Generation {
 
     /// Whether it answers calls at all.
     pub(crate) const fn handles(&self) -> bool {
-        self.answers_messages() || self.streams_messages()
+        self.answers_messages() || self.streams_messages() || self.answers_requests()
+    }
+
+    /// Whether it answers requests of HTTP as they are.
+    pub(crate) const fn answers_requests(&self) -> bool {
+        self.has(Role::IncomingHandler) || self.has(Role::HttpHandler)
+    }
+
+    /// Whether `call` is answered as a request of HTTP: it is one that is handed on, or there is no other
+    /// role for it.
+    pub(crate) fn takes_as_request(&self, call: &Call) -> bool {
+        let answers_calls = self.answers_messages() || self.streams_messages();
+        self.answers_requests() && (call.is_forwarded() || !answers_calls)
     }
 
     /// Whether it has a role for calls of many messages.

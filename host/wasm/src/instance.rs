@@ -151,6 +151,11 @@ impl Instance {
         self.store.data_mut().begin(Some(now), ambient);
     }
 
+    /// It is not used again once its call has ended.
+    pub(crate) const fn retire(&mut self) {
+        self.n_calls = u32::MAX;
+    }
+
     /// Reads what an entry on the async path came to.
     pub(crate) fn finish<T>(&self, result: wasmtime::Result<T>) -> Result<T, Trapped> {
         result.map_err(|error| self.store.data().trapped(&error))

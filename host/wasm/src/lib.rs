@@ -49,6 +49,9 @@ mod generation;
 mod guest_output;
 mod guest_traps;
 mod host_call;
+mod http_bodies;
+mod http_fields;
+mod http_grant;
 mod instance;
 mod lease;
 mod limits;
@@ -57,6 +60,7 @@ mod log_rate;
 mod memory;
 mod octet_streams;
 mod offer;
+mod offered_wasi;
 mod offload;
 mod on_trap;
 mod outcome;
@@ -90,9 +94,11 @@ mod store_stats;
 mod stream_registry;
 mod stream_role;
 mod streamed_methods;
+mod tails;
 mod trap;
 mod trap_notices;
 mod trap_policy;
+mod waited;
 mod worker_local;
 
 pub use cache::CacheError;
@@ -103,6 +109,7 @@ pub use entry::{
     balancer::{Ask, Candidate, CandidateSet, ComponentBalancer},
     health::{HealthReport, HealthStatus},
 };
+pub use http_grant::{HttpGrant, HttpGrantError};
 pub use limits::PluginLimits;
 pub use offer::{ImportFault, check_import};
 pub use on_trap::{OnTrap, TrapBounds, TrapChange, TrapState};

@@ -14,7 +14,8 @@ use crate::{
     call_path::link_bailout,
     capability::{
         async_call, batch, call, candidates, client, config, directory, events, exchange, frame,
-        http, io, kv, log, metrics, poll, sockets, stream, wasi,
+        http, io, keyvalue, kv, log, metrics, poll, sockets, stream, wasi, wasi_config,
+        wasi_logging, web,
     },
     exports::{Export, Functions},
     instance::{self, Find},
@@ -36,7 +37,7 @@ struct Import {
     direct: Option<Link>,
 }
 
-const IMPORTS: [Import; 20] = [
+const IMPORTS: [Import; 24] = [
     ours("async-call", async_call::link)
         .inline(async_call::link)
         .direct(async_call::link),
@@ -79,6 +80,18 @@ const IMPORTS: [Import; 20] = [
     wasi(None).inline(io::link).direct(io::link),
     wasi(Some(poll::link)),
     wasi(Some(sockets::link)),
+    wasi(Some(web::link_async))
+        .inline(web::link_sync)
+        .direct(web::link_sync),
+    wasi(Some(wasi_config::link))
+        .inline(wasi_config::link)
+        .direct(wasi_config::link),
+    wasi(Some(wasi_logging::link))
+        .inline(wasi_logging::link_inline)
+        .direct(wasi_logging::link),
+    wasi(Some(keyvalue::link))
+        .inline(keyvalue::link_inline)
+        .direct(keyvalue::link_direct),
 ];
 
 /// What the host knows of a role. The table of all stands in `plugin.rs`.
@@ -151,6 +164,13 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<StoreState>> {
     Ok(linker)
 }
 
+/// Everything that this host offers to components with asynchronous functions.
+pub(crate) fn concurrent_linker(engine: &Engine) -> wasmtime::Result<Linker<StoreState>> {
+    let mut linker = linker(engine)?;
+    web::link_concurrent(&mut linker)?;
+    Ok(linker)
+}
+
 /// What this host offers to `component` on the inline path: everything, with a bailout in the place
 /// of what has effects or may wait.
 pub(crate) fn inline_linker(
@@ -164,7 +184,7 @@ pub(crate) fn inline_linker(
     }
     for (name, item) in component.component_type().imports(engine) {
         let (interface, _) = name.split_once('@').unwrap_or((name, ""));
-        if is_linked(interface, |import| import.on_inline.is_some()) {
+        if is_linked(interface, |import| import.on_inline.is_some()) || is_draft(interface) {
             continue;
         }
         let ComponentItem::ComponentInstance(imported) = item.ty else {
@@ -221,8 +241,14 @@ pub(crate) fn wants_to_wait<'a>(imports: impl IntoIterator<Item = &'a String>) -
 fn may_wait(interface: &str) -> bool {
     let is_ours = is_linked(interface, |import| import.on_async.is_some());
     is_ours && !is_linked(interface, |import| import.direct.is_some())
-        || interface == "wasi:filesystem/types"
+        || ["wasi:filesystem/types", web::OUTGOING_HANDLER].contains(&interface)
         || interface.starts_with("wasi:sockets/")
+}
+
+/// Whether an interface is one of WASI's drafts, which are linked for every kind of store.
+fn is_draft(interface: &str) -> bool {
+    const DRAFTS: [&str; 3] = ["wasi:config/", "wasi:keyvalue/", "wasi:logging/"];
+    DRAFTS.iter().any(|draft| interface.starts_with(draft))
 }
 
 /// Whether an import of that name is linked somewhere.

@@ -3,12 +3,13 @@
 use crate::{
     exports::{self, Misfit},
     linking,
+    offered_wasi::shown_version,
 };
 
 /// Why a component finds no such import here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ImportFault {
-    #[error("this host offers version {offered}.x of it")]
+    #[error("this host offers version {} of it", shown_version(offered))]
     OtherVersion { offered: &'static str },
     #[error("this host does not offer it")]
     NotOffered,

@@ -39,6 +39,7 @@ use crate::{
         schemas::{self, Schemas},
         stream::{self, HandleStream},
         text::HandleText,
+        web::{self, HandleIncoming, HandleRequest},
     },
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
@@ -63,6 +64,8 @@ const ROLES: [RoleSpec; Role::ALL.len()] = [
     RoleSpec::pooled::<HandleBatch>(),
     RoleSpec::pooled::<HandleStream>(),
     RoleSpec::pooled::<HandleAsync>(),
+    RoleSpec::pooled::<HandleIncoming>(),
+    RoleSpec::pooled::<HandleRequest>(),
     RoleSpec::direct::<BalancerFunctions>(),
     RoleSpec::direct::<OnRequest>(),
     RoleSpec::direct::<OnResponse>(),
@@ -423,9 +426,12 @@ impl Handler for Plugin {
     }
 }
 
-/// Answers a call of the role `handler`, `text-handler`, `stream-handler` or `async-stream-handler`.
+/// Answers a call of the role `handler`, `text-handler`, `stream-handler` or `async-stream-handler`, or a
+/// request of HTTP.
 fn call_one(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
-    if shard.generation().streams(&call) {
+    if shard.generation().takes_as_request(&call) {
+        Box::pin(web::call(shard, call))
+    } else if shard.generation().streams(&call) {
         if shard.generation().has(Role::AsyncStreamHandler) {
             Box::pin(stream::call::<HandleAsync>(shard, call))
         } else {

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
-    capability::kv,
+    capability::{kv, outgoing::OutgoingPermits},
     digest::Digest,
     drain::Drain,
     engine::Flavor,
@@ -42,6 +42,7 @@ use crate::{
     state::Guest,
     stats::PluginStats,
     stats_table::StatsTable,
+    tails::Tails,
     trap_policy::TrapPolicy,
     worker_local::DirectCode,
 };
@@ -209,6 +210,9 @@ impl Loader {
         shared.put(Arc::clone(&self.runtime.events));
         shared.put(Arc::clone(&self.runtime.directory));
         shared.put(Arc::clone(&self.own_metrics));
+        shared.put(Arc::clone(&self.runtime.outgoing));
+        shared.put(OutgoingPermits::default());
+        shared.put(Tails::default());
         if imports.contains("kv") {
             let refuse = |error| Stage::Linked.refuse(format!("{error:#}"));
             let store = self.runtime.store();
@@ -337,6 +341,12 @@ fn fail(stage: Stage, error: &wasmtime::Error) -> Refusal {
 }
 
 impl ReadyGeneration {
+    /// Whether it would answer requests of HTTP as they are.
+    #[must_use]
+    pub fn answers_requests(&self) -> bool {
+        self.serving.generation.answers_requests()
+    }
+
     /// What it would answer for.
     #[must_use]
     pub fn services(&self) -> &[ServiceInfo] {

@@ -20,6 +20,7 @@ use crate::{
         client::ClientImport,
         directory::{DirectoryImport, ServiceDirectory},
         events::EventsImport,
+        outgoing::OutgoingImport,
     },
     compiler::Compiler,
     digest::Digest,
@@ -53,6 +54,7 @@ pub struct Runtime {
     pub(crate) events: Arc<EventsImport>,
     pub(crate) directory: Arc<DirectoryImport>,
     pub(crate) own_metrics: OwnMetricsTable,
+    pub(crate) outgoing: Arc<OutgoingImport>,
     pub(crate) compiler: Compiler,
     pub(crate) executor: Arc<Executor>,
     pub(crate) trap_notices: Arc<TrapNotices>,
@@ -104,6 +106,7 @@ impl Runtime {
             events: Arc::default(),
             directory: Arc::default(),
             own_metrics: OwnMetricsTable::default(),
+            outgoing: Arc::default(),
             store: Mutex::new(None),
             store_health: Arc::default(),
             trap_notices: Arc::default(),
@@ -165,6 +168,14 @@ impl Runtime {
         self.directory.set(Some(directory));
     }
 
+    /// Sends the requests over HTTP that plugins make (import `wasi:http`) to `sender`, as forwarded calls:
+    /// `HttpFacts` say method, scheme, authority and target. Plugins are granted servers before; that a
+    /// name does not lead to an address of this machine or of its network is for `sender` to see to.
+    /// `shutdown` lets go of it.
+    pub fn set_outgoing(&self, sender: Arc<dyn Handler>) {
+        self.outgoing.set(Some(sender));
+    }
+
     /// Whoever calls a plugin that traps is told the line in which it said why, from the next deployment of
     /// that plugin on: for those who develop it.
     pub fn tell_callers(&self) {
@@ -186,6 +197,7 @@ impl Runtime {
         self.client.set(None);
         self.events.set(None);
         self.directory.set(None);
+        self.outgoing.set(None);
         *self.store.lock() = None;
     }
 
@@ -233,7 +245,7 @@ impl Runtime {
                 if let Some(linker) = self.concurrent.get() {
                     return Ok(linker);
                 }
-                let linker = linking::linker(&self.engines.of(flavor)?)?;
+                let linker = linking::concurrent_linker(&self.engines.of(flavor)?)?;
                 Ok(self.concurrent.get_or_init(|| linker))
             }
         }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use postern_core::event::TopicPattern;
 
 use crate::{
+    http_grant::HttpGrant,
     limits::PluginLimits,
     on_trap::{OnTrap, TrapBounds},
     socket_grant::SocketGrant,
@@ -85,6 +86,8 @@ pub struct Grants {
     pub services: Vec<String>,
     /// Name of a store shared with other plugins; without it `kv` is private to the plugin.
     pub kv: Option<String>,
+    /// Servers that may be asked over HTTP (import `wasi:http`).
+    pub http: Vec<HttpGrant>,
     /// Topics that may be published under, as subscribers name theirs.
     pub events: Vec<TopicPattern>,
     /// Services whose instances may be looked up through `directory`; `*` is all.
@@ -165,6 +168,13 @@ impl Grants {
     #[must_use]
     pub fn allows_topic(&self, topic: &str) -> bool {
         self.events.iter().any(|pattern| pattern.matches(topic))
+    }
+
+    /// Whether requests by `scheme` to `host` and `port` are granted.
+    #[must_use]
+    pub fn allows_http(&self, scheme: &str, host: &str, port: u16) -> bool {
+        let mut grants = self.http.iter();
+        grants.any(|grant| grant.allows(scheme, host, port))
     }
 
     /// Whether calls of `service` are granted.

@@ -41,6 +41,7 @@ use crate::{
     trap::{Stop, TrapContext, Trapped},
     trap_notices::TrapNotices,
     trap_policy::TrapPolicy,
+    waited::Waited,
 };
 
 /// What all instances of one generation share.
@@ -89,6 +90,8 @@ pub(crate) struct StoreState {
     pub(crate) ticks_left: Option<u8>,
     /// What the guest may still use.
     allowance: Allowance,
+    /// Time in which this entry waited for the other end, where that is told from outside.
+    pub(crate) waited: Option<Arc<Waited>>,
     pub(crate) host_calls: HostCallTally,
     /// What others see once the call has ended.
     pub(crate) effects: Effects,
@@ -167,6 +170,7 @@ impl StoreState {
             allowance: Allowance::new(limits, Some(now)),
             host_calls: HostCallTally::new(&guest.stats.stores),
             effects: Effects::default(),
+            waited: None,
             stderr: None,
             guest,
         }
@@ -178,6 +182,7 @@ impl StoreState {
         let limits = &self.guest.spec.limits;
         self.allowance = Allowance::new(limits, start);
         self.memory.refused = None;
+        self.waited = None;
         self.payload_counted = false;
         if let Some(stderr) = &self.stderr {
             stderr.clear();
@@ -263,7 +268,9 @@ impl StoreState {
 
     /// When this call ends at the latest as things stand.
     pub(crate) fn end(&self) -> Instant {
-        let ends = self.deadline.into_iter().chain(self.allowance.end());
+        let waited = self.waited();
+        let own = self.allowance.end().map(|end| end + waited);
+        let ends = self.deadline.into_iter().chain(own);
         ends.min()
             .unwrap_or_else(|| clock::now() + self.guest.spec.limits.time_max)
     }
@@ -274,8 +281,24 @@ impl StoreState {
         self.allowance.give_back(waited);
     }
 
+    /// How long it waited for the other end, as far as that is told from outside.
+    fn waited(&self) -> Duration {
+        let waited = self.waited.as_ref();
+        waited.map_or(Duration::ZERO, |waited| waited.total(clock::now()))
+    }
+
+    /// Gives a full allowance where a piece of a body has crossed, as a message of a stream does.
+    pub(crate) fn note_crossings(&mut self) {
+        let waited = self.waited.as_ref();
+        if let Some(time) = waited.and_then(|waited| waited.take_crossed(clock::now())) {
+            self.allowance.give_back(time);
+            self.on_message();
+        }
+    }
+
     /// What becomes of a guest that is still at work when the epoch rises.
     pub(crate) fn on_tick(&mut self, now: Instant) -> wasmtime::Result<UpdateDeadline> {
+        self.note_crossings();
         self.check_time(now)?;
         let Some(left) = &mut self.ticks_left else {
             return Ok(UpdateDeadline::Yield(1));
@@ -289,6 +312,7 @@ impl StoreState {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Stop::Deadline);
         }
+        let now = now.checked_sub(self.waited()).unwrap_or(now);
         let checked = self.allowance.check(&self.guest.spec.limits, now);
         checked.map_err(|used_up| self.stop_for(used_up))
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use postern_core::{Blame, Error, Handler};
-use postern_net::{ClientConfig, Pool, tls::ClientTls};
+use postern_net::{ClientConfig, Pool, http::OutgoingClient, tls::ClientTls};
 use postern_wasm::{Runtime, RuntimeConfig, ServiceDirectory};
 
 use super::{StartError, failures, guard, rules, sockets};
@@ -59,6 +59,8 @@ impl Parts {
         let rules = rules(config, guard, failures);
         let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
         runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
+        // Servers of others, which the system's authorities speak for.
+        runtime.set_outgoing(Arc::new(OutgoingClient::new(Arc::default())));
         directory_service.set_catalogue(catalogue(&control, &pipeline));
         Ok(Self {
             runtime,

@@ -91,13 +91,27 @@ pub(crate) fn inspect(octets: &[u8]) -> Result<ComponentReport, InspectionError>
                     .extend(ours.faults(role, &name, resolve, *id));
                 report.roles.push(role);
             }
-            (None | Some(_), _) => report.other_exports.push(name),
+            (None | Some(_), _) => {
+                let interface = name
+                    .split_once('@')
+                    .map_or(&*name, |(interface, _)| interface);
+                if let Some((_, known)) = Role::of_foreign(interface) {
+                    let missing =
+                        format!("exports {name}; this host knows version {known}.x of it");
+                    report.missing.push(missing);
+                }
+                report.other_exports.push(name);
+            }
         }
     }
     report.roles.sort();
     if !report.roles.iter().any(|role| role.works()) {
         let roles = Role::ALL.into_iter().filter(|role| role.works());
-        let roles: Vec<_> = roles.map(Role::name).collect();
+        let shown = |role: Role| {
+            role.foreign()
+                .map_or(role.name(), |(interface, _)| interface)
+        };
+        let roles: Vec<_> = roles.map(shown).collect();
         let roles = roles.join(", ");
         report.missing.push(format!(
             "exports no role that takes calls or events: {roles}"
@@ -210,15 +224,22 @@ impl Contents {
 }
 
 impl Wit {
-    /// The role that an export is for, in any patch of our version.
+    /// The role that an export is for, in any patch of the version that is known here.
     fn role(&self, export: &str) -> Option<Role> {
         let (interface, version) = export.split_once('@')?;
+        if let Some((role, known)) = Role::of_foreign(interface) {
+            let patch = version.strip_prefix(known)?;
+            return (patch.starts_with('.') && !patch.contains('-')).then_some(role);
+        }
         let package = self.resolve.packages.get(self.package)?;
         let own = package.name.version.as_ref()?;
         let path = format!("{}:{}/", package.name.namespace, package.name.name);
         let name = interface.strip_prefix(&path)?;
         let minor = format!("{}.{}.", own.major, own.minor);
-        let role = Role::ALL.into_iter().find(|role| role.name() == name)?;
+        let mut own = Role::ALL
+            .into_iter()
+            .filter(|role| role.foreign().is_none());
+        let role = own.find(|role| role.name() == name)?;
         version.starts_with(&minor).then_some(role)
     }
 

@@ -188,6 +188,9 @@ fn project_files() -> String {
 }
 
 fn roles() -> String {
-    let works = Role::ALL.map(Role::name);
-    works.join(", ")
+    let ours = Role::ALL
+        .into_iter()
+        .filter(|role| role.foreign().is_none());
+    let names: Vec<_> = ours.map(Role::name).collect();
+    names.join(", ")
 }

@@ -12,6 +12,7 @@ use super::{
     events::Topics,
     extensions::Extension,
     hints::Hints,
+    http_grant::HttpGrantSetting,
     leaf::{Leaf, word_leaf},
     opaque_table::OpaqueTable,
     routes::RouteSettings,
@@ -20,6 +21,7 @@ use super::{
     sockets::SocketGrantSetting,
     traps::{OnTrapSetting, Traps},
     value::Value,
+    web_routes,
 };
 
 section! {
@@ -51,7 +53,9 @@ section! {
         /// Topics of the events that it takes, where it is an event handler.
         pub topics: Vec<Topics> = Vec::new();
         /// Requests over HTTP that come to its services, by a name of your choice. They come after those
-        /// of the configuration, and lead to no upstream and no files.
+        /// of the configuration, and lead to no upstream and no files. One that says of no end where it
+        /// leads hands requests to the component itself, which then answers them as `wasi:http` says;
+        /// routes = ["/shop/*"] is short for such ones.
         pub routes: BTreeMap<String, RouteSettings> = BTreeMap::new();
         /// What it may reach beyond its own call.
         pub grants: Grants = Grants::default();
@@ -93,6 +97,9 @@ section! {
         pub services: Vec<String> = Vec::new();
         /// Name of a key/value store shared with other plugins, in the place of its own.
         pub kv: Option<String> = None;
+        /// Servers that it may ask over HTTP (import `wasi:http`): "api.example.org", "*.example.org:8443",
+        /// "http://127.0.0.1:8080". "*" is every public name.
+        pub http: Vec<HttpGrantSetting> = Vec::new();
         /// Topics under which it may publish events: "user.created", "user.*" (one level), "user.>".
         pub events: Vec<Topics> = Vec::new();
         /// Services whose instances it may look up; "*" is all.
@@ -157,7 +164,7 @@ impl Manifest {
     pub(crate) fn parse(name: &str, text: &str, config: &Config) -> Result<Self, Faults> {
         let mut manifest = Self::absent(config);
         let mut reader = SectionReader::default();
-        let root = reader.parse(text);
+        let root = web_routes::as_tables(reader.parse(text));
         manifest.merge(&root, "", None, &mut reader);
         check_routes(&manifest.routes, RouteOwner::Manifest, config, &mut reader);
         let writes = manifest.grants.files.iter().any(|grant| grant.writable);
@@ -208,6 +215,7 @@ impl Grants {
         spec::Grants {
             services: self.services.clone(),
             kv: self.kv.clone(),
+            http: self.http.iter().map(|grant| grant.0.clone()).collect(),
             events: self.events.iter().map(|topics| topics.0.clone()).collect(),
             directory: self.directory.clone(),
             env: self.env.0.clone(),

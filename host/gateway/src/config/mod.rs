@@ -16,6 +16,7 @@ mod extensions;
 mod fault;
 mod forwarded;
 pub(crate) mod hints;
+mod http_grant;
 mod inline;
 pub(crate) mod leaf;
 mod listener_transport;
@@ -40,6 +41,7 @@ pub(crate) mod tls;
 mod traps;
 mod units;
 pub(crate) mod value;
+pub(crate) mod web_routes;
 mod websocket;
 mod words;
 

@@ -19,6 +19,7 @@ use super::{
     offer::{Needs, OfferRefused, Offered},
     schema_file,
     slot::{Loading, OfferState, PluginSlot, Source, Written},
+    web_routes,
 };
 use crate::{
     config::{Config, Faults, Manifest},
@@ -72,9 +73,12 @@ impl Control {
             ..ServiceInfo::default()
         });
         let infos: Vec<_> = infos.collect();
-        let routes = http_routes::of_manifest(slot.plugin_name(), &manifest.routes, &infos);
+        let plugin = slot.plugin_name();
+        let routes = web_routes::with_ends(plugin, &manifest.routes, &infos, None);
+        let routes = routes.and_then(|routes| http_routes::of_manifest(plugin, &routes, &infos));
         let mut routes = routes.unwrap_or_default();
-        routes.retain(|route| matches!(route.end, RouteEnd::Method(_)));
+        // An upstream of a manifest is its own component.
+        routes.retain(|route| matches!(route.end, RouteEnd::Method(_) | RouteEnd::Upstream(_)));
         slot.set_loading(Some(Loading { services, routes }));
     }
 
@@ -222,8 +226,10 @@ impl Control {
             OfferRefused::new(&copy.digest, refusal).until(needs)
         })?;
         let refused = |reason: String| OfferRefused::new(&copy.digest, reason);
-        let routes =
-            http_routes::of_manifest(slot.plugin_name(), &manifest.routes, ready.services());
+        let (services, answers) = (ready.services(), Some(ready.answers_requests()));
+        let plugin = slot.plugin_name();
+        let routes = web_routes::with_ends(plugin, &manifest.routes, services, answers);
+        let routes = routes.and_then(|routes| http_routes::of_manifest(plugin, &routes, services));
         let routes = routes.map_err(refused)?;
         let schemas = schema_file::read(&config.plugins.folder, manifest.schemas.as_deref());
         let schemas = schemas.await.map_err(|reason| {

@@ -32,6 +32,7 @@ mod usage_view;
 pub(crate) mod versions;
 mod view;
 mod waiting;
+mod web_routes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

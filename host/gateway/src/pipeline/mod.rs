@@ -228,9 +228,11 @@ impl Pipeline {
             // Nobody can say that it is a gateway.
             bound_priority(call);
         }
-        // A request that is forwarded takes as long as its octets flow: its back sees to silence.
+        // A request that is forwarded takes as long as its octets flow: its back sees to silence. That of
+        // a plugin is a guest, whose head has a deadline.
         let is_forwarded = call.is_forwarded();
-        let has_deadline = !is_forwarded || call.context.deadline.is_some();
+        let is_bounded = call.context.deadline.is_some() || record.route().is_plugin();
+        let has_deadline = !is_forwarded || is_bounded;
         let deadline = has_deadline.then(|| clamp(call.context.deadline, now, settings));
         call.context.deadline = deadline;
         record.count_request(&mut call.body, settings.body_bytes_max);

@@ -147,6 +147,11 @@ pub(crate) struct RouteRefused {
 }
 
 impl Route {
+    /// Whether one plugin of this gateway answers.
+    pub(super) fn is_plugin(&self) -> bool {
+        matches!(self.target, RouteTarget::Live(_)) && !self.plugin.is_empty()
+    }
+
     /// Whose fault it is that no answer comes, or one that is too long: that of whom it leads to.
     #[must_use]
     pub(crate) fn blame(&self) -> Blame {
@@ -181,7 +186,9 @@ impl Route {
         {
             return Err(unknown_version(self, wanted));
         }
+        // The method of a request that is handed on is one of HTTP.
         if let Some(methods) = &self.methods
+            && !call.is_forwarded()
             && methods.binary_search(&call.method).is_err()
         {
             return Err(unknown_method(self, &call.method, methods));

@@ -51,10 +51,12 @@ mod host;
 mod lines;
 mod octets;
 mod origin;
+mod outgoing;
 mod path;
 mod pieces;
 mod present;
 mod problem;
+mod public;
 mod read_body;
 mod reply;
 mod request;
@@ -84,6 +86,7 @@ pub use forward::{
 };
 pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
+pub use outgoing::OutgoingClient;
 pub use routes::{
     HttpRoutes, ParamShape, RequestSchema, RouteEnds, RouteSchemas, RoutesInForce,
     SERVICE as ROUTES_SERVICE, SchemaFault,

@@ -25,15 +25,15 @@ const KEY_BYTES_MAX: usize = 1024;
 /// Largest value, in octets.
 const VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// Most keys in one list.
-const KEYS_MAX: usize = 1000;
+pub(super) const KEYS_MAX: usize = 1000;
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
 
 /// A plugin's view of the store.
 #[derive(Clone)]
 pub(crate) struct Table {
-    store: Arc<store::Store>,
-    name: Arc<str>,
+    pub(super) store: Arc<store::Store>,
+    pub(super) name: Arc<str>,
 }
 
 impl Table {
@@ -109,7 +109,7 @@ async fn get(
     let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
-    Ok(bounded(store, table.store.get(&table.name, key)).await?)
+    Ok(bounded(&mut store, table.store.get(&table.name, key)).await?)
 }
 
 async fn set(
@@ -162,22 +162,26 @@ async fn keys(
         return Ok(Err(no_store()));
     };
     let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
-    Ok(bounded(store, table.store.keys(&table.name, prefix, after, limit)).await?)
+    Ok(bounded(
+        &mut store,
+        table.store.keys(&table.name, prefix, after, limit),
+    )
+    .await?)
 }
 
-async fn write(store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
+async fn write(mut store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
     if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
         return Ok(Err(refused));
     }
     let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
-    bounded(store, table.store.write(&table.name, change)).await
+    bounded(&mut store, table.store.write(&table.name, change)).await
 }
 
 /// Waits for the store, at most until the call's end. A write that was begun is then still done.
-async fn bounded<T>(
-    store: Store<'_>,
+pub(super) async fn bounded<T>(
+    store: &mut Store<'_>,
     future: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<Result<T, Failure>, Stop> {
     let guest = &store.data().guest;
@@ -200,7 +204,8 @@ async fn bounded<T>(
         };
     };
     Ok(result.map_err(|error| {
-        // The store itself says once that it failed; each call that meets it is an exception of its own.
+        // The store itself says once that it failed; each call that meets it is an exception of its
+        // own.
         tracing::debug!(plugin = %store.data().guest.plugin, %error, "key/value store failed");
         failure(error.kind(), error.to_string())
     }))
@@ -209,12 +214,16 @@ async fn bounded<T>(
 fn read_key(store: &mut Store<'_>, key: WasmStr) -> wasmtime::Result<Result<String, Failure>> {
     store.data_mut().on_host_call_of(HostImport::Kv)?;
     let key = key.to_str(&*store)?;
+    Ok(check_key(&key).map(|()| key.into_owned()))
+}
+
+pub(super) fn check_key(key: &str) -> Result<(), Failure> {
     let length = key.len();
     if (1..=KEY_BYTES_MAX).contains(&length) {
-        return Ok(Ok(key.into_owned()));
+        return Ok(());
     }
     let message = format!("key of {length} octets is not within 1 to {KEY_BYTES_MAX}");
-    Ok(Err(failure(Kind::InvalidArgument, message)))
+    Err(failure(Kind::InvalidArgument, message))
 }
 
 fn read_value(store: &Store<'_>, value: &WasmList<u8>) -> Result<Vec<u8>, Failure> {
@@ -222,7 +231,7 @@ fn read_value(store: &Store<'_>, value: &WasmList<u8>) -> Result<Vec<u8>, Failur
     Ok(value.as_le_slice(store).to_vec())
 }
 
-fn check_value(length: usize) -> Result<(), Failure> {
+pub(super) fn check_value(length: usize) -> Result<(), Failure> {
     if length <= VALUE_BYTES_MAX {
         return Ok(());
     }
@@ -234,10 +243,14 @@ fn read_option(store: &Store<'_>, value: Option<WasmList<u8>>) -> Result<Option<
     value.map(|value| read_value(store, &value)).transpose()
 }
 
-fn table(store: &Store<'_>) -> Option<Table> {
+pub(super) fn table(store: &Store<'_>) -> Option<Table> {
     store.data().guest.shared.get().cloned()
 }
 
-fn no_store() -> Failure {
+pub(super) fn no_store() -> Failure {
     failure(Kind::Unavailable, "this gateway has no store")
+}
+
+pub(super) fn invalid(message: String) -> Failure {
+    failure(Kind::FailedPrecondition, message)
 }

@@ -100,7 +100,7 @@ fn push_word(text: &mut String, word: &str) {
     }
 }
 
-fn is_enabled(state: &StoreState, level: Level) -> bool {
+pub(super) fn is_enabled(state: &StoreState, level: Level) -> bool {
     rank(level) >= state.guest.spec.log_level
         && match level {
             Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
@@ -109,6 +109,24 @@ fn is_enabled(state: &StoreState, level: Level) -> bool {
             Level::Warn => tracing::enabled!(target: "plugin", tracing::Level::WARN),
             Level::Error => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
         }
+}
+
+/// Writes a line with one field, where that has a value.
+pub(super) fn emit_line(
+    state: &StoreState,
+    level: Level,
+    message: &str,
+    (name, value): (&str, &str),
+) {
+    let (mut message, mut value) = (message.to_owned(), value.to_owned());
+    convert::cut(&mut message, TEXT_BYTES_MAX);
+    convert::cut(&mut value, TEXT_BYTES_MAX);
+    let mut fields = String::new();
+    if !value.is_empty() {
+        fields = format!("{name}=");
+        push_word(&mut fields, &value);
+    }
+    emit(state, level, &message, &fields);
 }
 
 fn emit(state: &StoreState, level: Level, message: &str, fields: &str) {

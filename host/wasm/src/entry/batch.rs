@@ -85,7 +85,8 @@ fn run_length(shard: &WorkerShard, calls: &[Call], n_calls_max: usize) -> usize 
         let fit = length <= limit && octets <= OCTETS_MAX;
         fit && call.method == first.method && call.service == first.service
     };
-    if shard.generation().streams(first) {
+    let generation = shard.generation();
+    if generation.streams(first) || generation.takes_as_request(first) {
         return 1;
     }
     let n_calls = calls.iter().take(n_calls_max).take_while(fits).count();

@@ -15,3 +15,4 @@ pub(crate) mod interceptor;
 pub(crate) mod schemas;
 pub(crate) mod stream;
 pub(crate) mod text;
+pub(crate) mod web;

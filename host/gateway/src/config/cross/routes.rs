@@ -52,6 +52,12 @@ pub(crate) fn check_routes(
         };
         let checked = match owner {
             RouteOwner::Manifest if settings.method.is_some() => placeholder.to_route(name),
+            // To the component, if that answers requests.
+            RouteOwner::Manifest if !settings.names_end() => RouteSettings {
+                upstream: Some(name.clone()),
+                ..settings.clone()
+            }
+            .to_route(name),
             RouteOwner::Configuration | RouteOwner::Manifest => settings.to_route(name),
         };
         let checked = checked.and_then(not_reserved);
@@ -151,13 +157,18 @@ fn check_ends(path: &str, settings: &RouteSettings, owner: RouteOwner, reader: &
         let mut places = reader.places.keys();
         places.find(is_of).cloned()
     };
+    let is_to_component = owner == RouteOwner::Manifest && !settings.names_end();
     let ends = [
         (
             settings.service.is_some() || settings.method.is_some(),
             "method",
             &METHOD_KEYS[..],
         ),
-        (settings.upstream.is_some(), "upstream", &UPSTREAM_KEYS[..]),
+        (
+            settings.upstream.is_some() || is_to_component,
+            "upstream",
+            &UPSTREAM_KEYS[..],
+        ),
         (
             settings.redirect.to.is_some(),
             "redirect",
@@ -179,8 +190,9 @@ fn check_ends(path: &str, settings: &RouteSettings, owner: RouteOwner, reader: &
                 ));
             }
             (true, None, Some(key)) => {
-                let is_refused =
-                    owner == RouteOwner::Manifest && ["upstream", "files"].contains(&end);
+                let is_refused = owner == RouteOwner::Manifest
+                    && !is_to_component
+                    && ["upstream", "files"].contains(&end);
                 if is_refused {
                     let message = format!("a manifest leads to no {end}; the configuration may");
                     faults.push((key, message, "write it in [routes.NAME] of postern.toml"));

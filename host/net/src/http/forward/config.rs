@@ -30,6 +30,8 @@ pub struct ForwardConfig {
     pub send_proxy: Option<ProxyVersion>,
     /// For `https`.
     pub tls: Arc<ClientTls>,
+    /// Whether the name may lead to public addresses only. Default false.
+    pub is_public: bool,
 }
 
 /// Versions of HTTP that are spoken to an upstream.
@@ -68,6 +70,7 @@ impl Default for ForwardConfig {
             keep_timeout: Duration::from_secs(60),
             send_proxy: None,
             tls: Arc::default(),
+            is_public: false,
         }
     }
 }

@@ -12,7 +12,11 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::config::{ForwardAddress, ForwardConfig, HttpVersions};
-use crate::{acceptor::proxy_protocol, link::StreamLink};
+use crate::{
+    acceptor::proxy_protocol,
+    http::public::{prohibited, public_addresses},
+    link::StreamLink,
+};
 
 /// A stream on which HTTP can begin.
 pub(super) struct Connected {
@@ -31,6 +35,9 @@ pub(super) async fn connect(
     needs_http1: bool,
 ) -> Result<Connected, Error> {
     let failed = |error: io::Error| {
+        if let Some(error) = prohibited(&error).filter(|_| config.is_public) {
+            return error;
+        }
         let message = format!("cannot connect to {address}: {error}");
         Error::unavailable(Blame::Upstream, message).with_source(error)
     };
@@ -95,7 +102,10 @@ async fn open_tcp(
     config: &ForwardConfig,
     client: Option<SocketAddr>,
 ) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect((host, port)).await?;
+    let mut stream = match config.is_public {
+        true => TcpStream::connect(&*public_addresses(host, port).await?).await?,
+        false => TcpStream::connect((host, port)).await?,
+    };
     stream.set_nodelay(true)?;
     let upstream = stream.peer_addr()?;
     send_client(&mut stream, config, client, Some(upstream)).await?;

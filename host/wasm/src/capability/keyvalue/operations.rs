@@ -1,0 +1,164 @@
+//! What is done with the store: one key, or several after one another.
+
+use super::{KeyValueError, NumberedKeys, Store, told};
+use crate::{
+    bindings::Failure,
+    capability::kv::{self, KEYS_MAX, Table},
+    shadowed,
+    store::Change,
+};
+
+/// Times that an increment is tried again because somebody else wrote the key.
+const INCREMENT_TRIES_MAX: usize = 100;
+/// Keys that `list-keys` gives at a time.
+pub(super) const PAGE_KEYS: usize = 100;
+
+pub(super) type Kept<T> = wasmtime::Result<Result<T, Failure>>;
+
+pub(super) async fn get(store: &mut Store<'_>, key: String) -> Kept<Option<Vec<u8>>> {
+    store.data_mut().on_host_call()?;
+    if let Err(failure) = kv::check_key(&key) {
+        return Ok(Err(failure));
+    }
+    let Some(Table { store: file, name }) = kv::table(store) else {
+        return Ok(Err(kv::no_store()));
+    };
+    Ok(kv::bounded(store, file.get(&name, key)).await?)
+}
+
+pub(super) async fn set(store: &mut Store<'_>, key: String, value: Vec<u8>) -> Kept<()> {
+    store.data_mut().on_host_call()?;
+    let checked = kv::check_key(&key).and_then(|()| kv::check_value(value.len()));
+    match checked {
+        Ok(()) => Ok(write(store, Change::Set { key, value }).await?.map(|_| ())),
+        Err(failure) => Ok(Err(failure)),
+    }
+}
+
+pub(super) async fn delete(store: &mut Store<'_>, key: String) -> Kept<()> {
+    store.data_mut().on_host_call()?;
+    match kv::check_key(&key) {
+        Ok(()) => Ok(write(store, Change::Delete { key }).await?.map(|_| ())),
+        Err(failure) => Ok(Err(failure)),
+    }
+}
+
+pub(super) async fn write(store: &mut Store<'_>, change: Change) -> Kept<bool> {
+    if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
+        return Ok(Err(refused));
+    }
+    let Some(Table { store: file, name }) = kv::table(store) else {
+        return Ok(Err(kv::no_store()));
+    };
+    Ok(kv::bounded(store, file.write(&name, change)).await?)
+}
+
+pub(super) async fn keys(
+    store: &mut Store<'_>,
+    after: Option<String>,
+    limit: usize,
+) -> Kept<Vec<String>> {
+    store.data_mut().on_host_call()?;
+    let Some(Table { store: file, name }) = kv::table(store) else {
+        return Ok(Err(kv::no_store()));
+    };
+    Ok(kv::bounded(store, file.keys(&name, String::new(), after, limit)).await?)
+}
+
+/// The keys from the `from`th on. The first draft counts them.
+pub(super) async fn numbered_keys(store: &mut Store<'_>, from: u64) -> Kept<NumberedKeys> {
+    let (mut after, mut left) = (None, from);
+    loop {
+        let page = match keys(store, after, PAGE_KEYS).await? {
+            Ok(page) => page,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let n_keys = page.len() as u64;
+        let is_last = page.len() < PAGE_KEYS;
+        if left < n_keys || is_last {
+            let skipped = usize::try_from(left).unwrap_or(usize::MAX);
+            let keys: Vec<_> = page.into_iter().skip(skipped).collect();
+            let cursor = (!is_last).then(|| from + keys.len() as u64);
+            return Ok(Ok(NumberedKeys { keys, cursor }));
+        }
+        left -= n_keys;
+        after = page.last().cloned();
+    }
+}
+
+pub(super) async fn get_many(
+    store: &mut Store<'_>,
+    keys: Vec<String>,
+) -> wasmtime::Result<Result<Vec<(String, Option<Vec<u8>>)>, KeyValueError>> {
+    if let Err(refused) = check_many(keys.len()) {
+        return Ok(Err(refused));
+    }
+    let limit = store.data().guest.spec.limits.input_bytes_max;
+    let (mut pairs, mut n_octets) = (Vec::with_capacity(keys.len()), 0);
+    for key in keys {
+        match get(store, key.clone()).await? {
+            Ok(value) => {
+                n_octets += value.as_ref().map_or(0, Vec::len);
+                if n_octets > limit {
+                    let message = format!("the values exceed the limit of {limit} octets");
+                    return Ok(Err(KeyValueError::Other(message)));
+                }
+                pairs.push((key, value));
+            }
+            Err(failure) => return Ok(Err(told(failure))),
+        }
+    }
+    Ok(Ok(pairs))
+}
+
+/// Replaces the number of a key by what `add` makes of it.
+pub(super) async fn increment<N>(
+    store: &mut Store<'_>,
+    key: String,
+    add: impl Fn(Option<N>) -> Option<N>,
+) -> Kept<N>
+where
+    N: std::str::FromStr + ToString + Copy,
+{
+    let other = |message: String| kv::invalid(message);
+    for _ in 0..INCREMENT_TRIES_MAX {
+        let before = match get(store, key.clone()).await? {
+            Ok(before) => before,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let number = match &before {
+            None => None,
+            Some(octets) => {
+                let text = std::str::from_utf8(octets).ok();
+                match text.and_then(|text| text.parse().ok()) {
+                    Some(number) => Some(number),
+                    None => return Ok(Err(other(format!("the value of {key:?} is no number")))),
+                }
+            }
+        };
+        let Some(after) = add(number) else {
+            return Ok(Err(other(format!("the number of {key:?} would overflow"))));
+        };
+        let change = Change::Swap {
+            key: key.clone(),
+            expected: before,
+            value: Some(after.to_string().into_bytes()),
+        };
+        match write(store, change).await? {
+            Ok(true) => return Ok(Ok(after)),
+            Ok(false) => {}
+            Err(failure) => return Ok(Err(failure)),
+        }
+    }
+    Ok(Err(other(format!("others write {key:?} all the time"))))
+}
+
+pub(super) fn check_many(n_keys: usize) -> Result<(), KeyValueError> {
+    match n_keys <= KEYS_MAX {
+        true => Ok(()),
+        false => {
+            let message = format!("{n_keys} keys exceed the limit of {KEYS_MAX}");
+            Err(KeyValueError::Other(message))
+        }
+    }
+}

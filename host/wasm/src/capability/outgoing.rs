@@ -1,0 +1,271 @@
+//! Imports `wasi:http/outgoing-handler` (0.2) and `wasi:http/client` (0.3): requests of a plugin to
+//! servers that its manifest grants it. They are sent by whoever the gateway has set, as forwarded calls.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use parking_lot::RwLock;
+use postern_core::{
+    Call, Context, Handler, HttpFacts, HttpStatus, Reply, Text, TraceContext, shadow::ShadowMark,
+};
+use postern_system::clock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiHttpHooks};
+
+use crate::{
+    denial::Denial,
+    http_bodies::{GuestBody, OctetBody, from_guest, to_http_error},
+    http_fields::{to_headers, to_map},
+    http_grant::{usual_port, wanted},
+    state::Guest,
+};
+
+/// Requests of one plugin that are under way, over all its instances. More than a page asks for, and few
+/// enough that their sockets are no matter.
+const IN_FLIGHT_MAX: usize = 64;
+/// Longest body of a request and of a response, in octets: 1 GiB. Nothing of them is held.
+const BODY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Octets that a guest writes at a time to a body, and that wait for whoever reads it.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The trace that a request is part of (W3C Trace Context).
+const TRACEPARENT: &str = "traceparent";
+
+/// Where requests of plugins go. Set by the gateway.
+#[derive(Default)]
+pub(crate) struct OutgoingImport {
+    sender: RwLock<Option<Arc<dyn Handler>>>,
+}
+
+/// What of a plugin's requests is under way.
+pub(crate) struct OutgoingPermits(Arc<Semaphore>);
+
+/// What the imports of one store ask of the host.
+pub(crate) struct OutgoingHooks {
+    guest: Arc<Guest>,
+    /// When the entry that is under way ends.
+    pub(super) end: Instant,
+    /// That of the call that is answered.
+    pub(super) trace: Option<TraceContext>,
+    /// There where that is a copy, which has no effect.
+    pub(super) shadow: Option<Arc<ShadowMark>>,
+}
+
+impl OutgoingImport {
+    pub(crate) fn set(&self, sender: Option<Arc<dyn Handler>>) {
+        *self.sender.write() = sender;
+    }
+}
+
+impl Default for OutgoingPermits {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(IN_FLIGHT_MAX)))
+    }
+}
+
+/// The head of a response, and what of its exchange goes on in the background: nothing.
+type Sent = (
+    Response<GuestBody>,
+    Box<dyn Future<Output = Result<(), Error>> + Send>,
+);
+
+impl OutgoingHooks {
+    pub(super) fn new(guest: &Arc<Guest>) -> Self {
+        Self {
+            guest: Arc::clone(guest),
+            end: clock::now(),
+            trace: None,
+            shadow: None,
+        }
+    }
+
+    /// The call that a request is, where it goes, and the permit for it.
+    fn prepare(
+        &self,
+        request: Request<GuestBody>,
+    ) -> Result<(Arc<dyn Handler>, Call, OwnedSemaphorePermit), Error> {
+        let (head, body) = request.into_parts();
+        let scheme = head
+            .uri
+            .scheme_str()
+            .unwrap_or("https")
+            .to_ascii_lowercase();
+        let host = head.uri.host().filter(|host| !host.is_empty());
+        let host = host.ok_or(Error::HttpRequestUriInvalid)?;
+        let port = head.uri.port_u16().or_else(|| usual_port(&scheme));
+        let port = port.ok_or(Error::HttpRequestUriInvalid)?;
+        self.permit(&scheme, host, port)?;
+        if let Some(mark) = &self.shadow {
+            mark.note_effect();
+            return Err(Error::HttpRequestDenied);
+        }
+        let shared = &self.guest.shared;
+        let sender = shared.get::<Arc<OutgoingImport>>();
+        let sender = sender.and_then(|import| import.sender.read().clone());
+        let sender = sender.ok_or_else(|| {
+            let message = "the gateway sends no requests of plugins yet";
+            Error::InternalError(Some(message.to_owned()))
+        })?;
+        let in_flight = shared.get::<OutgoingPermits>();
+        let permit = in_flight.and_then(|all| Arc::clone(&all.0).try_acquire_owned().ok());
+        let permit = permit.ok_or(Error::ConnectionLimitReached)?;
+        let mut headers = head.headers;
+        // It is the authority, as the upstream's version of HTTP writes it.
+        headers.remove(header::HOST);
+        if let (Some(trace), false) = (self.trace, headers.contains_key(TRACEPARENT)) {
+            // Cannot fail: it is hex digits and dashes.
+            if let Ok(trace) = HeaderValue::from_str(&trace.to_string()) {
+                headers.insert(TRACEPARENT, trace);
+            }
+        }
+        let authority = head.uri.authority().map_or("", |authority| {
+            // Whoever it names as user is not told.
+            let shown = authority.as_str();
+            shown.rsplit_once('@').map_or(shown, |(_, host)| host)
+        });
+        let path = match head.uri.path() {
+            "" => "/",
+            path => path,
+        };
+        let call = Call {
+            service: Text::from(wanted(&scheme, host, port)),
+            method: Text::from(head.method.as_str()),
+            version: None,
+            headers: to_headers(&headers),
+            body: from_guest(body, BODY_BYTES_MAX),
+            context: Context {
+                deadline: Some(self.end),
+                is_deadline_of_head: true,
+                trace: self.trace,
+                ..Context::default()
+            },
+            http: Some(Box::new(HttpFacts {
+                method: Text::from(head.method.as_str()),
+                scheme: Text::from(scheme),
+                authority: Text::from(authority),
+                path: Text::from(path),
+                query: head.uri.query().map(Text::from),
+                is_forwarded: true,
+                upgrade: None,
+            })),
+        };
+        Ok((sender, call, permit))
+    }
+
+    /// Whether the plugin may ask that server.
+    fn permit(&self, scheme: &str, host: &str, port: u16) -> Result<(), Error> {
+        let guest = &self.guest;
+        if guest.spec.grants.allows_http(scheme, host, port) {
+            return Ok(());
+        }
+        let wanted = wanted(scheme, host, port);
+        // There is a code for it, and no text.
+        drop(guest.deny(&Denial {
+            grant: "http",
+            what: "requests to",
+            name: &wanted,
+            value: &wanted,
+        }));
+        Err(Error::HttpRequestDenied)
+    }
+}
+
+async fn send(
+    prepared: Result<(Arc<dyn Handler>, Call, OwnedSemaphorePermit), Error>,
+    options: Option<RequestOptions>,
+) -> Result<Sent, Error> {
+    let (sender, call, permit) = prepared?;
+    let options = options.unwrap_or_default();
+    let now = clock::now();
+    // What a guest asks for bounds it further; whoever sends it bounds the time to connect.
+    let asked = options.first_byte_timeout;
+    let asked =
+        asked.map(|first| first.saturating_add(options.connect_timeout.unwrap_or_default()));
+    let asked = asked.and_then(|limit| now.checked_add(limit));
+    let end = call.context.deadline.into_iter().chain(asked).min();
+    let service = call.service.clone();
+    let answering = sender.call(call);
+    let answered = match end {
+        Some(end) => tokio::time::timeout_at(end.into(), answering).await,
+        None => Ok(answering.await),
+    };
+    let reply = answered.map_err(|_| Error::HttpResponseTimeout)?;
+    let reply = reply.map_err(|error| {
+        tracing::debug!(target: "plugin", server = %service, %error, "a request of a plugin failed");
+        to_http_error(&error)
+    })?;
+    let response = response(reply, permit, options.between_bytes_timeout)?;
+    let nothing = Box::new(std::future::ready(Ok(())));
+    Ok((response, nothing))
+}
+
+fn response(
+    reply: Reply,
+    permit: OwnedSemaphorePermit,
+    silence: Option<Duration>,
+) -> Result<Response<GuestBody>, Error> {
+    let status = reply.status.map_or(200, HttpStatus::number);
+    let body = Lent {
+        octets: OctetBody::new(reply.body, BODY_BYTES_MAX, silence),
+        _permit: permit,
+    };
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| Error::HttpProtocolError)?;
+    *response.headers_mut() = to_map(&reply.headers);
+    Ok(response)
+}
+
+/// A body that counts as under way until it is dropped.
+struct Lent {
+    octets: OctetBody,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Error>>> {
+        std::pin::Pin::new(&mut self.octets).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.octets.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.octets.size_hint()
+    }
+}
+
+impl WasiHttpHooks for OutgoingHooks {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
+    fn send_request(
+        &mut self,
+        request: Request<GuestBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        Box::new(send(self.prepare(request), options))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+}
