@@ -185,10 +185,15 @@ async fn a_change_of_version_loses_neither_counts_nor_the_plugins_own() {
     let ok = [("plugin", "probe"), ("outcome", "ok")];
     assert_eq!(sum(&gateway, "postern_plugin_calls_total", &ok).await, 8.0);
 
+    own_metrics_are_shown_and_go(&gateway).await;
+}
+
+/// What is refused counts, operators see what the plugin counts itself, and that goes with the plugin.
+async fn own_metrics_are_shown_and_go(gateway: &Gateway) {
     gateway.deploy("probe.wasm", b"no component");
     let refused = [("plugin", "probe"), ("result", "refused")];
     patiently("what is no component is refused", async || {
-        sum(&gateway, "postern_plugin_reloads_total", &refused).await >= 1.0
+        sum(gateway, "postern_plugin_reloads_total", &refused).await >= 1.0
     })
     .await;
     let shown = gateway.admin_json("/plugins/probe").await;

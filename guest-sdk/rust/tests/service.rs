@@ -371,7 +371,8 @@ fn unary_messages_of_a_service_of_texts_are_text() {
     );
     let text = "reply of method `Break` is not UTF-8: a service marked with `text` gives text";
     assert_eq!(call("Break", b"break"), Err(Failure::internal(text)));
-    assert!(lines::Lines::IS_TEXT && !sample::Notes::IS_TEXT);
+    let is_text = [lines::Lines::IS_TEXT, sample::Notes::IS_TEXT];
+    assert_eq!(is_text, [true, false]);
 }
 
 /// Three typed methods in less than 25 lines, imports and all: what the README shows.

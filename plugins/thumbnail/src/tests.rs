@@ -1,3 +1,5 @@
+//! Pictures made here, and what becomes of them and of broken ones.
+
 use std::io::Cursor;
 
 use image::{

@@ -26,11 +26,7 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
         .map_or_else(|| quote!(env!("CARGO_PKG_VERSION")), |v| quote!(#v));
     let text = summary(&block.attrs);
     let methods = methods(&operations);
-    let value = operations.iter().any(|operation| operation.on_value).then(|| {
-        quote! {
-            ::std::thread_local! { static VALUE: #ident = <#ident as ::core::default::Default>::default(); }
-        }
-    });
+    let value = value(&ident, &operations);
     let call = call_body(&ident, &operations);
     let call_stream = call_stream_body(&ident, &operations);
     let health = health.map_or_else(
@@ -78,6 +74,16 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
         };
 
         #exports
+    })
+}
+
+/// Where methods are called on a value: the one that each instance has.
+fn value(ident: &Ident, operations: &[Operation]) -> Option<TokenStream> {
+    let is_wanted = operations.iter().any(|operation| operation.on_value);
+    is_wanted.then(|| {
+        quote! {
+            ::std::thread_local! { static VALUE: #ident = <#ident as ::core::default::Default>::default(); }
+        }
     })
 }
 

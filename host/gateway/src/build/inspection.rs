@@ -109,7 +109,7 @@ pub(crate) fn inspect(octets: &[u8]) -> Result<ComponentReport, InspectionError>
         let roles = Role::ALL.into_iter().filter(|role| role.works());
         let shown = |role: Role| {
             role.foreign()
-                .map_or(role.name(), |(interface, _)| interface)
+                .map_or_else(|| role.name(), |(interface, _)| interface)
         };
         let roles: Vec<_> = roles.map(shown).collect();
         let roles = roles.join(", ");

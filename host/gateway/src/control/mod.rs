@@ -17,6 +17,7 @@ mod http_remote;
 mod http_routes;
 mod judge;
 mod missing;
+mod numbers;
 mod offer;
 mod proof;
 mod publish;

@@ -1,6 +1,6 @@
 //! What a plugin uses, as operators see it: by version, and what its guests count themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use postern_wasm::{
     HostImport, Outcome, OwnMetric, OwnValue, Plugin, Retirement, StatsSnapshot, TrapReason,
@@ -8,8 +8,7 @@ use postern_wasm::{
 };
 use serde::Serialize;
 
-use super::{Control, slot::PluginSlot, view::Counts};
-use crate::telemetry::export::PluginNumbers;
+use super::view::Counts;
 
 /// All versions together, and each.
 #[derive(Debug, Clone, Serialize)]
@@ -168,46 +167,4 @@ fn counts<const N: usize>(counts: [(&'static str, u64); N]) -> Counts {
 
 fn seconds(nanos: u64) -> f64 {
     std::time::Duration::from_nanos(nanos).as_secs_f64()
-}
-impl Control {
-    /// Counters of each slot, of which there is one for each version in the folder.
-    #[must_use]
-    pub(crate) fn numbers(&self) -> Vec<PluginNumbers> {
-        let slots = self.slots.lock();
-        let of_files: BTreeSet<_> = slots
-            .values()
-            .filter_map(|slot| Some((slot.plugin_name(), slot.version()?)))
-            .collect();
-        let numbers = slots.values().map(|slot| {
-            let shown = slot.shown();
-            PluginNumbers {
-                plugin: slot.plugin_name().to_owned(),
-                version: slot.version().map(str::to_owned),
-                generation: shown
-                    .current
-                    .as_ref()
-                    .map_or(0, |current| current.generation),
-                is_active: shown.current.is_some() && shown.is_healthy(),
-                is_held: shown.refused.is_some_and(|refused| refused.held.is_some()),
-                signature_refusals: slot.signature_refusals(),
-                versions: told_apart(slot, &of_files),
-                own_metrics: slot.plugin.own_metrics(),
-            }
-        });
-        numbers.collect()
-    }
-}
-
-/// The counters of a slot's versions. A file without a version in its name that says it is one of those which lie
-/// beside it goes by its name: each series is one version's.
-fn told_apart(slot: &PluginSlot, of_files: &BTreeSet<(&str, &str)>) -> Vec<VersionStats> {
-    let mut stats = versions(&slot.plugin);
-    if slot.version().is_none() {
-        for version in &mut stats {
-            if of_files.contains(&(slot.plugin_name(), version.version.as_str())) {
-                version.version = format!("{}.wasm", slot.plugin_name());
-            }
-        }
-    }
-    stats
 }

@@ -132,12 +132,7 @@ impl PluginView {
         let shown = slot.shown();
         let status = slot.plugin.status();
         let stats = status.stats;
-        let state = match status.traps.as_ref().map(|traps| traps.state) {
-            Some(TrapState::Stopped) => PluginAvailability::Stopped,
-            Some(TrapState::Closed) => PluginAvailability::Closed,
-            Some(TrapState::Quarantined) => PluginAvailability::Quarantined,
-            Some(TrapState::Serving | TrapState::Trying) | None => state(&shown),
-        };
+        let state = state(&shown, status.traps.as_ref());
         let held = shown.refused.as_ref();
         let held = held.and_then(|refused| refused.held.as_deref());
         let held = held.map(|held| HeldView {
@@ -201,7 +196,13 @@ impl PluginView {
     }
 }
 
-fn state(shown: &Shown) -> PluginAvailability {
+fn state(shown: &Shown, traps: Option<&TrapStatus>) -> PluginAvailability {
+    match traps.map(|traps| traps.state) {
+        Some(TrapState::Stopped) => return PluginAvailability::Stopped,
+        Some(TrapState::Closed) => return PluginAvailability::Closed,
+        Some(TrapState::Quarantined) => return PluginAvailability::Quarantined,
+        Some(TrapState::Serving | TrapState::Trying) | None => {}
+    }
     match (&shown.current, &shown.refused) {
         (None, Some(_)) if shown.loading.is_some() => PluginAvailability::Loading,
         (Some(_), _) if shown.is_healthy() => PluginAvailability::Active,

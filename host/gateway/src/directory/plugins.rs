@@ -40,7 +40,7 @@ mod tests {
         assert!(changes.has_changed().expect("it is there"));
         let found = ServiceDirectory::instances(&*directory, "users", None);
         assert_eq!(found.len(), 1);
-        assert_eq!(&*found[0].record.key.instance.0, "shop");
+        assert_eq!(&*found[0].record.key.instance.0, "shop/users");
         assert!(ServiceDirectory::instances(&*directory, "others", None).is_empty());
     }
 }

@@ -59,7 +59,7 @@ async fn refuses_an_unknown_import_by_name_with_what_there_is() {
         "(component (import \"acme:db/query@1.0.0\" (instance (export \"run\" (func))))",
         1,
     );
-    let reason = "imports acme:db/query@1.0.0, which this host does not offer; it offers postern:gateway/call@0.1.x";
+    let reason = "imports acme:db/query@1.0.0, which this host does not offer; it offers postern:gateway/async-call@0.1.x, postern:gateway/call@0.1.x";
     check_refused(&build(&text), Stage::Linked, reason).await;
 }
 

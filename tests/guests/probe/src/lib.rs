@@ -342,9 +342,10 @@ impl Probe {
     /// Connects to `HOST:PORT` by a socket of its own and gives what is said there to its end.
     fn connect(address: String) -> Result<String> {
         let refused = |error: io::Error| {
-            let kind = match error.kind() {
-                io::ErrorKind::PermissionDenied => Kind::PermissionDenied,
-                _ => Kind::Unavailable,
+            let kind = if error.kind() == io::ErrorKind::PermissionDenied {
+                Kind::PermissionDenied
+            } else {
+                Kind::Unavailable
             };
             Failure::new(kind, error.to_string())
         };

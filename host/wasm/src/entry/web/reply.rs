@@ -205,7 +205,7 @@ impl WebReply {
         // A message alone is JSON where nothing is said of it; this is what the guest says it is.
         if headers.get(b"content-length").is_none() {
             // Cannot fail: a field of HTTP is short.
-            let _ = headers.push("content-length", &octets.len().to_string());
+            let _ = headers.push("content-length", octets.len().to_string());
         }
         Reply::new(headers, Body::Octets(BodyStream::once(octets, None)))
     }
