@@ -186,6 +186,7 @@ fn component() -> Ready {
                 instances_max: 4,
                 ..Pooling::default()
             },
+            ..RuntimeConfig::default()
         };
         let runtime = Runtime::new(config).expect("a runtime");
         let plugin = Plugin::new(&runtime, "echo");

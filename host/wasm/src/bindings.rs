@@ -177,7 +177,6 @@ pub(crate) struct Principal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
-#[expect(dead_code, reason = "variants are made by lifting")]
 pub(crate) enum Level {
     #[component(name = "trace")]
     Trace,

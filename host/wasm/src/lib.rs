@@ -15,7 +15,7 @@
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
 //! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `status`, `store` |
-//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `trap`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
+//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across, what is recorded | `spec`, `trap`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, `journal/`, `recorder`, .. |
 //! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
 //!
 //! `tests/tidy/imports.rs` counts them.
@@ -42,6 +42,7 @@ mod fuel;
 mod generation;
 mod guest_output;
 mod instance;
+mod journal;
 mod lease;
 mod limits;
 mod linking;
@@ -54,6 +55,8 @@ mod plugin;
 mod pool;
 mod progress;
 mod question;
+mod recorded;
+mod recorder;
 mod records;
 mod reload;
 mod reply_draft;
@@ -69,6 +72,7 @@ mod status;
 mod store;
 mod stream_registry;
 mod streamed_methods;
+mod tee;
 mod trap;
 mod worker_local;
 
@@ -79,10 +83,20 @@ pub use entry::{
     balancer::{Ask, Candidate, CandidateSet, ComponentBalancer},
     health::{HealthReport, HealthStatus},
 };
+pub use journal::{AskChange, AskDifference};
 pub use limits::PluginLimits;
 pub use offer::{ImportFault, check_import};
 pub use outcome::{EntryOutcome, Outcome, TrapReason};
-pub use plugin::Plugin;
+pub use plugin::{
+    Plugin,
+    recording::{CallRecording, CallReplayer, ReplayTerms, ReplayedCall},
+};
+pub use recorded::{
+    HostAnswer, HostAsk, RecordedBody, RecordedBodyKind, RecordedCall, RecordedFailure,
+    RecordedHeaders, RecordedHost, RecordedHttp, RecordedOctets, RecordedOrigin, RecordedOutcome,
+    RecordedPeer, RecordedPrincipal, RecordedReply, RecordedRequest,
+};
+pub use recorder::{RecordedGeneration, RecordingFilter, SkippedCalls};
 pub use records::Records;
 pub use reload::ReadyGeneration;
 pub use role::Role;

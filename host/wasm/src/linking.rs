@@ -13,7 +13,7 @@ use crate::{
     bindings::PACKAGE,
     call_path::link_bailout,
     capability::{
-        batch, call, candidates, client, config, events, exchange, frame, http, io, kv, log,
+        batch, call, candidates, client, config, events, exchange, frame, http, io, kv, log, polls,
         stream, wasi,
     },
     exports::{Export, Functions},
@@ -67,7 +67,7 @@ const IMPORTS: [Import; 15] = [
     wasi(Some(wasi::link_async))
         .inline(wasi::link_sync)
         .direct(wasi::link_sync),
-    wasi(None).inline(io::link).direct(io::link),
+    wasi(Some(polls::link)).inline(io::link).direct(io::link),
 ];
 
 /// What the host knows of a role. The table of all stands in `plugin.rs`.

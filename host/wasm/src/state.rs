@@ -24,6 +24,7 @@ use crate::{
     executor::Executor,
     fuel,
     guest_output::OutputTail,
+    journal::Journal,
     log_rate::{Admission, LogRate},
     placement::Placements,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
@@ -81,6 +82,8 @@ pub(crate) struct StoreState {
     pub(crate) host_calls_left: u32,
     /// The end of the guest's standard error, once it has one.
     pub(crate) stderr: Option<Arc<OutputTail>>,
+    /// Where its one call is recorded, or replayed from.
+    pub(crate) journal: Option<Journal>,
 }
 
 /// The ambient call.
@@ -166,6 +169,7 @@ impl StoreState {
             time_end: Some(now + limits.time_max),
             host_calls_left: limits.host_calls_max,
             stderr: None,
+            journal: None,
             guest,
         }
     }

@@ -20,6 +20,7 @@ use wasmtime::{
 use crate::{
     bindings::{self, Failure, Options},
     convert::{self, failure, text_of},
+    journal::{self, HostQuestion, Journal},
     limits::time,
     state::StoreState,
     trap::Stop,
@@ -73,6 +74,36 @@ async fn call(
     arguments: Arguments<Bytes>,
 ) -> Result<Result<Vec<u8>, Failure>, Stop> {
     store.data_mut().on_host_call()?;
+    let journal = store.data().journal.as_ref();
+    let asking = journal::asking(journal, |journal| question_of(journal, &arguments));
+    journal::through(asking, send(store, arguments)).await
+}
+
+/// What a journal writes of a call: service, method and body say what it is about.
+fn question_of(
+    journal: &Journal,
+    (service, method, body, options): &Arguments<Bytes>,
+) -> HostQuestion {
+    let question = HostQuestion::effect("client.call")
+        .text(service)
+        .text(method);
+    let question = question.octets(body.clone()).about();
+    let Some(options) = options else {
+        return question;
+    };
+    let timeout = options.timeout_ms.map(|ms| format!("timeout {ms} ms"));
+    let headers = options.headers.iter();
+    let headers = headers.filter(|(name, _)| journal.keeps(name));
+    let headers = headers.map(|(name, value)| format!("{name}: {value}"));
+    headers
+        .chain(timeout)
+        .fold(question, |question, text| question.text(text))
+}
+
+async fn send(
+    store: Store<'_>,
+    arguments: Arguments<Bytes>,
+) -> Result<Result<Vec<u8>, Failure>, Stop> {
     let (pipeline, call, now) = match prepare(&store, arguments) {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(Err(failure)),

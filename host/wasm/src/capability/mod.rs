@@ -13,5 +13,6 @@ pub(crate) mod http;
 pub(crate) mod io;
 pub(crate) mod kv;
 pub(crate) mod log;
+pub(crate) mod polls;
 pub(crate) mod stream;
 pub(crate) mod wasi;

@@ -21,6 +21,7 @@ use wasmtime_wasi::{
 
 use crate::{
     guest_output::OutputTail,
+    journal::Journal,
     spec::{Access, FileGrant, LogLevel},
     state::{Guest, StoreState},
 };
@@ -79,7 +80,7 @@ impl WasiView for StoreState {
         if self.kept.get::<Wasi>().is_none() {
             let stderr = Arc::clone(self.stderr.get_or_insert_default());
             self.kept.put(Wasi {
-                context: context(&self.guest, stderr),
+                context: context(&self.guest, stderr, self.journal.as_ref()),
                 table: ResourceTable::new(),
             });
         }
@@ -92,12 +93,19 @@ impl WasiView for StoreState {
     }
 }
 
-fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>) -> WasiCtx {
+fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>, journal: Option<&Journal>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
-    builder.stdout(Printed::new(guest, Stream::Stdout, None));
-    builder.stderr(Printed::new(guest, Stream::Stderr, Some(tail)));
+    builder.stdout(Printed::new(guest, Stream::Stdout, None, journal));
+    builder.stderr(Printed::new(guest, Stream::Stderr, Some(tail), journal));
     let grants = &guest.spec.grants;
-    for (name, value) in &grants.env {
+    if let Some(journal) = journal {
+        builder.wall_clock(journal.clone());
+        builder.monotonic_clock(journal.clone());
+        builder.secure_random(journal.random(0));
+        builder.insecure_random(journal.random(1));
+        builder.insecure_random_seed(journal.random(2).next_u128());
+    }
+    for (name, value) in journal.map_or(&grants.env, Journal::env) {
         builder.env(name, value);
     }
     for FileGrant {
@@ -133,15 +141,22 @@ struct Printed {
     line: Arc<Mutex<Vec<u8>>>,
     /// Where the end of it is kept.
     tail: Option<Arc<OutputTail>>,
+    journal: Option<Journal>,
 }
 
 impl Printed {
-    fn new(guest: &Arc<Guest>, stream: Stream, tail: Option<Arc<OutputTail>>) -> Self {
+    fn new(
+        guest: &Arc<Guest>,
+        stream: Stream,
+        tail: Option<Arc<OutputTail>>,
+        journal: Option<&Journal>,
+    ) -> Self {
         Self {
             guest: Arc::clone(guest),
             stream,
             line: Arc::default(),
             tail,
+            journal: journal.cloned(),
         }
     }
 
@@ -163,7 +178,14 @@ impl Printed {
     fn tell(&self, line: &mut Vec<u8>) {
         let text = String::from_utf8_lossy(line);
         if !text.trim().is_empty() {
-            on_line(&self.guest, self.stream, text.trim_end());
+            let text = text.trim_end();
+            if let Some(journal) = &self.journal {
+                journal.on_line(text);
+            }
+            // Nobody is to take those of a replay for those of a call.
+            if !self.journal.as_ref().is_some_and(Journal::is_replay) {
+                on_line(&self.guest, self.stream, text);
+            }
         }
         line.clear();
     }

@@ -66,10 +66,20 @@ struct Messages {
 
 /// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
 pub(crate) async fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> Result<Reply, Error> {
+    call_by(shard, call, None).await
+}
+
+/// As `call`; by the instance of `lease`, where there is one.
+pub(crate) async fn call_by(
+    shard: Arc<WorkerShard>,
+    call: Box<Call>,
+    lease: Option<Lease>,
+) -> Result<Reply, Error> {
     let (sender, outbound) = mpsc::channel(AHEAD_MAX);
     let progress = Arc::<Progress>::default();
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
-    let entered = run(Arc::clone(&shard), call, sender, Arc::clone(&progress));
+    let ends = (sender, Arc::clone(&progress));
+    let entered = run(Arc::clone(&shard), call, ends, lease);
     let guest = offload::run(&shard.generation().guest, purpose, Err, Box::pin(entered));
     let (running, registered) = Running::register(&shard.generation().streams, guest, progress);
     drop(shard);
@@ -101,8 +111,8 @@ pub(crate) async fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> Result<Rep
 async fn run(
     shard: Arc<WorkerShard>,
     mut call: Box<Call>,
-    outbound: mpsc::Sender<Outbound>,
-    progress: Arc<Progress>,
+    (outbound, progress): (mpsc::Sender<Outbound>, Arc<Progress>),
+    lease: Option<Lease>,
 ) -> Result<Drafted, Error> {
     let deadline = call.context.deadline;
     let generation = shard.generation();
@@ -110,7 +120,10 @@ async fn run(
         .streams
         .permit(&generation.guest, deadline)
         .await?;
-    let mut lease = Lease::for_async(Arc::clone(&shard), deadline).await?;
+    let mut lease = match lease {
+        Some(lease) => lease,
+        None => Lease::for_async(Arc::clone(&shard), deadline).await?,
+    };
     if call.context.is_deadline_of_head {
         // Whoever bounds the call waits for its head. What the guest does behind that has no such end.
         call.context.deadline = None;
