@@ -3,6 +3,7 @@
 //! refused everything.
 
 mod guard;
+mod recording;
 mod scrape;
 pub(crate) mod view;
 
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 16] = [
+const ENDPOINTS: [(&str, &str, &str); 18] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -82,6 +83,18 @@ const ENDPOINTS: [(&str, &str, &str); 16] = [
     ),
     (
         "POST",
+        "/plugins/{name}/record",
+        "calls of the plugin with all that it was told, a line each, as they end; \
+         ?calls=N&share=0.01&time_ms=N&method=SERVICE/METHOD&credentials=true",
+    ),
+    (
+        "POST",
+        "/plugins/{name}/replay",
+        "replays the recorded calls in the body by the version in service, without any effect; \
+         a line each",
+    ),
+    (
+        "POST",
         "/instances/{name}/drain",
         "an instance gets no new calls until it is undrained; a / in its name is written %2F",
     ),
@@ -120,6 +133,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins", get(plugins))
         .route("/plugins/{name}", get(plugin))
         .route("/plugins/{name}/rollback", post(rollback))
+        .route("/plugins/{name}/record", post(recording::record))
+        .route("/plugins/{name}/replay", post(recording::replay))
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
         .route("/events", get(events))

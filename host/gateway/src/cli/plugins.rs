@@ -1,4 +1,4 @@
-//! `postern plugins list|info|rollback`.
+//! `postern plugins list|info|rollback`; `shadow` has a file of its own.
 
 use clap::{Args, Subcommand};
 use postern_system::clock;
@@ -10,6 +10,7 @@ use super::{
     options::SharedOptions,
     output::Output,
     runtime::block_on,
+    shadow,
 };
 
 #[derive(Debug, Subcommand)]
@@ -20,6 +21,8 @@ pub(super) enum PluginsCommand {
     Info(PluginArgs),
     /// Let the generation before take the calls again.
     Rollback(PluginArgs),
+    /// Replay recorded calls by a component or by what a running gateway serves, and compare.
+    Shadow(shadow::ShadowArgs),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -54,6 +57,7 @@ pub(super) fn plugins(
                 info(&reply, output)
             }
         }
+        PluginsCommand::Shadow(args) => shadow::shadow(options, &args, output),
         PluginsCommand::Rollback(args) => {
             let admin = Admin::new(options, &args.admin, output)?;
             let reply = block_on(admin.change(&path("plugins", &args.name, "/rollback")))?;

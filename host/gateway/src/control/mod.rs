@@ -19,6 +19,7 @@ mod missing;
 mod offer;
 mod proof;
 mod publish;
+mod recording;
 mod remote;
 mod remote_services;
 mod retries;
