@@ -40,6 +40,7 @@ mod peers;
 mod projects;
 mod proxy;
 mod quic;
+mod record;
 mod reload;
 mod routes;
 mod settings;
