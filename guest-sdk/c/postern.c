@@ -188,6 +188,21 @@ postern_result postern_serve_(const postern_service *service, postern_slice name
     return method->unary(name, body);
 }
 
+/* What is UTF-8 is given back as it is. */
+static bool is_text(postern_slice slice) {
+    return postern_utf8(slice).at == slice.at;
+}
+
+/* The gateway refuses a body that is no text before it enters, and ends an instance that gives such a reply. */
+postern_result postern_serve_text_(const postern_service *service, postern_slice name, postern_slice body) {
+    if (!is_text(body))
+        return postern_fail(POSTERN_INVALID_ARGUMENT, "message is not UTF-8");
+    postern_result reply = postern_serve_(service, name, body);
+    if (reply.failed || is_text(reply.value))
+        return reply;
+    return postern_fail(POSTERN_INTERNAL, "reply of method `%.*s` is not UTF-8: POSTERN_HANDLER is for octets", (int)name.length, name.at);
+}
+
 postern_result postern_serve_stream_(const postern_service *service, postern_slice name) {
     const postern_method *method = find(service, name);
     if (method == NULL)

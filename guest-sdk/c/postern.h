@@ -198,6 +198,60 @@ postern_result postern_call(postern_slice service, postern_slice method, postern
 /* Publishes an event to topics that the manifest grants. `content_type` may be NULL, and so may `n_subscribers`. */
 postern_result postern_publish(postern_slice topic, const char *content_type, postern_slice payload, uint32_t *n_subscribers);
 
+/* Metrics of the plugin's own. They stand at the gateway's `/metrics`: counter `jobs` of plugin `shop` is
+ * `postern_plugin_counter_jobs_total{plugin="shop"}`, a gauge begins with `postern_plugin_gauge_` and a histogram with
+ * `postern_plugin_histogram_`; see wit/metrics.wit for names, labels and how many there may be. `labels` may be NULL. */
+typedef enum postern_metric_kind {
+    /* A sum that only grows. */
+    POSTERN_COUNTER,
+    /* A value that goes up and down. */
+    POSTERN_GAUGE,
+    /* How many values lie within which bounds. */
+    POSTERN_HISTOGRAM,
+} postern_metric_kind;
+
+/* What a metric is for, and the upper bounds of a histogram's buckets, which grow; without bounds it has usual ones. */
+postern_result postern_metric_declare(const char *name, postern_metric_kind kind, const char *help, const double *bounds, size_t n_bounds);
+/* Adds to a counter; `value` is 0 or more. */
+postern_result postern_metric_increase(const char *name, const postern_field *labels, size_t n_labels, double value);
+/* Sets a gauge. */
+postern_result postern_metric_set(const char *name, const postern_field *labels, size_t n_labels, double value);
+/* Adds to a gauge, or takes from it. */
+postern_result postern_metric_adjust(const char *name, const postern_field *labels, size_t n_labels, double value);
+/* Counts a value in a histogram. */
+postern_result postern_metric_observe(const char *name, const postern_field *labels, size_t n_labels, double value);
+
+/* One that answers for a service. */
+typedef struct postern_service_instance {
+    postern_slice id;
+    /* Where it is reached: `tcp://10.0.0.7:9090`. None for a plugin of this gateway. */
+    const postern_slice *addresses;
+    size_t n_addresses;
+    /* Empty for none. */
+    postern_slice version, zone;
+    /* Its share of the calls beside others; 0 while it is taken out. */
+    uint32_t weight;
+    postern_fields metadata;
+    /* Whether it answered when it was last asked. */
+    bool healthy;
+    /* Told by another gateway that is lost at present. */
+    bool stale;
+} postern_service_instance;
+
+/* All instances of a service at one moment, in the order of ids. Two with the same revision are equal. */
+typedef struct postern_listing {
+    postern_slice revision;
+    const postern_service_instance *instances;
+    size_t n_instances;
+} postern_listing;
+
+/* Who answers for a service, which the manifest grants: `[grants] directory = ["users"]`. */
+postern_result postern_discover(postern_slice service, postern_listing *listing);
+/* Waits until that is another listing than the one of `revision`. `*changed` is false when it is still the same after
+ * `timeout_ms`, and a little before the call's own time is over. Waiting counts as time of a unary call and not as time
+ * of a stream. */
+postern_result postern_next_change(postern_slice service, postern_slice revision, uint32_t timeout_ms, bool *changed, postern_listing *listing);
+
 /* For balancers, within `pick`. */
 bool postern_usable(uint32_t index);
 uint64_t postern_random(void);
@@ -226,6 +280,8 @@ postern_result postern_response_set_payload(postern_slice payload);
 bool postern_frame_header(const char *name, postern_slice *value);
 postern_fields postern_frame_headers(void);
 postern_result postern_frame_set_header(const char *name, postern_slice value);
+/* Beside those of that name. */
+postern_result postern_frame_add_header(const char *name, postern_slice value);
 postern_result postern_frame_remove_header(const char *name);
 postern_slice postern_frame_payload(void);
 postern_result postern_frame_set_payload(postern_slice payload);
@@ -346,6 +402,8 @@ typedef void postern_on_done(uint32_t index, postern_outcome outcome, uint64_t m
  *
  * POSTERN_SERVICE(service)              `describe` and `schemas` of a `postern_service`
  * POSTERN_HANDLER                       its unary methods: `handler` and `batch-handler`
+ * POSTERN_TEXT_HANDLER                  the same for messages that are text, in its place: `text-handler`. What is not
+ *                                       UTF-8 is refused before the plugin is entered, and none come together
  * POSTERN_STREAM_HANDLER                its streaming methods; unary ones too, one message in and one out
  * POSTERN_EVENT_HANDLER(on_event)       content type and payload may be empty
  * POSTERN_REQUEST_INTERCEPTOR(on_request)
@@ -375,6 +433,11 @@ typedef void postern_on_done(uint32_t index, postern_outcome outcome, uint64_t m
     void *postern_export_handle_batch_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b), \
                                        const uint32_t *lengths, size_t n_lengths) {                    \
         return postern_enter_handle_batch_(s_at, s_length, m_at, m_length, b_at, b_length, lengths, n_lengths); \
+    }
+#define POSTERN_TEXT_HANDLER                                                                           \
+    POSTERN_EXPORT_("text-handler@0.1.0#handle-text")                                                  \
+    void *postern_export_handle_text_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b)) { \
+        return postern_enter_handle_text_(s_at, s_length, m_at, m_length, b_at, b_length);             \
     }
 #define POSTERN_STREAM_HANDLER                                                                         \
     POSTERN_EXPORT_("stream-handler@0.1.0#handle-stream")                                              \
@@ -430,6 +493,7 @@ typedef void postern_on_done(uint32_t index, postern_outcome outcome, uint64_t m
 void *postern_enter_services_(void);
 void *postern_enter_schemas_(void);
 void *postern_enter_handle_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b));
+void *postern_enter_handle_text_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b));
 void *postern_enter_handle_batch_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b), const uint32_t *lengths, size_t n_lengths);
 void *postern_enter_handle_stream_(postern_slice_args_(s), postern_slice_args_(m));
 void *postern_enter_on_event_(postern_on_event *on_event, postern_slice_args_(t), uint32_t is_typed, postern_slice_args_(c), postern_slice_args_(p));
@@ -447,6 +511,7 @@ void *postern_enter_check_(postern_check *check);
 /* Natively the fake host asks for them. */
 #define POSTERN_SERVICE(the_service) const postern_service *postern_native_service_(void) { return &(the_service); }
 #define POSTERN_HANDLER
+#define POSTERN_TEXT_HANDLER bool postern_native_is_text_(void) { return true; }
 #define POSTERN_STREAM_HANDLER
 #define POSTERN_EVENT_HANDLER(on_event) postern_on_event *postern_native_on_event_(void) { return on_event; }
 #define POSTERN_REQUEST_INTERCEPTOR(on_request) postern_on_request *postern_native_on_request_(void) { return on_request; }
@@ -467,6 +532,7 @@ void *postern_enter_check_(postern_check *check);
 extern const postern_service *const postern_service_;
 void postern_arena_reset_(void);
 postern_result postern_serve_(const postern_service *service, postern_slice method, postern_slice body);
+postern_result postern_serve_text_(const postern_service *service, postern_slice method, postern_slice body);
 postern_result postern_serve_stream_(const postern_service *service, postern_slice method);
 
 #endif

@@ -124,6 +124,8 @@ void postern_begin_(void);
 void *postern_end_(void);
 /* Within a batch: which call is answered, told to the host when something is asked about it; -1 for none. */
 extern int64_t postern_pending_turn_;
+/* Before whatever depends on whose call is answered. */
+void postern_ask_(void);
 
 static inline postern_result taken(const struct result *from) {
     if (!from->is_error)

@@ -120,8 +120,7 @@ void *postern_end_(void) {
     return &postern_ret_;
 }
 
-/* Before whatever is asked about the call. */
-static void ask(void) {
+void postern_ask_(void) {
     if (postern_pending_turn_ < 0)
         return;
     uint32_t index = (uint32_t)postern_pending_turn_;
@@ -132,21 +131,21 @@ static void ask(void) {
 bool postern_header(const char *name, postern_slice *value) {
     name = postern_utf8(postern_text(name)).at;
     struct optional out;
-    ask();
+    postern_ask_();
     call_header(name, strlen(name), &out);
     return taken_optional(&out, value);
 }
 
 postern_fields postern_headers(void) {
     postern_fields out;
-    ask();
+    postern_ask_();
     call_headers(&out);
     return out;
 }
 
 bool postern_http(postern_http_info *info) {
     struct http_shape out;
-    ask();
+    postern_ask_();
     call_http(&out);
     if (out.is_some)
         *info = (postern_http_info){out.method, out.scheme, out.authority, out.path, out.query.is_some, out.query.value};
@@ -154,20 +153,20 @@ bool postern_http(postern_http_info *info) {
 }
 
 postern_body_kind postern_request_kind(void) {
-    ask();
+    postern_ask_();
     return (postern_body_kind)call_request_kind();
 }
 
 postern_fields postern_trailers(void) {
     postern_fields out;
-    ask();
+    postern_ask_();
     call_trailers(&out);
     return out;
 }
 
 postern_result postern_set_status(uint16_t status) {
     struct result out;
-    ask();
+    postern_ask_();
     call_set_status(status, &out);
     return taken_empty(&out);
 }
@@ -182,7 +181,7 @@ postern_result postern_add_header(const char *name, postern_slice value) {
     name = postern_utf8(postern_text(name)).at;
     value = postern_utf8(value);
     struct result out;
-    ask();
+    postern_ask_();
     call_add_header(name, strlen(name), value.at, value.length, &out);
     return taken_empty(&out);
 }
@@ -191,14 +190,14 @@ postern_result postern_add_trailer(const char *name, postern_slice value) {
     name = postern_utf8(postern_text(name)).at;
     value = postern_utf8(value);
     struct result out;
-    ask();
+    postern_ask_();
     call_add_trailer(name, strlen(name), value.at, value.length, &out);
     return taken_empty(&out);
 }
 
 postern_peer_info postern_peer(void) {
     struct peer_shape out;
-    ask();
+    postern_ask_();
     call_peer(&out);
     postern_peer_info peer = {.transport = out.transport};
     taken_optional(&out.address, &peer.address);
@@ -207,7 +206,7 @@ postern_peer_info postern_peer(void) {
 
 bool postern_principal(postern_slice *name) {
     struct principal_shape out;
-    ask();
+    postern_ask_();
     call_principal(&out);
     if (out.is_some)
         *name = out.name;
@@ -217,26 +216,26 @@ bool postern_principal(postern_slice *name) {
 bool postern_claim(const char *name, postern_slice *value) {
     name = postern_utf8(postern_text(name)).at;
     struct optional out;
-    ask();
+    postern_ask_();
     call_claim(name, strlen(name), &out);
     return taken_optional(&out, value);
 }
 
 uint64_t postern_remaining_ms(void) {
-    ask();
+    postern_ask_();
     return call_remaining_ms();
 }
 
 postern_slice postern_correlation_id(void) {
     postern_slice out;
-    ask();
+    postern_ask_();
     call_correlation_id(&out);
     return out;
 }
 
 bool postern_traceparent(postern_slice *value) {
     struct optional out;
-    ask();
+    postern_ask_();
     call_traceparent(&out);
     return taken_optional(&out, value);
 }

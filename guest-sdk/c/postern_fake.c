@@ -21,6 +21,8 @@ static int n_failed;
     __attribute__((weak)) type *name(void) { return NULL; }
 const postern_service *postern_native_service_(void);
 __attribute__((weak)) const postern_service *postern_native_service_(void) { return NULL; }
+bool postern_native_is_text_(void);
+__attribute__((weak)) bool postern_native_is_text_(void) { return false; }
 ABSENT(postern_on_event, postern_native_on_event_)
 ABSENT(postern_on_request, postern_native_on_request_)
 ABSENT(postern_on_response, postern_native_on_response_)
@@ -185,7 +187,9 @@ postern_result postern_fake_call_octets(const char *method, postern_slice messag
     new_reply();
     if (postern_native_service_() == NULL)
         return kept(no_role("handler"));
-    return kept(postern_serve_(postern_native_service_(), postern_text(method), postern_fake_keep_(message)));
+    postern_result (*serve)(const postern_service *, postern_slice, postern_slice) =
+        postern_native_is_text_() ? postern_serve_text_ : postern_serve_;
+    return kept(serve(postern_native_service_(), postern_text(method), postern_fake_keep_(message)));
 }
 
 postern_result postern_fake_call(const char *method, const char *message) {

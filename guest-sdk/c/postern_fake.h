@@ -41,6 +41,8 @@ void postern_fake_fail_kv(postern_kind kind, const char *message);
 /* The caller of streams leaves once it has got so many messages. */
 void postern_fake_leave_after(size_t n_messages);
 void postern_fake_usable(uint32_t index, bool is_usable);
+/* Says who answers for a service, which is granted thereby. What it points to is the test's. */
+void postern_fake_service(const char *service, const postern_service_instance *instances, size_t n_instances);
 /* What `postern_random` counts up from. */
 void postern_fake_random(uint64_t from);
 
@@ -81,6 +83,8 @@ size_t postern_fake_n_logged(const char *text);
 /* What was published last of that topic, and what was sent last to a service; empty for nothing. */
 postern_slice postern_fake_published(const char *topic);
 postern_slice postern_fake_called(const char *service, const char *method);
+/* The value of a counter or a gauge, of a histogram the sum, and how often it was changed. `n_changes` may be NULL. */
+double postern_fake_metric(const char *name, const postern_field *labels, size_t n_labels, size_t *n_changes);
 /* The request as it goes on, and what the caller gets. */
 postern_slice postern_fake_request_header(const char *name);
 postern_slice postern_fake_request_payload(void);

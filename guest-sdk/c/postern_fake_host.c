@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 bool postern_header(const char *name, postern_slice *value) { return postern_fake_get_(&fake.request_headers, name, true, value); }
 postern_fields postern_headers(void) { return postern_fake_all_(&fake.request_headers); }
@@ -51,39 +52,51 @@ postern_result postern_set_octets(void) {
     return postern_done();
 }
 
-static postern_result check_name(const char *name) {
-    size_t length = strlen(name);
+/* Whether a header fits beside those of the table, without those of its name where it takes their place. */
+static postern_result check_field(const struct table *table, const char *name, postern_slice value, bool in_place) {
+    size_t length = strlen(name), sum = length + value.length;
     if (length < 1 || length > HEADER_NAME_BYTES_MAX)
         return postern_fail(POSTERN_INVALID_ARGUMENT, "header name of %zu octets is not 1 to %d", length, HEADER_NAME_BYTES_MAX);
+    for (size_t i = 0; i < table->length; i++) {
+        const struct entry *entry = &table->entries[i];
+        bool is_replaced = in_place && entry->name.length == length && strncasecmp(entry->name.at, name, length) == 0;
+        sum += is_replaced ? 0 : entry->name.length + entry->value.length;
+    }
+    if (sum > HEADERS_BYTES_MAX)
+        return postern_fail(POSTERN_INVALID_ARGUMENT, "headers of %zu octets exceed the limit of %d", sum, HEADERS_BYTES_MAX);
     return postern_done();
 }
 
+/* Both make UTF-8 of what they are given, as the real ones do. */
 static postern_result add_field(struct table *table, const char *name, postern_slice value) {
-    postern_result named = check_name(name);
-    if (named.failed)
-        return named;
-    size_t sum = strlen(name) + value.length;
-    for (size_t i = 0; i < table->length; i++)
-        sum += table->entries[i].name.length + table->entries[i].value.length;
-    if (sum > HEADERS_BYTES_MAX)
-        return postern_fail(POSTERN_INVALID_ARGUMENT, "headers of %zu octets exceed the limit of %d", sum, HEADERS_BYTES_MAX);
-    postern_fake_add_(table, postern_text(name), value);
-    return postern_done();
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
+    postern_result checked = check_field(table, name, value, false);
+    if (!checked.failed)
+        postern_fake_add_(table, postern_text(name), value);
+    return checked;
+}
+
+static postern_result set_field(struct table *table, const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
+    postern_result checked = check_field(table, name, value, true);
+    if (!checked.failed)
+        postern_fake_set_(table, postern_text(name), value, true);
+    return checked;
+}
+
+static void remove_field(struct table *table, const char *name) {
+    postern_fake_remove_(table, postern_utf8(postern_text(name)), true);
 }
 
 postern_result postern_add_header(const char *name, postern_slice value) {
-    name = postern_utf8(postern_text(name)).at;
-    value = postern_utf8(value);
     if (is_begun())
         return postern_fail(POSTERN_FAILED_PRECONDITION, "header after the first message");
     return add_field(&fake.reply_headers, name, value);
 }
 
-postern_result postern_add_trailer(const char *name, postern_slice value) {
-    name = postern_utf8(postern_text(name)).at;
-    value = postern_utf8(value);
-    return add_field(&fake.reply_trailers, name, value);
-}
+postern_result postern_add_trailer(const char *name, postern_slice value) { return add_field(&fake.reply_trailers, name, value); }
 
 static postern_result check_left(void) {
     if (fake.sent.length >= fake.leave_after)
@@ -239,21 +252,15 @@ static postern_result check_open(void) {
 }
 
 postern_result postern_request_set_header(const char *name, postern_slice value) {
-    name = postern_utf8(postern_text(name)).at;
-    value = postern_utf8(value);
-    postern_result open = check_open(), named = check_name(name);
-    if (open.failed || named.failed)
-        return open.failed ? open : named;
-    postern_fake_set_(&fake.exchange_request, postern_text(name), value, true);
-    return postern_done();
+    postern_result checked = check_open();
+    return checked.failed ? checked : set_field(&fake.exchange_request, name, value);
 }
 
 postern_result postern_request_remove_header(const char *name) {
-    name = postern_utf8(postern_text(name)).at;
-    postern_result open = check_open();
-    if (!open.failed)
-        postern_fake_remove_(&fake.exchange_request, postern_text(name), true);
-    return open;
+    postern_result checked = check_open();
+    if (!checked.failed)
+        remove_field(&fake.exchange_request, name);
+    return checked;
 }
 
 postern_result postern_request_payload(void) {
@@ -285,21 +292,15 @@ static postern_result check_answered(void) {
 }
 
 postern_result postern_response_set_header(const char *name, postern_slice value) {
-    name = postern_utf8(postern_text(name)).at;
-    value = postern_utf8(value);
-    postern_result answered = check_answered(), named = check_name(name);
-    if (answered.failed || named.failed)
-        return answered.failed ? answered : named;
-    postern_fake_set_(&fake.exchange_response, postern_text(name), value, true);
-    return postern_done();
+    postern_result checked = check_answered();
+    return checked.failed ? checked : set_field(&fake.exchange_response, name, value);
 }
 
 postern_result postern_response_remove_header(const char *name) {
-    name = postern_utf8(postern_text(name)).at;
-    postern_result answered = check_answered();
-    if (!answered.failed)
-        postern_fake_remove_(&fake.exchange_response, postern_text(name), true);
-    return answered;
+    postern_result checked = check_answered();
+    if (!checked.failed)
+        remove_field(&fake.exchange_response, name);
+    return checked;
 }
 
 postern_result postern_response_payload(void) {
@@ -316,22 +317,17 @@ bool postern_frame_header(const char *name, postern_slice *value) { return poste
 postern_fields postern_frame_headers(void) { return postern_fake_all_(&fake.frame); }
 postern_slice postern_frame_payload(void) { return fake.frame_payload; }
 
-postern_result postern_frame_set_header(const char *name, postern_slice value) {
-    name = postern_utf8(postern_text(name)).at;
-    value = postern_utf8(value);
-    postern_result named = check_name(name);
-    if (!named.failed)
-        postern_fake_set_(&fake.frame, postern_text(name), value, true);
-    return named;
-}
+postern_result postern_frame_set_header(const char *name, postern_slice value) { return set_field(&fake.frame, name, value); }
+postern_result postern_frame_add_header(const char *name, postern_slice value) { return add_field(&fake.frame, name, value); }
 
 postern_result postern_frame_remove_header(const char *name) {
-    name = postern_utf8(postern_text(name)).at;
-    postern_fake_remove_(&fake.frame, postern_text(name), true);
+    remove_field(&fake.frame, name);
     return postern_done();
 }
 
 postern_result postern_frame_set_payload(postern_slice payload) {
+    if (payload.length > OUTPUT_BYTES_MAX)
+        return postern_fail(POSTERN_RESOURCE_EXHAUSTED, "payload of %zu octets exceeds the limit of %d", payload.length, OUTPUT_BYTES_MAX);
     fake.frame_payload = postern_fake_keep_(payload);
     return postern_done();
 }

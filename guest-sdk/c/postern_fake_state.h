@@ -13,6 +13,8 @@ enum {
     KV_KEY_BYTES_MAX = 1024,
     KV_VALUE_BYTES_MAX = 1 << 20,
     KV_KEYS_MAX = 1000,
+    /* `plugins.limits.output`, unless the gateway is configured. */
+    OUTPUT_BYTES_MAX = 8 << 20,
 };
 
 /* Names and values, copied. */
@@ -23,8 +25,14 @@ struct table {
     size_t length;
 };
 
+struct fake_metric {
+    postern_slice name, bounds;
+    postern_metric_kind kind;
+    bool is_declared;
+};
+
 extern struct postern_fake_state {
-    struct table config, request_headers, request_trailers, claims, kv, answers, topics, log, published, called;
+    struct table config, request_headers, request_trailers, claims, kv, answers, topics, log, published, called, series, services;
     struct table reply_headers, reply_trailers, incoming, sent, exchange_request, exchange_response, frame;
     postern_http_info http;
     bool is_http, is_left, is_octets, is_response;
@@ -35,6 +43,8 @@ extern struct postern_fake_state {
     size_t leave_after;
     uint16_t status;
     bool is_unusable[ENTRIES_MAX];
+    struct fake_metric metrics[ENTRIES_MAX];
+    size_t n_metrics, n_listings;
 } postern_fake_;
 
 postern_slice postern_fake_keep_(postern_slice slice);

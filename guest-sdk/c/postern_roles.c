@@ -27,6 +27,7 @@ IMPORT("response", "elapsed-micros") extern uint64_t response_elapsed(void);
 IMPORT("frame", "header") extern void frame_header(const char *name, size_t length, struct optional *out);
 IMPORT("frame", "headers") extern void frame_headers(postern_fields *out);
 IMPORT("frame", "set-header") extern void frame_set_header(const char *name, size_t name_length, const char *value, size_t length, struct result *out);
+IMPORT("frame", "add-header") extern void frame_add_header(const char *name, size_t name_length, const char *value, size_t length, struct result *out);
 IMPORT("frame", "remove-header") extern void frame_remove_header(const char *name, size_t length, struct result *out);
 IMPORT("frame", "payload") extern void frame_payload(postern_slice *out);
 IMPORT("frame", "set-payload") extern void frame_set_payload(const char *payload, size_t length, struct result *out);
@@ -108,6 +109,12 @@ void *postern_enter_handle_(postern_slice_args_(s), postern_slice_args_(m), post
     (void)s_at, (void)s_length;
     postern_begin_();
     return give(postern_serve_(postern_service_, slice(m_at, m_length), slice(b_at, b_length)));
+}
+
+void *postern_enter_handle_text_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b)) {
+    (void)s_at, (void)s_length;
+    postern_begin_();
+    return give(postern_serve_text_(postern_service_, slice(m_at, m_length), slice(b_at, b_length)));
 }
 
 void *postern_enter_handle_batch_(postern_slice_args_(s), postern_slice_args_(m), postern_slice_args_(b), const uint32_t *lengths, size_t n_lengths) {
@@ -243,97 +250,76 @@ uint64_t postern_random(void) {
     return candidates_random();
 }
 
-postern_slice postern_request_service(void) {
+/* How requests, responses and frames are asked and changed. What a plugin does not call is not imported. */
+typedef void ask_slice(postern_slice *out);
+typedef void ask_fields(postern_fields *out);
+typedef void ask_octets(struct result *out);
+typedef void ask_text(const char *name, size_t length, struct optional *out);
+typedef void give_name(const char *name, size_t length, struct result *out);
+typedef void give_field(const char *name, size_t name_length, const char *value, size_t length, struct result *out);
+
+static inline postern_slice asked_slice(ask_slice *ask) {
     postern_slice out;
-    request_service(&out);
+    ask(&out);
     return out;
 }
 
-postern_slice postern_request_method(void) {
-    postern_slice out;
-    request_method(&out);
-    return out;
-}
-
-bool postern_request_header(const char *name, postern_slice *value) {
-    name = postern_utf8(postern_text(name)).at;
-    struct optional out;
-    request_header(name, strlen(name), &out);
-    return taken_optional(&out, value);
-}
-
-postern_fields postern_request_headers(void) {
+static inline postern_fields asked_fields(ask_fields *ask) {
     postern_fields out;
-    request_headers(&out);
+    ask(&out);
     return out;
 }
 
-postern_result postern_request_set_header(const char *name, postern_slice value) {
-    name = postern_utf8(postern_text(name)).at;
-    value = postern_utf8(value);
+static inline postern_result asked_octets(ask_octets *ask) {
     struct result out;
-    request_set_header(name, strlen(name), value.at, value.length, &out);
-    return taken_empty(&out);
-}
-
-postern_result postern_request_remove_header(const char *name) {
-    name = postern_utf8(postern_text(name)).at;
-    struct result out;
-    request_remove_header(name, strlen(name), &out);
-    return taken_empty(&out);
-}
-
-postern_result postern_request_payload(void) {
-    struct result out;
-    request_payload(&out);
+    ask(&out);
     return taken(&out);
 }
 
-postern_result postern_request_set_payload(postern_slice payload) {
-    struct result out;
-    request_set_payload(payload.at, payload.length, &out);
-    return taken_empty(&out);
-}
-
-bool postern_response_header(const char *name, postern_slice *value) {
+static inline bool asked_text(ask_text *ask, const char *name, postern_slice *value) {
     name = postern_utf8(postern_text(name)).at;
     struct optional out;
-    response_header(name, strlen(name), &out);
+    ask(name, strlen(name), &out);
     return taken_optional(&out, value);
 }
 
-postern_fields postern_response_headers(void) {
-    postern_fields out;
-    response_headers(&out);
-    return out;
+static inline postern_result given_name(give_name *give_it, const char *name) {
+    name = postern_utf8(postern_text(name)).at;
+    struct result out;
+    give_it(name, strlen(name), &out);
+    return taken_empty(&out);
 }
 
-postern_result postern_response_set_header(const char *name, postern_slice value) {
+static inline postern_result given_field(give_field *give_it, const char *name, postern_slice value) {
     name = postern_utf8(postern_text(name)).at;
     value = postern_utf8(value);
     struct result out;
-    response_set_header(name, strlen(name), value.at, value.length, &out);
+    give_it(name, strlen(name), value.at, value.length, &out);
     return taken_empty(&out);
 }
 
-postern_result postern_response_remove_header(const char *name) {
-    name = postern_utf8(postern_text(name)).at;
+static inline postern_result given_octets(give_name *give_it, postern_slice octets) {
     struct result out;
-    response_remove_header(name, strlen(name), &out);
+    give_it(octets.at, octets.length, &out);
     return taken_empty(&out);
 }
 
-postern_result postern_response_payload(void) {
-    struct result out;
-    response_payload(&out);
-    return taken(&out);
-}
+postern_slice postern_request_service(void) { return asked_slice(request_service); }
+postern_slice postern_request_method(void) { return asked_slice(request_method); }
+bool postern_request_header(const char *name, postern_slice *value) { return asked_text(request_header, name, value); }
+postern_fields postern_request_headers(void) { return asked_fields(request_headers); }
+postern_result postern_request_set_header(const char *name, postern_slice value) { return given_field(request_set_header, name, value); }
+postern_result postern_request_remove_header(const char *name) { return given_name(request_remove_header, name); }
+postern_result postern_request_payload(void) { return asked_octets(request_payload); }
+postern_result postern_request_set_payload(postern_slice payload) { return given_octets(request_set_payload, payload); }
 
-postern_result postern_response_set_payload(postern_slice payload) {
-    struct result out;
-    response_set_payload(payload.at, payload.length, &out);
-    return taken_empty(&out);
-}
+bool postern_response_header(const char *name, postern_slice *value) { return asked_text(response_header, name, value); }
+postern_fields postern_response_headers(void) { return asked_fields(response_headers); }
+postern_result postern_response_set_header(const char *name, postern_slice value) { return given_field(response_set_header, name, value); }
+postern_result postern_response_remove_header(const char *name) { return given_name(response_remove_header, name); }
+postern_result postern_response_payload(void) { return asked_octets(response_payload); }
+postern_result postern_response_set_payload(postern_slice payload) { return given_octets(response_set_payload, payload); }
+uint64_t postern_response_elapsed_micros(void) { return response_elapsed(); }
 
 bool postern_response_failed(postern_result *failure) {
     struct result out;
@@ -343,47 +329,11 @@ bool postern_response_failed(postern_result *failure) {
     return out.is_error;
 }
 
-uint64_t postern_response_elapsed_micros(void) {
-    return response_elapsed();
-}
-
-bool postern_frame_header(const char *name, postern_slice *value) {
-    name = postern_utf8(postern_text(name)).at;
-    struct optional out;
-    frame_header(name, strlen(name), &out);
-    return taken_optional(&out, value);
-}
-
-postern_fields postern_frame_headers(void) {
-    postern_fields out;
-    frame_headers(&out);
-    return out;
-}
-
-postern_result postern_frame_set_header(const char *name, postern_slice value) {
-    name = postern_utf8(postern_text(name)).at;
-    value = postern_utf8(value);
-    struct result out;
-    frame_set_header(name, strlen(name), value.at, value.length, &out);
-    return taken_empty(&out);
-}
-
-postern_result postern_frame_remove_header(const char *name) {
-    name = postern_utf8(postern_text(name)).at;
-    struct result out;
-    frame_remove_header(name, strlen(name), &out);
-    return taken_empty(&out);
-}
-
-postern_slice postern_frame_payload(void) {
-    postern_slice out;
-    frame_payload(&out);
-    return out;
-}
-
-postern_result postern_frame_set_payload(postern_slice payload) {
-    struct result out;
-    frame_set_payload(payload.at, payload.length, &out);
-    return taken_empty(&out);
-}
+bool postern_frame_header(const char *name, postern_slice *value) { return asked_text(frame_header, name, value); }
+postern_fields postern_frame_headers(void) { return asked_fields(frame_headers); }
+postern_result postern_frame_set_header(const char *name, postern_slice value) { return given_field(frame_set_header, name, value); }
+postern_result postern_frame_add_header(const char *name, postern_slice value) { return given_field(frame_add_header, name, value); }
+postern_result postern_frame_remove_header(const char *name) { return given_name(frame_remove_header, name); }
+postern_slice postern_frame_payload(void) { return asked_slice(frame_payload); }
+postern_result postern_frame_set_payload(postern_slice payload) { return given_octets(frame_set_payload, payload); }
 #endif

@@ -2,6 +2,8 @@ package postern_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,11 +25,33 @@ func (loud) ShouldHandle(head frame.Head) bool {
 	return head.Kind == frame.Data && head.PayloadBytes > 0
 }
 
+// limits says which bound of a frame does not hold.
+func limits(f *frame.Frame) error {
+	for name, err := range map[string]error{
+		"name":    f.AddHeader("", "x"),
+		"headers": f.SetHeader("x", strings.Repeat("y", 65_535)),
+		"payload": f.SetPayload(make([]byte, 8<<20+1)),
+	} {
+		if err == nil {
+			return errors.New(name)
+		}
+	}
+	if headers := f.Headers(); len(headers) != 2 || string(headers[1].Value) != "2" {
+		return fmt.Errorf("headers %v", headers)
+	}
+	return nil
+}
+
 func (loud) Handle(f *frame.Frame) (frame.Verdict, error) {
 	if _, is := f.Header("x-drop"); is {
 		return frame.Drop, nil
 	}
-	return frame.Pass, errors.Join(f.SetPayload(append(f.Payload(), '!')), f.SetHeader("x-loud", "1"))
+	return frame.Pass, errors.Join(
+		f.SetPayload(append(f.Payload(), '!')),
+		f.SetHeader("x-loud", "1"),
+		f.AddHeader("x-loud", "2"),
+		limits(f),
+	)
 }
 
 func init() {

@@ -43,10 +43,13 @@ pub(crate) fn run(table: &mut Table) {
 fn measure() -> BTreeMap<String, u64> {
     let echo = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(echo.path(), postern_tests::component("echo")).expect("writable");
+    let probe = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(probe.path(), postern_tests::component("probe")).expect("writable");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("POSTERN_ECHO", echo.path());
+        .env("POSTERN_ECHO", echo.path())
+        .env("POSTERN_PROBE", probe.path());
     cargo.args([
         "bench",
         "-q",

@@ -43,7 +43,7 @@ const FRAME_BYTES_MAX: usize = 8 << 20;
 pub(crate) struct Round {
     calls_per_second: f64,
     /// Processor time of the server, in seconds.
-    cpu_per_call: f64,
+    pub(crate) cpu_per_call: f64,
 }
 
 pub(crate) async fn run(table: &mut Table) {

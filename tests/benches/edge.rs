@@ -2,6 +2,8 @@
 //! reverse proxy to a server of hyper's, and TLS with one certificate.
 //!
 //! nginx has a worker for each processor and keeps its connections to the upstream, as the gateway does.
+//! hyper, and a proxy of hyper's server and client, stand in the same turns: what they reach is what is to be had
+//! with the library that the gateway has its HTTP from.
 
 use std::{
     fs, io,
@@ -28,6 +30,7 @@ const SECONDS: u64 = 2;
 const CONNECTIONS: &str = "64";
 
 /// What wrk says of one round.
+#[derive(Clone, Copy)]
 struct Round {
     requests_per_second: f64,
     /// Processor time of the server for a request, in seconds.
@@ -39,6 +42,8 @@ struct Ask<'a> {
     what: &'a str,
     ours: String,
     nginx: String,
+    /// A server of the library alone that does the same.
+    hyper: Option<(String, &'a Server)>,
     /// Each request on a connection of its own.
     is_fresh: bool,
     goal: Goal,
@@ -47,6 +52,7 @@ struct Ask<'a> {
 pub(crate) async fn run(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let hyper = Server::start(Role::Hyper);
+    let proxy = Server::proxy_to(hyper.address);
     write_certificate(folder.path()).expect("writable");
     let nginx = Nginx::start(folder.path(), hyper.address).await;
     let secure = free_address().expect("a free port");
@@ -58,6 +64,7 @@ pub(crate) async fn run(table: &mut Table) {
             what: "hello through echo",
             ours: format!("http://{plain}{path}"),
             nginx: format!("http://{}/hello", nginx.plain),
+            hyper: Some((format!("http://{}/hello", hyper.address), &hyper)),
             is_fresh: false,
             goal: Goal::AtLeast(0.8),
         },
@@ -65,6 +72,7 @@ pub(crate) async fn run(table: &mut Table) {
             what: "proxy to hyper",
             ours: format!("http://{plain}/up"),
             nginx: format!("http://{}/up", nginx.plain),
+            hyper: Some((format!("http://{}/up", proxy.address), &proxy)),
             is_fresh: false,
             goal: Goal::AtLeast(1.0),
         },
@@ -72,6 +80,7 @@ pub(crate) async fn run(table: &mut Table) {
             what: "hello over TLS",
             ours: format!("https://{secure}{path}"),
             nginx: format!("https://{}/hello", nginx.secure),
+            hyper: None,
             is_fresh: false,
             goal: Goal::None,
         },
@@ -79,6 +88,7 @@ pub(crate) async fn run(table: &mut Table) {
             what: "TLS handshakes",
             ours: format!("https://{secure}{path}"),
             nginx: format!("https://{}/hello", nginx.secure),
+            hyper: None,
             is_fresh: true,
             goal: Goal::None,
         },
@@ -96,26 +106,45 @@ async fn compare(
     nginx: &Nginx,
 ) {
     progress(&format!("{} beside nginx", ask.what));
-    let mut passes = Vec::new();
+    let (mut passes, mut to_hyper, mut of_hyper) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..PASSES {
         let ours = round(folder, &ask.ours, ask.is_fresh, || cpu(gateway.id())).await;
+        let ours = ours.expect("wrk counts");
         let theirs = round(folder, &ask.nginx, ask.is_fresh, || nginx.cpu()).await;
-        passes.push([ours.expect("wrk counts"), theirs.expect("wrk counts")]);
+        let theirs = theirs.expect("wrk counts");
+        if let Some((url, server)) = &ask.hyper {
+            let hyper = round(folder, url, ask.is_fresh, || server.cpu()).await;
+            let hyper = hyper.expect("wrk counts");
+            to_hyper.push([ours, hyper]);
+            of_hyper.push([hyper, theirs]);
+        }
+        passes.push([ours, theirs]);
     }
-    let passes = Passes(passes);
+    let what = format!("{} x {CONNECTIONS}", ask.what);
+    tell(table, &what, "nginx", passes, ask.goal);
+    if ask.hyper.is_some() {
+        tell(table, &what, "hyper alone", to_hyper, Goal::None);
+        let what = format!("{what}, hyper alone");
+        tell(table, &what, "nginx", of_hyper, Goal::None);
+    }
+}
+
+/// Two rows: requests a second, and processor time.
+fn tell(table: &mut Table, what: &str, peer: &str, turns: Vec<[Round; 2]>, goal: Goal) {
+    let passes = Passes(turns);
     let rate = |round: &Round| round.requests_per_second;
     table.compare(
-        format!("{} x {CONNECTIONS}: requests/s (nginx)", ask.what),
+        format!("{what}: requests/s ({peer})"),
         format!("{:.0}", passes.median(|[ours, _]| rate(ours))),
-        format!("{:.0}", passes.median(|[_, nginx]| rate(nginx))),
-        passes.median(|[ours, nginx]| rate(ours) / rate(nginx)),
-        ask.goal,
+        format!("{:.0}", passes.median(|[_, theirs]| rate(theirs))),
+        passes.median(|[ours, theirs]| rate(ours) / rate(theirs)),
+        goal,
     );
     table.compare(
-        format!("{} x {CONNECTIONS}: processor time (nginx)", ask.what),
+        format!("{what}: processor time ({peer})"),
         passes.median_time(|[ours, _]| ours.cpu_per_request),
-        passes.median_time(|[_, nginx]| nginx.cpu_per_request),
-        passes.median(|[ours, nginx]| ours.cpu_per_request / nginx.cpu_per_request),
+        passes.median_time(|[_, theirs]| theirs.cpu_per_request),
+        passes.median(|[ours, theirs]| ours.cpu_per_request / theirs.cpu_per_request),
         Goal::None,
     );
 }

@@ -173,8 +173,30 @@ fn pipeline() -> Ready {
 
 /// The component `echo`, as `POSTERN_ECHO` names its file.
 fn component() -> Ready {
+    let (plugin, tokio) = deployed("POSTERN_ECHO", "echo");
+    ready(Box::new(plugin), tokio)
+}
+
+/// The component `probe`, and a call that changes a metric of the plugin's own so many times: what one
+/// change costs is the difference between two of them. All are counted in calls whose processor time is taken.
+fn measuring(n_changes: u32) -> Ready {
+    let (plugin, tokio) = deployed("POSTERN_PROBE", "probe");
+    let body = format!(
+        r#"{{"change":"increase","name":"jobs","labels":[["queue","mail"]],"value":1.0,"times":{n_changes}}}"#
+    );
+    let call = || Call::unary("probe", "Measure", body.clone());
+    for _ in 0..N_FIRST_CALLS {
+        let _context = tokio.enter();
+        let reply = tokio.block_on(plugin.call(call()));
+        assert!(reply.is_ok(), "it counts");
+    }
+    (Box::new(plugin), call(), tokio)
+}
+
+/// A plugin in service, of the component in the file that a variable names.
+fn deployed(variable: &str, name: &str) -> (Plugin, tokio::runtime::Runtime) {
     let tokio = tokio_runtime();
-    let path = std::env::var("POSTERN_ECHO").expect("the command of main.rs names the component");
+    let path = std::env::var(variable).expect("the command of main.rs names the component");
     let file = Bytes::from(std::fs::read(path).expect("the component is built"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let plugin = tokio.block_on(async {
@@ -189,14 +211,14 @@ fn component() -> Ready {
             ..RuntimeConfig::default()
         };
         let runtime = Runtime::new(config).expect("a runtime");
-        let plugin = Plugin::new(&runtime, "echo");
+        let plugin = Plugin::new(&runtime, name);
         plugin
             .deploy(file, PluginSpec::default())
             .await
-            .expect("echo serves");
+            .expect("it serves");
         plugin
     });
-    ready(Box::new(plugin), tokio)
+    (plugin, tokio)
 }
 
 fn call_once((handler, call, tokio): Ready) -> Ready {
@@ -220,6 +242,14 @@ fn pipeline_call(ready: Ready) -> Ready {
 #[library_benchmark]
 #[bench::b64(setup = component)]
 fn component_call(ready: Ready) -> Ready {
+    call_once(ready)
+}
+
+#[library_benchmark]
+#[bench::none(args = (0), setup = measuring)]
+#[bench::one(args = (1), setup = measuring)]
+#[bench::eleven(args = (11), setup = measuring)]
+fn metric_call(ready: Ready) -> Ready {
     call_once(ready)
 }
 
@@ -319,12 +349,17 @@ library_benchmark_group!(
         session_call,
         pipeline_call,
         component_call,
+        metric_call,
         http_call,
         hyper_call
     ]
 );
 
 main!(
-    config = LibraryBenchmarkConfig::default().pass_through_envs(["POSTERN_ECHO", "TMPDIR"]),
+    config = LibraryBenchmarkConfig::default().pass_through_envs([
+        "POSTERN_ECHO",
+        "POSTERN_PROBE",
+        "TMPDIR"
+    ]),
     library_benchmark_groups = hot_paths
 );

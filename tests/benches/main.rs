@@ -12,11 +12,13 @@ mod dist;
 mod echo;
 mod edge;
 mod gateway;
+mod languages;
 mod nats;
 mod passes;
 mod quic;
 mod serve;
 mod table;
+mod traffic;
 
 use std::io;
 
@@ -68,6 +70,10 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         // By its name only: it needs nginx and wrk.
         if chosen.iter().any(|word| word == "edge") {
             edge::run(&mut table).await;
+        }
+        // By its name only: it needs what five languages need.
+        if chosen.iter().any(|word| word == "languages") {
+            languages::run(&mut table).await;
         }
         if is_chosen("drop") {
             gateway::run_drop(&mut table).await;

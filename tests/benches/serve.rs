@@ -13,8 +13,18 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    client::{
+        self,
+        legacy::{Client, connect::HttpConnector},
+    },
+    rt::{TokioExecutor, TokioIo},
+};
 use postern::testing::pipeline;
 use postern_core::{BoxFuture, Call, Error, Handler, Headers, Reply};
 use postern_net::{Counters, ServerConfig, Shutdown, TcpServer, UdpServer};
@@ -33,7 +43,7 @@ pub(crate) enum Role {
     Direct,
     /// Our server and pipeline before a handler in Rust, over TCP.
     Native,
-    /// Our server and pipeline before the component `echo`, over TCP.
+    /// Our server and pipeline before a component, over TCP: `echo` unless [`GUEST`] names another.
     Component,
     /// Our server before a handler in Rust, over UDP.
     NativeUdp,
@@ -41,9 +51,12 @@ pub(crate) enum Role {
     PeerUdp,
     /// hyper over HTTP/1.1, which sends the body back and does nothing else.
     Hyper,
+    /// hyper's server and its pooled client, which forward to the server of [`UPSTREAM`] and do nothing
+    /// else.
+    HyperProxy,
 }
 
-const ROLES: [(Role, &str); 7] = [
+const ROLES: [(Role, &str); 8] = [
     (Role::Bare, "bare"),
     (Role::Direct, "direct"),
     (Role::Native, "native"),
@@ -51,7 +64,14 @@ const ROLES: [(Role, &str); 7] = [
     (Role::NativeUdp, "native-udp"),
     (Role::PeerUdp, "peer-udp"),
     (Role::Hyper, "hyper"),
+    (Role::HyperProxy, "hyper-proxy"),
 ];
+
+/// The guest that [`Role::Component`] serves, in the environment of its process.
+const GUEST: &str = "POSTERN_BENCH_GUEST";
+
+/// The address that a proxy forwards to, in the environment of its process.
+const UPSTREAM: &str = "POSTERN_BENCH_UPSTREAM";
 
 /// A server process. Dropping it ends it.
 pub(crate) struct Server {
@@ -69,11 +89,30 @@ impl Server {
 
     /// Starts `program`, which is this bench or another build of it, as a server.
     pub(crate) fn start_of(program: &Path, role: Role) -> Self {
+        Self::spawn(Command::new(program), role)
+    }
+
+    /// Starts the bench again as a proxy to the server at `upstream`.
+    pub(crate) fn proxy_to(upstream: SocketAddr) -> Self {
+        let program = std::env::current_exe().expect("a program has a path");
+        let mut command = Command::new(program);
+        command.env(UPSTREAM, upstream.to_string());
+        Self::spawn(command, Role::HyperProxy)
+    }
+
+    /// Starts the bench again before the component of `guest`.
+    pub(crate) fn of_guest(guest: &str) -> Self {
+        let program = std::env::current_exe().expect("a program has a path");
+        let mut command = Command::new(program);
+        command.env(GUEST, guest);
+        Self::spawn(command, Role::Component)
+    }
+
+    fn spawn(mut command: Command, role: Role) -> Self {
         let name = ROLES
             .iter()
             .find(|(known, _)| *known == role)
             .map_or("", |(_, name)| name);
-        let mut command = Command::new(program);
         command
             .args(["serve", name])
             .stdin(Stdio::piped())
@@ -171,19 +210,62 @@ async fn serve(role: Role) -> io::Result<()> {
                 server.send(reply, from).await.map_err(io::Error::other)?;
             }
         }
-        Role::Hyper => {
-            let listener = TcpListener::bind(any).await?;
-            say(listener.local_addr()?)?;
-            loop {
-                let (socket, _) = listener.accept().await?;
-                socket.set_nodelay(true)?;
-                let served = http1::Builder::new()
-                    .serve_connection(TokioIo::new(socket), service_fn(http_echo));
-                tokio::spawn(served);
-            }
-        }
+        Role::Hyper => serve_http(service_fn(http_echo)).await?,
+        Role::HyperProxy => serve_http(forwarding()?).await?,
     }
     Ok(())
+}
+
+/// hyper with `service` for each connection, and nothing else.
+async fn serve_http<S, B>(service: S) -> io::Result<()>
+where
+    S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    say(listener.local_addr()?)?;
+    loop {
+        let (socket, _) = listener.accept().await?;
+        socket.set_nodelay(true)?;
+        let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
+        tokio::spawn(served);
+    }
+}
+
+type Forwarded = BoxFuture<Result<http::Response<Incoming>, client::legacy::Error>>;
+
+/// Sends each request on to the upstream, over connections that are kept.
+fn forwarding() -> io::Result<
+    impl Service<
+        http::Request<Incoming>,
+        Response = http::Response<Incoming>,
+        Error = client::legacy::Error,
+        Future = Forwarded,
+    > + Clone,
+> {
+    let upstream = std::env::var(UPSTREAM).map_err(io::Error::other)?;
+    let authority: http::uri::Authority = upstream.parse().map_err(io::Error::other)?;
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    Ok(service_fn(move |mut request: http::Request<Incoming>| {
+        let uri = http::Uri::builder()
+            .scheme("http")
+            .authority(authority.clone())
+            .path_and_query(
+                request
+                    .uri()
+                    .path_and_query()
+                    .map_or("/", |path| path.as_str()),
+            )
+            .build();
+        *request.uri_mut() = uri.expect("the path was one before");
+        request.headers_mut().remove(http::header::HOST);
+        Box::pin(client.request(request)) as Forwarded
+    }))
 }
 
 async fn serve_tcp(handler: Arc<dyn Handler>) -> io::Result<()> {
@@ -194,17 +276,18 @@ async fn serve_tcp(handler: Arc<dyn Handler>) -> io::Result<()> {
     Ok(())
 }
 
-/// The component `echo` as a handler, with nothing of the gateway around it.
+/// A component as a handler, with nothing of the gateway around it. Its streams may last as long as a round.
 async fn component(folder: &Path) -> io::Result<Plugin> {
     let config = RuntimeConfig {
         data_dir: folder.to_path_buf(),
         ..RuntimeConfig::default()
     };
+    let guest = std::env::var(GUEST).unwrap_or_else(|_| "echo".to_owned());
+    let mut spec = PluginSpec::default();
+    spec.limits.time_max = Duration::from_secs(30);
     let runtime = Runtime::new(config).map_err(io::Error::other)?;
-    let plugin = Plugin::new(&runtime, "echo");
-    let deployed = plugin
-        .deploy(postern_tests::component("echo"), PluginSpec::default())
-        .await;
+    let plugin = Plugin::new(&runtime, &guest);
+    let deployed = plugin.deploy(postern_tests::component(&guest), spec).await;
     deployed.map_err(io::Error::other)?;
     Ok(plugin)
 }

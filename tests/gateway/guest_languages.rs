@@ -53,6 +53,11 @@ async fn check(lang: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_in_rust_answers_every_call_of_the_table() {
+    check("rust").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_guest_in_go_answers_every_call_of_the_table() {
     check("go").await;
 }
@@ -122,6 +127,7 @@ fn plugins_in_other_languages_pass_their_tests() {
         "geo-balancer",
         "router-stats",
         "chat",
+        "service-page",
         "forecast",
     ] {
         let folder = format!("plugins/{name}");

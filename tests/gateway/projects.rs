@@ -167,6 +167,24 @@ fn a_missing_toolchain_is_named_with_its_remedy_and_nothing_is_written() {
 }
 
 #[test]
+fn a_project_with_packages_of_python_is_compiled_once() {
+    let workshop = Workshop::new();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let project = tests
+        .parent()
+        .expect("the sources")
+        .join("plugins/forecast");
+    let first = workshop.postern(&project, &["build"]);
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let again = workshop.postern(&project, &["build"]);
+    assert!(again.out.contains("unchanged"), "{again:?}");
+    assert!(
+        !again.err.contains("compiling"),
+        "its packages lie in its own folder: {again:?}"
+    );
+}
+
+#[test]
 fn sources_that_do_not_compile_are_told_in_the_compilers_words() {
     let workshop = Workshop::new();
     let project = workshop.project("go", "greeter");

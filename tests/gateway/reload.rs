@@ -1,6 +1,9 @@
 //! Plugins replaced under load: no call fails, and what cannot serve never gets the chance to.
 //!
 //! 30 swaps unless `POSTERN_SOAK` asks for 200 (`1`) or for so many; memory is compared in either case.
+//! `languages` does the same with guests in other languages, whose long form is longer.
+
+mod languages;
 
 use std::{fs, time::Duration};
 
@@ -119,9 +122,10 @@ fn n_swaps() -> usize {
 
 /// Resident memory once the generations before have ended and what they had is given back; the load
 /// goes on meanwhile. The median of five readings: a reading may meet a health check.
-async fn rss_at_rest(gateway: &Gateway) -> u64 {
+async fn rss_at_rest(gateway: &Gateway, plugin: &str) -> u64 {
+    let path = format!("/plugins/{plugin}");
     patiently("generations before have ended", async || {
-        users(gateway).await["draining"] == 0
+        gateway.admin_json(&path).await["draining"] == 0
     })
     .await;
     tokio::time::sleep(REST).await;
@@ -163,10 +167,10 @@ async fn no_call_fails_while_plugins_are_swapped() {
             swap_bad(&gateway, bad).await;
         }
         if n == SWAPS_TO_SETTLE {
-            rss_settled = rss_at_rest(&gateway).await;
+            rss_settled = rss_at_rest(&gateway, "users").await;
         }
     }
-    let mut rss_last = rss_at_rest(&gateway).await;
+    let mut rss_last = rss_at_rest(&gateway, "users").await;
     let mut n_swaps = n_swaps;
     // What a compilation has left in a fragment goes with one of the next; what leaks grows with them.
     for _ in 0..ROUNDS_MORE_MAX {
@@ -177,7 +181,7 @@ async fn no_call_fails_while_plugins_are_swapped() {
             swap_good(&gateway, &variant(&good, n)).await;
         }
         n_swaps += SWAPS_MORE;
-        rss_last = rss_at_rest(&gateway).await;
+        rss_last = rss_at_rest(&gateway, "users").await;
     }
     for (transport, load) in loads {
         let outcome = load.stop().await;

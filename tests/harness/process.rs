@@ -38,6 +38,9 @@ pub struct Setup {
     /// The reason for which it stays not ready, where that is expected: it has started once `/readyz`
     /// says so.
     pub unready: Option<&'static str>,
+    /// Whether versions wait to be approved as the configuration says. They do not otherwise: most tests
+    /// put plugins in the place of others that ask for less.
+    pub holds: bool,
 }
 
 /// A running gateway. Dropping it kills the process and removes its folder.
@@ -49,6 +52,7 @@ pub struct Gateway {
     folder: TempDir,
     host: Option<Host>,
     unready: Option<&'static str>,
+    holds: bool,
     child: Child,
 }
 
@@ -157,7 +161,8 @@ impl Gateway {
         let host = setup.host.clone();
         let pipe = setup.log_pipe.as_ref().map(io::PipeWriter::try_clone);
         let pipe = pipe.transpose().map_err(|error| error.to_string())?;
-        let child = spawn(folder.path(), host.as_ref(), pipe).map_err(|error| error.to_string())?;
+        let child = spawn(folder.path(), host.as_ref(), pipe, setup.holds);
+        let child = child.map_err(|error| error.to_string())?;
         let [vstp, http, admin] = addresses;
         let mut gateway = Self {
             vstp,
@@ -166,6 +171,7 @@ impl Gateway {
             folder,
             host,
             unready: setup.unready,
+            holds: setup.holds,
             child,
         };
         gateway.become_ready().await?;
@@ -211,7 +217,7 @@ impl Gateway {
 
     /// Starts a gateway that has ended, with the same folder and addresses.
     pub async fn start_again(&mut self) {
-        let child = spawn(self.folder.path(), self.host.as_ref(), None);
+        let child = spawn(self.folder.path(), self.host.as_ref(), None, self.holds);
         self.child = child.expect("the gateway starts as before");
         self.become_ready()
             .await
@@ -348,12 +354,17 @@ fn spawn(
     folder: &Path,
     host: Option<&Host>,
     log_pipe: Option<io::PipeWriter>,
+    holds: bool,
 ) -> io::Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
         .open(folder.join("log"))?;
-    command(folder, host)
+    let mut command = command(folder, host);
+    if !holds {
+        command.env("POSTERN_PLUGINS_APPROVAL", "off");
+    }
+    command
         .arg("run")
         .stdout(log.try_clone()?)
         .stderr(log_pipe.map_or_else(|| log.into(), Stdio::from))

@@ -11,6 +11,7 @@ mod imports;
 mod items;
 mod names;
 mod options;
+mod sandbox;
 mod settings;
 mod sources;
 mod tokens;

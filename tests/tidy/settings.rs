@@ -14,9 +14,10 @@ use crate::{Source, assert_none, read, sources};
 const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 9] = [
+const HANDED_ON: [&str; 11] = [
     "config/acme.rs",
     "config/admission.rs",
+    "config/canary.rs",
     "config/events.rs",
     "config/forwarded.rs",
     "config/manifest.rs",
@@ -24,10 +25,18 @@ const HANDED_ON: [&str; 9] = [
     "config/pool.rs",
     "config/routes.rs",
     "config/service_http.rs",
+    "config/traps.rs",
 ];
 
 /// Tables that a manifest shares with the configuration, where their keys are listed.
-const SHARED: [&str; 5] = ["extension.", "instances.", "limits.", "policy.", "routes."];
+const SHARED: [&str; 6] = [
+    "extension.",
+    "instances.",
+    "limits.",
+    "policy.",
+    "routes.",
+    "traps.",
+];
 
 /// One row: the tests of a key.
 struct Row {

@@ -2,7 +2,7 @@
 
     python3 guests.py ws://127.0.0.1:8080 python
 
-A line for each case, `ok` or `FAILED` with what came; exit code 1 when one failed.
+Another table of the same form may be named after the language. A line for each case, `ok` or `FAILED` with what came; exit code 1 when one failed.
 """
 
 import asyncio
@@ -184,8 +184,8 @@ async def run_case(connection, id, service, case):
             await asyncio.sleep(0.05)
 
 
-async def main(address, language):
-    table = json.loads(CASES.read_text().replace("{lang}", language))
+async def main(address, language, cases=CASES):
+    table = json.loads(pathlib.Path(cases).read_text().replace("{lang}", language))
     failed = 0
     count = 0
     async with websockets.connect(f"{address}/ws/{table['service']}/Echo", subprotocols=["vstp.json"], max_size=None) as socket:
@@ -206,4 +206,4 @@ async def main(address, language):
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(sys.argv[1], sys.argv[2])))
+    sys.exit(asyncio.run(main(*sys.argv[1:])))

@@ -1,10 +1,11 @@
-/* Tests of the SDK against its fake host: `cc -I.. -o sdk sdk.c json.c plugin.c ../postern*.c && ./sdk`, which says
+/* Tests of the SDK against its fake host: `cc -I.. -o sdk sdk.c json.c capabilities.c plugin.c ../postern*.c && ./sdk`, which says
  * nothing when all is well. */
 #include "postern_fake.h"
 
 #include <string.h>
 
 void json_tests(void);
+void capability_tests(void);
 
 static void what_is_stored_is_found(void) {
     postern_fake_begin();
@@ -121,6 +122,41 @@ static void frames_are_changed_and_dropped(void) {
     POSTERN_CHECK(postern_fake_frame(head, "a", &drop, &result) && drop);
 }
 
+static void headers_of_a_frame_are_bounded(void) {
+    static char long_value[65536];
+    postern_fake_begin();
+    memset(long_value, 'y', 65535);
+    POSTERN_CHECK_TEXT(postern_frame_set_header("x", postern_text("1")), "");
+    POSTERN_CHECK_TEXT(postern_frame_add_header("X", postern_text("2")), "");
+    POSTERN_CHECK(postern_frame_headers().length == 2);
+    POSTERN_CHECK_FAILS(postern_frame_add_header("", postern_text("3")), POSTERN_INVALID_ARGUMENT);
+    POSTERN_CHECK_FAILS(postern_frame_set_header("x", postern_text(long_value)), POSTERN_INVALID_ARGUMENT);
+    /* What it takes the place of does not count. */
+    long_value[65534] = 0;
+    POSTERN_CHECK_TEXT(postern_frame_set_header("x", postern_text(long_value)), "");
+    POSTERN_CHECK_FAILS(postern_frame_add_header("x", postern_text("")), POSTERN_INVALID_ARGUMENT);
+    POSTERN_CHECK_TEXT(postern_frame_remove_header("x"), "");
+    POSTERN_CHECK(postern_frame_headers().length == 0);
+    POSTERN_CHECK_FAILS(postern_frame_set_payload((postern_slice){long_value, (8 << 20) + 1}), POSTERN_RESOURCE_EXHAUSTED);
+}
+
+static postern_result say(postern_slice method, postern_slice body) {
+    (void)method;
+    return postern_equals(body, "break") ? postern_ok(postern_text("a\xff")) : postern_ok(body);
+}
+
+static void messages_of_a_text_handler_are_text(void) {
+    static const postern_method methods[] = {{.name = "Say", .unary = say}};
+    static const postern_service lines = {"lines", NULL, NULL, methods, 1};
+    postern_slice name = postern_text("Say");
+    postern_fake_begin();
+    POSTERN_CHECK_TEXT(postern_serve_text_(&lines, name, postern_text("\xc3\xa4")), "\xc3\xa4");
+    POSTERN_CHECK_TEXT(postern_serve_text_(&lines, name, postern_text("")), "");
+    POSTERN_CHECK_FAILS(postern_serve_text_(&lines, name, postern_text("a\xff")), POSTERN_INVALID_ARGUMENT);
+    POSTERN_CHECK_FAILS(postern_serve_text_(&lines, name, postern_text("break")), POSTERN_INTERNAL);
+    POSTERN_CHECK_FAILS(postern_serve_text_(&lines, postern_text("Lose"), postern_text("")), POSTERN_NOT_FOUND);
+}
+
 static void a_balancer_picks_what_is_usable(void) {
     const postern_instance instances[] = {{.id = {"a", 1}}, {.id = {"b", 1}}, {.id = {"c", 1}}};
     postern_fake_begin();
@@ -173,10 +209,13 @@ int main(void) {
     interceptors_refuse_answer_and_change();
     callers_are_known_and_may_call();
     frames_are_changed_and_dropped();
+    headers_of_a_frame_are_bounded();
+    messages_of_a_text_handler_are_text();
     a_balancer_picks_what_is_usable();
     health_says_why();
     a_mark_gives_back_what_came_after_it();
     kinds_are_found_by_their_names();
     json_tests();
+    capability_tests();
     return postern_fake_failed();
 }

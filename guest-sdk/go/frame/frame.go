@@ -65,6 +65,9 @@ func (*Frame) Headers() []postern.Field { return host.FrameHeaders() }
 // SetHeader puts a header in the place of all of that name. All together have at most 65,535 octets.
 func (*Frame) SetHeader(name, value string) error { return host.FrameSetHeader(name, value) }
 
+// AddHeader adds a header beside those of that name; bounded as by SetHeader.
+func (*Frame) AddHeader(name, value string) error { return host.FrameAddHeader(name, value) }
+
 // RemoveHeader takes all headers of that name away.
 func (*Frame) RemoveHeader(name string) error { return host.FrameRemoveHeader(name) }
 

@@ -18,26 +18,8 @@ func Handle[In, Out any](s *service.Service, name string, handler func(*postern.
 		Shape:     service.Unary,
 		Request:   reflect.TypeFor[In](),
 		Response:  reflect.TypeFor[Out](),
-		CallUnary: caller(handler),
+		CallUnary: message.Caller(handler),
 	}, options...)
-}
-
-func caller[In, Out any](handler func(*postern.Context, In) (Out, error)) func(*postern.Context, string, []byte) ([]byte, error) {
-	// Octets as they are need nothing read, written or allocated.
-	if direct, is := any(handler).(func(*postern.Context, postern.Octets) (postern.Octets, error)); is {
-		return func(ctx *postern.Context, _ string, octets []byte) ([]byte, error) { return direct(ctx, octets) }
-	}
-	return func(ctx *postern.Context, _ string, octets []byte) ([]byte, error) {
-		in, err := message.Decode[In](octets)
-		if err != nil {
-			return nil, err
-		}
-		out, err := handler(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		return message.Encode(out)
-	}
 }
 
 // Fallback answers every method that the service has none of that name for.

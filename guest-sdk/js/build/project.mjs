@@ -13,7 +13,7 @@ const ENTRIES = ["src/index.ts", "src/index.js", "index.ts", "index.js", "plugin
 const LOWERED = { "async-await": false, "async-generator": false, "for-await": false };
 
 /** Imports that a component has when the project uses their modules. */
-const OPTIONAL_IMPORTS = ["kv", "client", "events"];
+const OPTIONAL_IMPORTS = ["kv", "client", "events", "metrics", "directory"];
 
 export const SDK = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -59,7 +59,7 @@ export class Project {
   }
 
   /** Bundles source text that imports the project as `project`. */
-  async bundle(source, out, { isNative = false } = {}) {
+  async bundle(source, out, { isNative = false, isAsync = false } = {}) {
     const options = {
       stdin: { contents: source, resolveDir: this.folder, sourcefile: "postern-glue.js" },
       outfile: join(this.work, out),
@@ -69,7 +69,7 @@ export class Project {
       mainFields: ["module", "main"],
       conditions: ["import", "module", "default"],
       target: "es2023",
-      supported: isNative ? {} : LOWERED,
+      supported: isNative || isAsync ? {} : LOWERED,
       alias: this.#aliases(),
       external: ["postern:*", "wasi:*"],
       sourcemap: isNative ? "inline" : false,
@@ -95,7 +95,7 @@ export class Project {
   }
 
   #aliases() {
-    const own = { postern: "src/index.js", "postern/testing": "src/testing.js", "postern/component": "src/component.js", "postern/globals": "src/runtime/globals.js", "postern/entry": "src/entry.js", "postern/roles": "src/roles.js", "postern/service": "src/service.js" };
+    const own = { postern: "src/index.js", "postern/testing": "src/testing.js", "postern/component": "src/component.js", "postern/http": "src/http.js", "postern/globals": "src/runtime/globals.js", "postern/async-component": "src/async-component.js", "postern/async-globals": "src/runtime/install-async.js", "postern/entry": "src/entry.js", "postern/roles": "src/roles.js", "postern/service": "src/service.js" };
     const aliases = Object.fromEntries(Object.entries(own).map(([name, path]) => [name, join(SDK, path)]));
     return { ...aliases, project: this.entry };
   }

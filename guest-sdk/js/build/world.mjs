@@ -6,10 +6,13 @@ import { join } from "node:path";
 import { BuildError } from "./project.mjs";
 
 /** The version of WASI that componentize-qjs of tools.json imports. */
-const WASI = "0.2.12";
+export const WASI = "0.2.12";
+
+/** The role whose component runs the jobs of the engine's own promises. */
+const ASYNC = "async-stream-handler";
 
 /** Interfaces that a role brings along as imports. */
-const ROLE_IMPORTS = { balancer: ["candidates"], "request-interceptor": ["request", "response"], "response-interceptor": ["request", "response"] };
+const ROLE_IMPORTS = { balancer: ["candidates"], "frame-extension": ["frame"], "request-interceptor": ["request", "response"], "response-interceptor": ["request", "response"], [ASYNC]: ["async-call"] };
 
 /** Imports of every component. */
 const IMPORTS = ["call", "log", "config"];
@@ -23,6 +26,7 @@ const WASI_PACKAGES = {
 
 /** The interfaces that a component exports. `hasText`: the package knows `text-handler`. */
 export function exportsOf({ roles, services, schemas }, hasText) {
+  if (roles.asyncStreamHandler) return asyncExportsOf(roles, services);
   const methods = services.flatMap((service) => service.all().map(([, method]) => method));
   const unary = methods.filter((method) => method.kind === "unary");
   const found = [];
@@ -32,12 +36,23 @@ export function exportsOf({ roles, services, schemas }, hasText) {
   if (methods.length > unary.length) found.push("stream-handler");
   if (services.length) found.push("describe");
   if (schemas.length) found.push("schemas");
-  for (const role of ["eventHandler", "requestInterceptor", "responseInterceptor", "balancer", "authenticator", "authorizer"]) {
+  for (const role of ["eventHandler", "requestInterceptor", "responseInterceptor", "frameExtension", "balancer", "authenticator", "authorizer"]) {
     if (roles[role]) found.push(role.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
   }
   if (found.length === 0) throw new BuildError("the project has no role: make a service with methods, or mark a function");
   return [...found, "health"];
 }
+
+/** Functions that the gateway enters without waiting cannot give promises of an engine that runs on. */
+function asyncExportsOf(roles, services) {
+  const others = Object.keys(roles).filter((role) => !["asyncStreamHandler", "onStart", "health"].includes(role));
+  if (services.length) others.push(`service(${services.map(({ name }) => name).join(", ")})`);
+  if (others.length) throw new BuildError(`a component with asyncStreamHandler has no other roles: put ${others.join(", ")} into a plugin of its own`);
+  return [ASYNC, "health"];
+}
+
+/** Whether a component with these exports runs on after a function has returned. */
+export const isAsynchronous = (exported) => exported.includes(ASYNC);
 
 /** Version and text of the package postern:gateway in a folder. */
 export function readPackage(wit) {
@@ -60,7 +75,7 @@ export function importsOf(exported, used) {
 export function worldText(exported, imports, version) {
   const lines = [
     `import wasi:random/random@${WASI};`,
-    `import wasi:clocks/monotonic-clock@${WASI};`,
+    ...(isAsynchronous(exported) ? [] : [`import wasi:clocks/monotonic-clock@${WASI};`]),
     ...imports.map((name) => `import postern:gateway/${name}@${version};`),
     ...exported.map((role) => `export postern:gateway/${role}@${version};`),
   ];
@@ -84,14 +99,16 @@ const camel = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase(
 /** The module that exports the roles. The globals come first, then the project. */
 export function glueText(exported, imports, version) {
   const names = exported.map(camel);
+  const isAsync = isAsynchronous(exported);
+  const wasi = isAsync ? ["random"] : ["random", "monotonicClock"];
   return [
-    'import "postern/globals";',
+    `import "postern/${isAsync ? "async-globals" : "globals"}";`,
     'import "project";',
-    'import { link } from "postern/component";',
-    ...imports.map((name) => `import * as ${name} from "postern:gateway/${name}@${version}";`),
+    `import { link } from "postern/${isAsync ? "async-component" : "component"}";`,
+    ...imports.map((name) => `import * as ${camel(name)} from "postern:gateway/${name}@${version}";`),
     `import * as random from "wasi:random/random@${WASI}";`,
-    `import * as monotonicClock from "wasi:clocks/monotonic-clock@${WASI}";`,
-    `const linked = link({ ${imports.join(", ")}, random, monotonicClock });`,
+    ...(isAsync ? [] : [`import * as monotonicClock from "wasi:clocks/monotonic-clock@${WASI}";`]),
+    `const linked = link({ ${[...imports.map(camel), ...wasi].join(", ")} });`,
     ...names.map((name) => `export const ${name} = linked.${name};`),
     "",
   ].join("\n");

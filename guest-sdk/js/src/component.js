@@ -10,17 +10,17 @@ import { putHost } from "./host.js";
 import { decode, encode, wellFormed } from "./json.js";
 import { Event } from "./roles.js";
 import { schemaName, schemasOf, services } from "./service.js";
-import { connect } from "./runtime/index.js";
 import { hasJobs, runJobs } from "./runtime/promise.js";
 import { clearAll, hasTimers, settle } from "./runtime/timers.js";
 import { setSettle } from "./then.js";
+import { connectWasi } from "./wasi.js";
 
 const present = (value) => (value === null ? undefined : value);
 const absent = (value) => (value === undefined ? null : value);
 const octets = (message) => (typeof message === "string" ? encode(message) : message);
 
 /** A failure of an import, as the plugin sees it; anything else stays what it is. */
-function raised(error) {
+export function raised(error) {
   const found = error?.payload;
   if (!found || typeof found.kind !== "string") return error;
   let details = present(found.details);
@@ -46,7 +46,7 @@ function attempt(run, ...values) {
   }
 }
 
-function wit(failure) {
+export function wit(failure) {
   let details = null;
   try {
     if (failure.details !== undefined) details = JSON.stringify(failure.details) ?? null;
@@ -57,10 +57,10 @@ function wit(failure) {
 }
 
 /** The imports. `turn` is the call of a batch about which nothing was asked so far. */
-class ComponentHost {
+export class ComponentHost {
   turn = undefined;
 
-  constructor({ call, log, config, kv, client, events, request, response, candidates }) {
+  constructor({ call, log, config, kv, client, events, metrics, directory, request, response, frame, candidates }) {
     const of = (run) => (...values) => {
       this.#takeTurn();
       return attempt(run, ...values);
@@ -94,6 +94,8 @@ class ComponentHost {
       ...(kv && kvOf(kv)),
       ...(client && clientOf(client)),
       publish: events && publishOf(events),
+      ...(metrics && metricsOf(metrics)),
+      ...(directory && directoryOf(directory, of)),
       usable: candidates && ((index) => candidates.usable(index)),
       random: candidates && (() => candidates.random()),
       request: request && side(request),
@@ -105,6 +107,7 @@ class ComponentHost {
         },
         elapsedMicros: () => response.elapsedMicros(),
       },
+      frame: frame && side(frame),
     });
   }
 
@@ -140,6 +143,26 @@ function publishOf(events) {
       : attempt(events.publish, topic, absent(contentType), octets(payload));
 }
 
+function metricsOf(metrics) {
+  return {
+    metricDeclare: (name, kind, help, bounds) => attempt(metrics.declare, name, kind, help, bounds),
+    metricChange: (change, name, labels, value) => attempt(metrics[change], name, labels, value),
+  };
+}
+
+/** Of a batch, what is found depends on whose call is answered, so that has its turn first. */
+function directoryOf(directory, of) {
+  const listing = (found) => found && { revision: found.revision, instances: found.instances.map(instanceOf) };
+  return {
+    directoryDiscover: (service) => listing(of(directory.discover)(service)),
+    directoryNextChange: (service, revision, timeout) => listing(of(directory.nextChange)(service, revision, timeout)),
+  };
+}
+
+function instanceOf(found) {
+  return withoutNull({ ...found, metadata: Object.fromEntries(found.metadata) });
+}
+
 function optionsOf(headers, timeout) {
   return headers.length || timeout !== undefined ? { headers: outgoing(headers), timeoutMs: absent(timeout) } : null;
 }
@@ -169,6 +192,7 @@ function side(module) {
     header: (name) => attempt(module.header, name),
     headers: () => module.headers(),
     setHeader: (name, value) => attempt(module.setHeader, String(name), String(value)),
+    addHeader: (name, value) => attempt(module.addHeader, String(name), String(value)),
     removeHeader: (name) => attempt(module.removeHeader, name),
     payload: () => attempt(module.payload),
     payloadText: module.payloadText ? () => attempt(module.payloadText) : () => decode(attempt(module.payload)),
@@ -187,7 +211,7 @@ export function link(modules) {
     isEntered = true;
     putHost(host);
     setSettle(settle);
-    connect({ randomOctets: (count) => random.getRandomBytes(count), sleep: (ms) => sleep(monotonicClock, ms) });
+    connectWasi({ random, monotonicClock });
   }
 
   /** Runs an entry to its end and throws what it fails with as the host wants it. */
@@ -277,6 +301,10 @@ export function link(modules) {
       pick: (key) => absent(run(() => entry.pick(key))),
       done: (index, outcome, micros) => run(() => entry.done(index, outcome, micros)),
     },
+    frameExtension: {
+      shouldHandle: (head) => run(() => entry.shouldHandle(head)),
+      handleFrame: () => (run(() => entry.handleFrame()) ? "drop" : "pass"),
+    },
     requestInterceptor: { onRequest: () => (run(() => entry.onRequest()) ? "answer" : "proceed") },
     responseInterceptor: {
       onResponse() {
@@ -309,14 +337,4 @@ function described(service) {
     idempotent: method.idempotent,
   }));
   return { name: service.name, version: absent(service.version), summary: service.summary, methods };
-}
-
-/** Waits without computing, as long as the host lets it. */
-function sleep(clock, ms) {
-  const pollable = clock.subscribeDuration(Math.round(ms * 1e6));
-  try {
-    pollable.block();
-  } finally {
-    pollable[Symbol.dispose]?.();
-  }
 }

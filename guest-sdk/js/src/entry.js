@@ -5,7 +5,7 @@
 import { Failure, failureOf } from "./failure.js";
 import { host } from "./host.js";
 import { wellFormed } from "./json.js";
-import { Request, Response, Reply, candidates, required, roles } from "./roles.js";
+import { Request, Response, Reply, candidates, frame, make, required, roles } from "./roles.js";
 import { findService, services } from "./service.js";
 import { guard, isThenable, then } from "./then.js";
 
@@ -51,6 +51,9 @@ function start() {
   else ready();
   return mine.starting;
 }
+
+/** Before a call that runs on after it was entered: nothing, or a promise of what runs before the first. */
+export const begin = () => (state.isReady ? undefined : start());
 
 function enter(run) {
   const starting = state.isReady ? undefined : start();
@@ -149,10 +152,10 @@ function identified(identity) {
 export const authorize = (service, method) => enter(() => required("authorizer")(service, method));
 
 /** The set of instances has changed. One that cannot be told picks nothing. */
-export const update = (instances) => balanced((each) => each.update(instances));
+export const update = (instances) => alone("balancer", "update", (each) => each.update(instances));
 
 /** The index of the instance that gets a call; nothing leaves it to the gateway. */
-export const pick = (key) => balanced((each) => placed(each.pick(key, candidates)));
+export const pick = (key) => alone("balancer", "pick", (each) => placed(each.pick(key, candidates)));
 
 function placed(index) {
   if (index === undefined || index === null) return undefined;
@@ -161,24 +164,43 @@ function placed(index) {
 }
 
 /** How a call ended that `pick` has placed. */
-export const done = (index, outcome, micros) => balanced((each) => each.done?.(index, outcome, micros));
+export const done = (index, outcome, micros) => alone("balancer", "done", (each) => each.done?.(index, outcome, micros));
 
-/** Runs with the one object of this instance. Picks are not waited for, so that a promise is refused. */
-function balanced(run) {
+/** Whether a frame is to be seen. One of which that cannot be told is not. */
+export const shouldHandle = (head) => alone("frameExtension", "shouldHandle", (each) => wanted(each.shouldHandle(head))) ?? false;
+
+function wanted(answer) {
+  if (typeof answer === "boolean" || isThenable(answer)) return answer;
+  throw new TypeError(`shouldHandle gave ${String(answer)}: true or false is right`);
+}
+
+/** A frame is in hand. Whether it is forgotten. */
+export const handleFrame = () => enter(() => then(object("frameExtension").handleFrame(frame), dropped));
+
+function dropped(verdict) {
+  if (verdict === undefined || verdict === null || verdict === "pass") return false;
+  if (verdict === "drop") return true;
+  throw new TypeError(`the frame extension gave ${String(verdict)}: nothing, "pass" or "drop" is right`);
+}
+
+/** The one object of this instance that has a role. */
+function object(role) {
+  state.objects ??= {};
+  return (state.objects[role] ??= make(role));
+}
+
+/** Runs a function of a role's object that is not waited for: a promise is refused, and nothing stands for
+ * it, as for what is thrown. */
+function alone(role, name, run) {
   try {
     return enter(() => {
-      state.balancer ??= make(required("balancer"));
-      const value = run(state.balancer);
+      const value = run(object(role));
       if (!isThenable(value)) return value;
-      broken(new TypeError("a balancer gave a promise: its functions are not async"));
+      broken(new TypeError(`\`${name}\` gave a promise: it is not waited for, and so not async`));
       return undefined;
     });
   } catch (error) {
     broken(error);
     return undefined;
   }
-}
-
-function make(from) {
-  return /^class\b/.test(Function.prototype.toString.call(from)) ? new from() : from();
 }

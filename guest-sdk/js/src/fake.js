@@ -1,6 +1,7 @@
 // The imports as a test's host offers them; `component.js` has the same functions for the real one.
 
 import { Failure } from "./failure.js";
+import { FakeDirectory, FakeMetrics } from "./fake_capabilities.js";
 import { decode, decodeOrNothing, encode, stringify, wellFormed } from "./json.js";
 import { LEVELS } from "./log.js";
 
@@ -13,6 +14,8 @@ const HEADER_NAME_BYTES_MAX = 255;
 const HEADERS_BYTES_MAX = 65_535;
 /** The longest value that fits in one header entry. */
 const TOPIC_BYTES_MAX = 255;
+/** `plugins.limits.output` of the gateway, unless it is configured. */
+const OUTPUT_BYTES_MAX = 8 << 20;
 
 const octets = (message) => (typeof message === "string" ? encode(message) : message);
 const same = (a, b) => (a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0);
@@ -27,8 +30,11 @@ export class FakeHost {
   clientCalls = [];
   topics = new Map();
   published = [];
+  metrics = new FakeMetrics();
+  directory = new FakeDirectory();
   context = { headers: [], trailers: [], requestKind: "message", peer: { transport: "memory" }, claims: {}, remaining: 1000, correlationId: "1" };
   exchange = undefined;
+  framed = undefined;
   usableInstances = [];
   randomNumber = 0;
   leavesAfter = Infinity;
@@ -37,6 +43,7 @@ export class FakeHost {
     this.beginCall(undefined);
     this.request = new FakeRequest(this);
     this.response = new FakeResponse(this);
+    this.frame = new FakeFrame(this);
   }
 
   /** Forgets what the last call replied. `messages` makes it a stream. */
@@ -44,6 +51,8 @@ export class FakeHost {
     this.incoming = messages?.[Symbol.iterator]();
     this.hasEnded = messages === undefined;
     this.sent = [];
+    this.requestFailureFound = undefined;
+    this.replyFailure = undefined;
     this.reply = { headers: [], trailers: [], status: undefined, isOctets: false };
   }
 
@@ -68,6 +77,11 @@ export class FakeHost {
     if (!this.incoming) throw Failure.failedPrecondition("the call is not a stream");
     this.#checkUnsent("the kind of the reply");
     this.reply.isOctets = true;
+  }
+  repliesInOctets = () => this.reply.isOctets;
+  requestFailure = () => this.requestFailureFound;
+  fail(failure) {
+    this.replyFailure = failure;
   }
   addHeader(name, value) {
     this.#checkUnsent("the header");
@@ -168,6 +182,11 @@ export class FakeHost {
     return this.topics.get(topic);
   }
 
+  metricDeclare = (name, kind, help, bounds) => this.metrics.declare(name, kind, help, bounds);
+  metricChange = (change, name, labels, value) => this.metrics.change(change, name, labels, value);
+  directoryDiscover = (service) => this.directory.discover(service);
+  directoryNextChange = (service, revision) => this.directory.nextChange(service, revision);
+
   usable = (index) => this.usableInstances[index] ?? false;
   random = () => this.randomNumber;
 }
@@ -237,6 +256,45 @@ class FakeResponse extends FakeSide {
     this.exchange.failure = undefined;
   }
 }
+
+/** The frame in hand; without one there is nothing to read. */
+class FakeFrame {
+  constructor(fake) {
+    this.fake = fake;
+  }
+  #inHand() {
+    if (!this.fake.framed) throw Failure.failedPrecondition("no frame is handled");
+    return this.fake.framed;
+  }
+  header = (name) => first(this.headers(), name);
+  headers = () => (this.fake.framed?.headers ?? []).map(([name, value]) => [name, encode(value)]);
+  setHeader(name, value) {
+    const framed = this.#inHand();
+    framed.headers = added(without(framed.headers, name), name, value);
+  }
+  addHeader(name, value) {
+    const framed = this.#inHand();
+    framed.headers = added(framed.headers, name, value);
+  }
+  removeHeader(name) {
+    const framed = this.#inHand();
+    framed.headers = without(framed.headers, name);
+  }
+  payload() {
+    if (!this.fake.framed) return new Uint8Array(0);
+    this.fake.framed.crossings++;
+    return this.fake.framed.payload;
+  }
+  setPayload(payload) {
+    const framed = this.#inHand();
+    const whole = octets(payload);
+    if (whole.length > OUTPUT_BYTES_MAX) throw Failure.resourceExhausted(`payload of ${whole.length} octets exceeds the limit of ${OUTPUT_BYTES_MAX}`);
+    framed.crossings++;
+    framed.payload = whole;
+  }
+}
+
+const without = (headers, name) => headers.filter(([key]) => key !== name);
 
 function first(headers, name) {
   const found = headers.find(([key]) => key === name);

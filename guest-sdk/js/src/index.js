@@ -3,17 +3,21 @@
 export * as call from "./call.js";
 export * as client from "./client.js";
 export * as config from "./config.js";
+export * as directory from "./directory.js";
 export * as events from "./events.js";
 export * as kv from "./kv.js";
 export * as log from "./log.js";
+export * as metrics from "./metrics.js";
 export { Failure, KINDS } from "./failure.js";
 export {
   Event,
   Reply,
+  asyncStreamHandler,
   authenticator,
   authorizer,
   balancer,
   eventHandler,
+  frameExtension,
   health,
   onStart,
   reply,

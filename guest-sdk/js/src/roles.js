@@ -29,18 +29,39 @@ export const authenticator = (authenticate) => mark("authenticator", authenticat
 /** Says what callers may do: gets service and method, and throws `permission-denied`. */
 export const authorizer = (authorize) => mark("authorizer", authorize);
 
+/** Marks what makes the object of a role: a class, or a function that gives an object. */
+function markMaker(role, what, names, make) {
+  if (isClass(make)) {
+    const missing = names.find((name) => typeof make.prototype[name] !== "function");
+    if (missing) throw new TypeError(`the ${what} ${make.name} has no function \`${missing}\``);
+  }
+  return mark(role, make);
+}
+
+const isClass = (make) => /^class\b/.test(Function.prototype.toString.call(make));
+
+/** The object of a role. */
+export function make(role) {
+  const maker = required(role);
+  return isClass(maker) ? new maker() : maker();
+}
+
+/** Answers every streaming call of the component: an async generator function that gets the service, the method
+ * and the request, an async iterable of messages, and yields messages. A component has no role beside it. */
+export function asyncStreamHandler(handle) {
+  if (handle?.constructor?.name !== "AsyncGeneratorFunction") throw new TypeError("the handler of asynchronous streams is no `async function*`");
+  return mark("asyncStreamHandler", handle);
+}
+
 /** Places calls: a class, or a function that gives an object, with `update(instances)`,
  * `pick(key, candidates)` and, if it wants to be told how calls ended, `done(index, outcome, micros)`.
  * There is one object per worker thread and service. */
-export function balancer(make) {
-  const members = make.prototype;
-  for (const name of ["update", "pick"]) {
-    if (/^class\b/.test(Function.prototype.toString.call(make)) && typeof members?.[name] !== "function") {
-      throw new TypeError(`the balancer ${make.name} has no function \`${name}\``);
-    }
-  }
-  return mark("balancer", make);
-}
+export const balancer = (maker) => markMaker("balancer", "balancer", ["update", "pick"], maker);
+
+/** Sees frames: a class, or a function that gives an object, with `shouldHandle(head)`, whether it is to see
+ * this frame, and `handleFrame(frame)`, which gives `"drop"` or nothing; a Failure refuses the frame. There is
+ * one object for each instance. */
+export const frameExtension = (maker) => markMaker("frameExtension", "frame extension", ["shouldHandle", "handleFrame"], maker);
 
 /** What a request interceptor answers with: a value as JSON, octets as they are. */
 export class Reply {
@@ -135,6 +156,24 @@ export class Response extends Exchanged {
     return this._of().elapsedMicros() / 1000;
   }
 }
+
+/** The frame in hand. */
+export const frame = Object.freeze({
+  /** The first value of a header; `undefined` also when it is not UTF-8. */
+  header: (name) => host().frame.header(name),
+  /** All headers in order, duplicates included: name and octets. */
+  headers: () => host().frame.headers(),
+  /** Puts a header in the place of all of that name. */
+  setHeader: (name, value) => host().frame.setHeader(name, value),
+  /** Adds a header beside those of that name. */
+  addHeader: (name, value) => host().frame.addHeader(name, value),
+  /** Takes all headers of that name away. */
+  removeHeader: (name) => host().frame.removeHeader(name),
+  /** The payload as octets. Only here does it cross into the component. */
+  payload: () => host().frame.payload(),
+  /** Puts another payload in place. */
+  setPayload: (payload) => host().frame.setPayload(payload),
+});
 
 /** What the gateway knows of the instances while it asks for a pick. */
 export const candidates = Object.freeze({

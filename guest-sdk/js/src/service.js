@@ -100,35 +100,31 @@ export class Method {
 
   /** One after the other. Of an async iterator each step is run to its end. */
   sendAll(name, iterator) {
-    for (let step = settled(iterator.next()); !step.done; ) {
-      let failure;
-      try {
-        host().send(this.write(name, step.value));
-      } catch (error) {
-        failure = error;
-      }
-      if (failure) {
-        // Thrown where the function yields, so that it can clean up.
-        settled(iterator.throw?.(failure));
-        throw failure;
-      }
-      step = settled(iterator.next());
+    for (let step = settled(iterator.next()); !step.done; step = settled(iterator.next())) {
+      const failure = this.sendOne(name, step.value);
+      if (failure === undefined) continue;
+      settled(iterator.throw?.(failure));
+      throw failure;
     }
   }
 
+  /** The same for a test, which waits. */
   async sendAllAsync(name, iterator) {
-    for (let step = await iterator.next(); !step.done; ) {
-      let failure;
-      try {
-        host().send(this.write(name, step.value));
-      } catch (error) {
-        failure = error;
-      }
-      if (failure) {
-        await iterator.throw?.(failure);
-        throw failure;
-      }
-      step = await iterator.next();
+    for (let step = await iterator.next(); !step.done; step = await iterator.next()) {
+      const failure = this.sendOne(name, step.value);
+      if (failure === undefined) continue;
+      await iterator.throw?.(failure);
+      throw failure;
+    }
+  }
+
+  /** Gives why a message was not sent: that is thrown where the function yields, so that it can clean up. */
+  sendOne(name, value) {
+    try {
+      host().send(this.write(name, value));
+      return undefined;
+    } catch (failure) {
+      return failure;
     }
   }
 

@@ -7,6 +7,7 @@
 // It keeps the limits that the gateway has for keys, values, topics and headers. Messages take the path
 // that they take in a component.
 
+import { callAsync } from "./async-fake.js";
 import * as entry from "./entry.js";
 import { FakeHost } from "./fake.js";
 import { decode, encode, stringify } from "./json.js";
@@ -51,6 +52,13 @@ export class Host {
   /** Grants a topic and says how many subscribers it has. */
   topic(topic, subscribers = 1) {
     this.#fake.topics.set(topic, subscribers);
+    return this;
+  }
+  /** Says who answers for a service; this also grants looking it up. A watch sees the difference the next time that
+   * it is asked. */
+  service(service, instances) {
+    const whole = (instance) => ({ addresses: [], weight: 100, metadata: {}, healthy: true, stale: false, ...instance });
+    this.#fake.directory.services.set(service, instances.map(whole));
     return this;
   }
   /** Lets every use of `kv` fail, or without a failure succeed again. */
@@ -99,6 +107,11 @@ export class Host {
     await entry.handleStream(service, method);
     return [...this.#fake.sent];
   }
+  /** Calls the handler of asynchronous streams with messages that are octets or values as JSON; a Failure is
+   * what the request ends with. Gives the messages of the reply, or the pieces of a body of octets. */
+  async asyncStream(service, method, messages = []) {
+    return callAsync(this.#fake, service, method, encoded(messages));
+  }
   /** Hands the event handler an event: a value as JSON, octets as they are. */
   async event(topic, payload, contentType = "application/json") {
     this.#fake.beginCall(undefined);
@@ -111,6 +124,10 @@ export class Host {
   /** A call for the interceptors. */
   exchange(service, method, payload, { headers = {} } = {}) {
     return new Exchange(this.#fake, service, method, octets(payload), headers);
+  }
+  /** A frame for the frame extension. */
+  frame({ kind = "data", direction = "inbound", headers = {}, payload = new Uint8Array(0), flagBits = 0 } = {}) {
+    return new Framed(this.#fake, { kind, direction, headers: Object.entries(headers), payload, flagBits });
   }
   /** Tells the balancer of the instances; what it gives places calls. */
   balancing(instances) {
@@ -138,6 +155,14 @@ export class Host {
   }
   get published() {
     return this.#fake.published;
+  }
+  /** The value of a counter or a gauge, of a histogram the sum; `undefined` where nothing was counted. */
+  metric(name, labels = {}) {
+    return this.#fake.metrics.series(name, labels)?.value;
+  }
+  /** The values that a histogram was told, in order. */
+  observed(name, labels = {}) {
+    return [...(this.#fake.metrics.series(name, labels)?.observed ?? [])];
   }
   get sent() {
     return this.#fake.sent;
@@ -183,6 +208,34 @@ export class Exchange {
     await entry.onResponse();
     if (this.failure) throw this.failure;
     return JSON.parse(decode(this.reply));
+  }
+}
+
+/** A frame on its way through a frame extension. */
+export class Framed {
+  /** Whether the frame extension wanted to see it. */
+  isSeen = false;
+  /** How often the payload crossed. */
+  crossings = 0;
+  #fake;
+
+  constructor(fake, frame) {
+    this.#fake = fake;
+    Object.assign(this, frame);
+  }
+  /** Asks by the head, and hands the frame over when it is wanted. `"pass"` or `"drop"`; throws what it is
+   * refused with. */
+  async enter() {
+    const { kind, direction, flagBits, payload } = this;
+    const headerBytes = this.headers.reduce((sum, pair) => sum + 2 + encode(pair.join("")).length, 0);
+    this.isSeen = entry.shouldHandle({ kind, direction, flagBits, headerBytes, payloadBytes: payload.length });
+    if (!this.isSeen) return "pass";
+    this.#fake.framed = this;
+    try {
+      return (await entry.handleFrame()) ? "drop" : "pass";
+    } finally {
+      this.#fake.framed = undefined;
+    }
   }
 }
 

@@ -39,6 +39,8 @@ test("the world has the roles and their imports", () => {
   assert.match(text, /import postern:gateway\/kv@0\.1\.0;/);
   assert.match(text, /import postern:gateway\/candidates@0\.1\.0;/);
   assert.match(text, /export postern:gateway\/balancer@0\.1\.0;/);
+  assert.deepEqual(exportsOf({ roles: { frameExtension() {} }, services: [], schemas: [] }, true), ["frame-extension", "health"]);
+  assert.deepEqual(importsOf(["frame-extension"], []), ["call", "log", "config", "frame"]);
   assert.match(glueText(["balancer", "health"], imports, "0.1.0"), /export const balancer = linked\.balancer;/);
 });
 

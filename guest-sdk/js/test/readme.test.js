@@ -22,7 +22,7 @@ test("the examples do what is said of them", async () => {
   const [service, roles, unitTest] = blocks;
   const source = [
     'import assert from "node:assert/strict";',
-    'import { balancer, eventHandler, log, reply, requestInterceptor, responseInterceptor } from "postern";',
+    'import { balancer, eventHandler, frameExtension, log, reply, requestInterceptor, responseInterceptor } from "postern";',
     withoutTypes(service),
     roles,
     unitTest.replace('test("a note is found again", ', "export const run = (").replace(/\);\n$/, ");\n"),
@@ -40,5 +40,7 @@ test("the examples do what is said of them", async () => {
   await exchange.onResponse({ reply: {}, elapsed: 5 });
   assert.equal(host.log.at(-1).fields.ms, "5");
   assert.equal(host.balancing([{ id: "a" }, { id: "b" }]).pick(1, { unusable: [1] }), 0);
+  assert.equal(await host.frame({ headers: { "x-debug": "1" } }).enter(), "drop");
+  assert.equal(await host.frame({ direction: "outbound", headers: { "x-debug": "1" } }).enter(), "pass");
   rmSync(folder, { recursive: true });
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
-import { Failure, authenticator, authorizer, balancer, call, eventHandler, health, kv, reply, requestInterceptor, responseInterceptor } from "../src/index.js";
+import { Failure, authenticator, authorizer, balancer, call, eventHandler, frameExtension, health, kv, reply, requestInterceptor, responseInterceptor, service } from "../src/index.js";
 import { roles } from "../src/roles.js";
 import { Host } from "../src/testing.js";
 
@@ -109,7 +109,7 @@ test("a balancer that throws or is async leaves the pick to the gateway", () => 
   assert.equal(placed.pick(1), undefined);
   assert.match(host.log.at(-1).message, /broken/);
   assert.equal(placed.pick(0), undefined);
-  assert.match(host.log.at(-1).message, /its functions are not async/);
+  assert.match(host.log.at(-1).message, /`pick` gave a promise: it is not waited for/);
 });
 
 test("a class that cannot pick is no balancer", () => {
@@ -139,4 +139,100 @@ test("callers are known and judged", async () => {
 test("a role is given once", () => {
   eventHandler(() => {});
   assert.throws(() => eventHandler(() => {}), /two functions have the role eventHandler/);
+});
+
+test("a frame goes on changed, or is dropped or refused", async () => {
+  class Stamp {
+    count = 0;
+    shouldHandle({ direction, payloadBytes }) {
+      return direction === "inbound" && payloadBytes > 0;
+    }
+    async handleFrame(frame) {
+      this.count++;
+      if (frame.header("x-drop")) return "drop";
+      if (text(frame.payload()) === "bad") throw Failure.invalidArgument("bad");
+      frame.setHeader("x-a", String(this.count));
+      frame.addHeader("x-b", "2");
+      frame.removeHeader("x-c");
+      frame.setPayload(text(frame.payload()).toUpperCase());
+      return this.count === 1 ? undefined : "pass";
+    }
+  }
+  frameExtension(Stamp);
+  const payload = new TextEncoder().encode("a");
+  const passed = host.frame({ headers: { "x-a": "0", "x-b": "1", "x-c": "3" }, payload });
+  assert.equal(await passed.enter(), "pass");
+  assert.deepEqual(passed.headers, [["x-b", "1"], ["x-a", "1"], ["x-b", "2"]]);
+  assert.deepEqual([text(passed.payload), passed.crossings, passed.isSeen], ["A", 3, true]);
+  assert.equal(await host.frame({ headers: { "x-drop": "1" }, payload }).enter(), "drop");
+  await assert.rejects(host.frame({ payload: new TextEncoder().encode("bad") }).enter(), { kind: "invalid-argument", message: "bad" });
+  const outbound = host.frame({ direction: "outbound", payload });
+  assert.equal(await outbound.enter(), "pass");
+  assert.deepEqual([outbound.isSeen, outbound.crossings], [false, 0]);
+});
+
+test("the bounds of a frame are the gateway's", async () => {
+  const refused = [];
+  const attempt = (run) => {
+    try {
+      run();
+    } catch (failure) {
+      refused.push(`${failure.kind}: ${failure.message}`);
+    }
+  };
+  let kept;
+  frameExtension(() => ({
+    shouldHandle: () => true,
+    handleFrame(frame) {
+      kept = frame;
+      attempt(() => frame.addHeader("", "x"));
+      attempt(() => frame.setHeader("x", "y".repeat(65_535)));
+      attempt(() => frame.setPayload(new Uint8Array(8_388_609)));
+    },
+  }));
+  const frame = host.frame({ headers: { x: "1" } });
+  assert.equal(await frame.enter(), "pass");
+  assert.deepEqual(refused, [
+    "invalid-argument: header name of 0 octets is not 1 to 255",
+    "invalid-argument: headers of 65536 octets exceed the limit of 65535",
+    "resource-exhausted: payload of 8388609 octets exceeds the limit of 8388608",
+  ]);
+  assert.deepEqual(frame.headers, [["x", "1"]]);
+  assert.throws(() => kept.setHeader("x", "y"), { kind: "failed-precondition", message: "no frame is handled" });
+  assert.deepEqual([kept.headers(), kept.payload().length], [[], 0]);
+});
+
+for (const given of [undefined, 1, "yes", Promise.resolve(true)]) {
+  test(`a frame goes on unseen where it is told ${String(given)} of it`, async () => {
+    frameExtension(() => ({
+      shouldHandle: () => given,
+      handleFrame: () => assert.fail("it is not handed over"),
+    }));
+    assert.equal(await host.frame().enter(), "pass");
+    assert.match(host.log.at(-1).message, /shouldHandle/);
+  });
+}
+
+test("a verdict that is none refuses the frame", async () => {
+  frameExtension(() => ({ shouldHandle: () => true, handleFrame: () => "forget" }));
+  await assert.rejects(host.frame().enter(), { kind: "internal", message: /the frame extension gave forget/ });
+});
+
+test("a class that sees no frames is no frame extension", () => {
+  assert.throws(() => frameExtension(class Empty {}), /the frame extension Empty has no function `shouldHandle`/);
+});
+
+test("what was added before a failure is kept", async () => {
+  const failing = service({
+    name: "failing",
+    methods: {
+      fail() {
+        call.addHeader("x-first", "1");
+        call.addTrailer("x-last", "2");
+        throw Failure.notFound("nothing");
+      },
+    },
+  });
+  await assert.rejects(host.call(failing, "Fail"), { kind: "not-found" });
+  assert.deepEqual([host.reply.headers, host.reply.trailers], [[["x-first", "1"]], [["x-last", "2"]]]);
 });

@@ -1,6 +1,6 @@
 // What the declarations accept and refuse: `tsc -p tests`. A line below `@ts-expect-error` has to be refused.
 
-import { Failure, bidirectional, clientStream, config, eventHandler, kv, method, requestInterceptor, serverStream, service, t } from "postern";
+import { Failure, asyncStreamHandler, bidirectional, clientStream, config, directory, eventHandler, frameExtension, kv, metrics, method, requestInterceptor, serverStream, service, t } from "postern";
 import type { Incoming, Infer, InferInput, Type } from "postern";
 import { Host } from "postern/testing";
 
@@ -47,13 +47,34 @@ interface Tree {
 }
 export const Tree: Type<Tree> = t.lazy("Tree", () => t.object({ name: t.string(), children: t.array(Tree) }));
 
+metrics.increase("jobs", 1, { queue: "mail" });
+// @ts-expect-error a value is a number
+metrics.set("backlog", "5");
+export const zones: (string | undefined)[] = directory.discover("users").instances.map(({ zone }) => zone);
+export const changed: string | undefined = directory.watch("users").next(100)?.revision;
+
 export const query: string = new URL("http://a.example/?q=1").searchParams.get("q") ?? "";
 eventHandler(async (event) => console.log(event.topic, event.json(Note).size));
+asyncStreamHandler(async function* (service, method, request) {
+  yield `${service}/${method}`;
+  for await (const { key } of request.json(Note)) yield key;
+});
+// @ts-expect-error a message is text or octets
+asyncStreamHandler(async function* () {
+  yield 7;
+});
 requestInterceptor((request) => {
   request.setHeader("x-mark", "edge");
   // @ts-expect-error a header is text
   request.setHeader("x-mark", 7);
 });
+
+frameExtension(() => ({
+  shouldHandle: ({ kind, payloadBytes }) => kind === "data" && payloadBytes > 0,
+  handleFrame: (frame) => (frame.header("x") ? "drop" : undefined),
+}));
+// @ts-expect-error a verdict is "pass", "drop" or nothing
+frameExtension(() => ({ shouldHandle: () => true, handleFrame: () => "forget" }));
 
 const things = service({ name: "things", methods: { put: method({ input: Note }, () => {}), double: (value: number) => value * 2 } });
 export async function called(host: Host): Promise<number> {
@@ -62,3 +83,4 @@ export async function called(host: Host): Promise<number> {
   await host.call("things", "Put");
   return host.balancing([{ id: "a" }]).pick(7) ?? -1;
 }
+export const streamed = (host: Host): Promise<Uint8Array[]> => host.asyncStream("things", "All", [{ key: "a" }]);

@@ -138,6 +138,19 @@ declare const declared: unique symbol;
 export interface Method {
   readonly [declared]: true;
 }
+/** The body of the request of an asynchronous stream: its messages, or the pieces of a body of octets, whose
+ * ends mean nothing. One message is there at a time. */
+export interface AsyncRequest extends AsyncIterableIterator<Uint8Array> {
+  /** The messages as JSON, checked by a type where one is given. */
+  json(): AsyncIterableIterator<any>;
+  json<T>(type: Type<T>): AsyncIterableIterator<T>;
+}
+
+/** Answers every streaming call of the component: an async generator function of messages; once
+ * `call.setOctets()` was called before the first, they are pieces of one body. A component has no role beside
+ * it but `health`. Where the caller has left, the generator is returned: its `finally` runs. */
+export function asyncStreamHandler<T extends (service: string, method: string, request: AsyncRequest) => AsyncGenerator<Uint8Array | ArrayBuffer | string, void, unknown>>(handle: T): T;
+
 /** The messages of a streaming request, for `for` and for `for await`. Waits for each. */
 export type Incoming<T> = Iterable<T>;
 /** What a generator gives. */
@@ -240,6 +253,36 @@ export interface Balancer {
   pick(key: number, candidates: Candidates): number | undefined;
   done?(index: number, outcome: "success" | "failure" | "timeout", micros: number): void;
 }
+/** A frame without its headers and payload. */
+export interface FrameHead {
+  readonly kind: "hello" | "welcome" | "data" | "ping" | "pong" | "bye" | "ack" | "err";
+  /** `inbound` is from a peer to the gateway. */
+  readonly direction: "inbound" | "outbound";
+  /** `0x01` wants an ACK, `0x10` one part of a message, `0x20` compressed payload. */
+  readonly flagBits: number;
+  readonly headerBytes: number;
+  readonly payloadBytes: number;
+}
+/** The frame in hand. */
+export interface Frame {
+  /** The first value of a header; `undefined` also when it is not UTF-8. */
+  header(name: string): string | undefined;
+  headers(): [name: string, value: Uint8Array][];
+  /** Puts a header in the place of all of that name. */
+  setHeader(name: string, value: string): void;
+  /** Adds a header beside those of that name. */
+  addHeader(name: string, value: string): void;
+  removeHeader(name: string): void;
+  /** Only here does it cross into the component. */
+  payload(): Uint8Array;
+  setPayload(payload: Uint8Array | string): void;
+}
+export interface FrameExtension {
+  /** Whether `handleFrame` is to see this frame. One that is not handled is neither copied nor looked at. */
+  shouldHandle(head: FrameHead): boolean;
+  /** Nothing lets it go on with what was changed; a Failure refuses it. */
+  handleFrame(frame: Frame): Awaitable<"pass" | "drop" | undefined | void>;
+}
 export type HealthStatus = "serving" | "degraded" | "not-serving";
 export interface Credentials {
   readonly scheme: string;
@@ -269,6 +312,8 @@ export function responseInterceptor(
 ): typeof intercept;
 /** Places calls. There is one object per worker thread and service. */
 export function balancer<B extends (new () => Balancer) | (() => Balancer)>(make: B): B;
+/** Sees frames below the calls. There is one object for each instance. */
+export function frameExtension<F extends (new () => FrameExtension) | (() => FrameExtension)>(make: F): F;
 /** Says who calls; nothing: not mine to judge. */
 export function authenticator(
   authenticate: (shown: Credentials) => Awaitable<Identity | undefined | void>,
@@ -378,4 +423,54 @@ export const client: {
 export const events: {
   publish(topic: string, value: unknown): number;
   publishOctets(topic: string, payload: Uint8Array | string, contentType?: string): number;
+};
+
+type MetricLabels = Record<string, string | number>;
+/** The plugin's own counters, gauges and histograms, at the gateway's `/metrics`. Names and labels are letters, digits
+ * and `_`; a plugin has 100 metrics and 1,000 series unless its manifest says more. */
+export const metrics: {
+  /** What a metric is for, and the upper bounds of a histogram's buckets. */
+  declare(name: string, kind: "counter" | "gauge" | "histogram", help?: string, bounds?: number[]): void;
+  /** Adds to a counter, 1 unless said. */
+  increase(name: string, value?: number, labels?: MetricLabels): void;
+  /** Sets a gauge. */
+  set(name: string, value: number, labels?: MetricLabels): void;
+  /** Adds to a gauge, or takes from it. */
+  adjust(name: string, value: number, labels?: MetricLabels): void;
+  /** Counts a value in a histogram. */
+  observe(name: string, value: number, labels?: MetricLabels): void;
+};
+
+/** One that answers for a service. */
+export interface ServiceInstance {
+  id: string;
+  /** Where it is reached: `tcp://10.0.0.7:9090`. Empty for a plugin of this gateway. */
+  addresses: string[];
+  version?: string;
+  zone?: string;
+  /** Its share of the calls beside others; 0 while it is taken out. */
+  weight: number;
+  metadata: Record<string, string>;
+  /** Whether it answered when it was last asked. */
+  healthy: boolean;
+  /** Told by another gateway that is lost at present. */
+  stale: boolean;
+}
+/** All instances of a service at one moment, in the order of ids. */
+export interface Listing {
+  /** Two listings of one service with the same revision are equal. */
+  revision: string;
+  instances: ServiceInstance[];
+}
+/** The listings of one service, one after the other. */
+export interface Watch {
+  /** The first at once, each further one when it is different; `undefined` when none was within `timeout` milliseconds. */
+  next(timeout: number): Listing | undefined;
+}
+/** Who answers for a service. The manifest grants services by name. */
+export const directory: {
+  discover(service: string): Listing;
+  /** `undefined` when nothing was different within `timeout` milliseconds. */
+  nextChange(service: string, revision: string, timeout: number): Listing | undefined;
+  watch(service: string): Watch;
 };

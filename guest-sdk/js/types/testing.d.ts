@@ -1,6 +1,6 @@
 /** A host for unit tests: no gateway, no component. */
 
-import type { Failure, HealthStatus, Http, Identity, Instance, Level, Peer, Principal, Service } from "./index.js";
+import type { Failure, FrameHead, HealthStatus, Http, Identity, Instance, Level, Peer, Principal, Service, ServiceInstance } from "./index.js";
 
 export interface Line {
   level: Level;
@@ -29,6 +29,8 @@ export class Host {
   /** Answers calls that the plugin makes, and grants the service. */
   answer(service: string, method: string, reply: unknown | ((call: ClientCall) => unknown)): this;
   topic(topic: string, subscribers?: number): this;
+  /** Says who answers for a service, and grants looking it up. */
+  service(service: string, instances: (Partial<ServiceInstance> & { id: string })[]): this;
   failKv(failure?: Failure): this;
   logLevel(level: Level): this;
   /** Says what the calls that follow know of their caller; `remaining` in milliseconds. */
@@ -50,10 +52,20 @@ export class Host {
   call(service: Service, method: string, value?: unknown): Promise<any>;
   callOctets(service: Service, method: string, body?: Uint8Array): Promise<Uint8Array>;
   stream(service: Service, method: string, messages?: Iterable<unknown>): Promise<any[]>;
+  /** Calls the handler of asynchronous streams; messages are octets or values as JSON, and a Failure is what
+   * the request ends with. Gives the messages of the reply. */
+  asyncStream(service: string, method: string, messages?: Iterable<unknown>): Promise<Uint8Array[]>;
   streamOctets(service: Service, method: string, messages?: Iterable<unknown>): Promise<Uint8Array[]>;
   event(topic: string, payload: unknown, contentType?: string): Promise<void>;
   health(): Promise<{ status: HealthStatus; message?: string }>;
   exchange(service: string, method: string, payload?: unknown, options?: { headers?: Record<string, string> }): Exchange;
+  frame(frame?: {
+    kind?: FrameHead["kind"];
+    direction?: FrameHead["direction"];
+    headers?: Record<string, string>;
+    payload?: Uint8Array;
+    flagBits?: number;
+  }): Framed;
   balancing(instances: (Partial<Instance> & { id: string })[]): Balancing;
   authenticate(scheme: string, token: string): Promise<Identity | undefined>;
   authorize(service: string, method: string): Promise<void>;
@@ -61,6 +73,9 @@ export class Host {
   readonly log: Line[];
   readonly kv: Map<string, Uint8Array>;
   readonly clientCalls: ClientCall[];
+  /** A counter or a gauge, of a histogram the sum. */
+  metric(name: string, labels?: Record<string, string | number>): number | undefined;
+  observed(name: string, labels?: Record<string, string | number>): number[];
   readonly published: Published[];
   readonly sent: Uint8Array[];
   readonly reply: {
@@ -83,6 +98,16 @@ export class Exchange {
   onRequest(): Promise<boolean>;
   /** What the caller gets. */
   onResponse(outcome?: { reply?: unknown; failure?: Failure; elapsed?: number }): Promise<any>;
+}
+
+/** A frame on its way through a frame extension. */
+export class Framed {
+  headers: [string, string][];
+  payload: Uint8Array;
+  /** Whether the frame extension wanted to see it. */
+  readonly isSeen: boolean;
+  readonly crossings: number;
+  enter(): Promise<"pass" | "drop">;
 }
 
 /** A balancer that was told of instances. */

@@ -1,6 +1,7 @@
 """Postern plugins in Python. The guide is README.md beside this package."""
 
-from . import call, client, config, events, kv, log
+from . import call, client, config, directory, events, kv, log, metrics
+from .async_stream import AsyncRequest, async_stream_handler
 from .failure import (
     Aborted,
     AlreadyExists,
@@ -21,6 +22,7 @@ from .failure import (
     Unimplemented,
     Unknown,
 )
+from .frame import Frame, FrameHead, Verdict, frame_extension
 from .roles import (
     Candidates,
     Credentials,

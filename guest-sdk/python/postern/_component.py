@@ -18,7 +18,9 @@ from wit_world.imports import call, config, log, types
 from . import _host, entry
 from ._text import text, text_pairs
 from .call import BodyKind, Http, Peer, Principal
+from .directory import Listing, ServiceInstance
 from .failure import Failure, Kind
+from .frame import FrameHead, Verdict
 from .log import LEVELS, HostHandler, LineWriter
 from .roles import Credentials, Event, Instance
 from .service import services, type_name
@@ -44,6 +46,7 @@ def _imported(name: str) -> Any:
 
 
 kv, client, events = _imported("kv"), _imported("client"), _imported("events")
+metrics, directory = _imported("metrics"), _imported("directory")
 _TO_WIT = {kind: getattr(types.Kind, kind.name) for kind in Kind}
 _FROM_WIT = {getattr(types.Kind, kind.name): kind for kind in Kind}
 _LEVELS = {level: getattr(log.Level, level.upper()) for level in LEVELS}
@@ -96,6 +99,7 @@ class ComponentHost:
 
     def __init__(self) -> None:
         self.turn: int | None = None
+        self.is_octets = False
 
     def _take_turn(self) -> None:
         if self.turn is not None:
@@ -129,6 +133,11 @@ class ComponentHost:
 
     def set_octets(self) -> None:
         _try(call.set_octets)
+        self.is_octets = True
+
+    def replies_in_octets(self) -> bool:
+        """Whether `set_octets` was called; the async role begins each call without."""
+        return self.is_octets
 
     def add_header(self, name: str, value: str) -> None:
         self._take_turn()
@@ -218,6 +227,29 @@ class ComponentHost:
         if _publish_text and isinstance(payload, str):
             return _try(_publish_text, topic, content_type, text(payload))
         return _try(events.publish, topic, content_type, _octets(payload))
+
+    def metric_declare(self, name: str, kind: str, help: str, bounds: list[float]) -> None:
+        _try(metrics.declare, text(name), getattr(metrics.MetricKind, kind.upper()), text(help), bounds)
+
+    def metric_change(self, change: str, name: str, labels: list[tuple[str, str]], value: float) -> None:
+        _try(getattr(metrics, change), text(name), text_pairs(labels), value)
+
+    def directory_discover(self, service: str) -> Listing:
+        self._take_turn()
+        return _listing(_try(directory.discover, text(service)))
+
+    def directory_next_change(self, service: str, revision: str, timeout_ms: int) -> Listing | None:
+        self._take_turn()
+        listing = _try(directory.next_change, text(service), text(revision), timeout_ms)
+        return listing and _listing(listing)
+
+
+def _listing(found: Any) -> Listing:
+    def instance(one: Any) -> ServiceInstance:
+        metadata = dict(one.metadata)
+        return ServiceInstance(one.id, one.addresses, one.version, one.zone, one.weight, metadata, one.healthy, one.stale)
+
+    return Listing(found.revision, [instance(one) for one in found.instances])
 
 
 _real = ComponentHost()
@@ -360,6 +392,21 @@ class ResponseInterceptor:
             raise Err(_wit(failure)) from None
 
 
+class FrameExtension:
+    def should_handle(self, head: Any) -> bool:
+        _enter()
+        return entry.should_handle(
+            FrameHead(head.kind.name.lower(), head.direction.name.lower(), head.flag_bits, head.header_bytes, head.payload_bytes)
+        )
+
+    def handle_frame(self) -> Any:
+        _enter()
+        try:
+            return types.Verdict.DROP if entry.handle_frame() is Verdict.DROP else types.Verdict.PASS
+        except Failure as failure:
+            raise Err(_wit(failure)) from None
+
+
 class Authenticator:
     def authenticate(self, credentials: Any) -> Any:
         _enter()
@@ -382,32 +429,33 @@ class Authorizer:
             raise Err(_wit(failure)) from None
 
 
-def _link_exchange() -> None:
-    """Adds the imports of interceptors and balancers, where the world has them."""
-    try:
-        from wit_world.imports import request, response
-    except ImportError:
-        pass
-    else:
-        for side, module in (("request", request), ("response", response)):
-            setattr(ComponentHost, f"{side}_headers", staticmethod(module.headers))
-            for name in ("header", "set_header", "remove_header", "payload"):
-                setattr(ComponentHost, f"{side}_{name}", _tried(getattr(module, name)))
-            setattr(ComponentHost, f"{side}_set_payload", _payload_setter(module))
-        ComponentHost.request_service = staticmethod(request.service)
-        ComponentHost.request_method = staticmethod(request.method)
-        ComponentHost.response_elapsed_micros = staticmethod(response.elapsed_micros)
-        ComponentHost.response_failed = staticmethod(lambda: _failed(response.failed()))
-    try:
-        from wit_world.imports import candidates
-    except ImportError:
-        return
-    ComponentHost.usable = staticmethod(candidates.usable)
-    ComponentHost.random = staticmethod(candidates.random)
+def _link_roles() -> None:
+    """Adds the imports of interceptors, balancers and frame extensions, where the world has them."""
+    for side in ("request", "response", "frame"):
+        module = _imported(side)
+        if isinstance(module, _Left):
+            continue
+        setattr(ComponentHost, f"{side}_headers", staticmethod(module.headers))
+        for name in ("header", "set_header", "add_header", "remove_header", "payload"):
+            setattr(ComponentHost, f"{side}_{name}", _tried(getattr(module, name)))
+        setattr(ComponentHost, f"{side}_set_payload", _payload_setter(module))
+        for name in ("service", "method", "elapsed_micros"):
+            if hasattr(module, name):
+                setattr(ComponentHost, f"{side}_{name}", staticmethod(getattr(module, name)))
+        if side == "response":
+            ComponentHost.response_failed = staticmethod(_failing(module.failed))
+    candidates = _imported("candidates")
+    if not isinstance(candidates, _Left):
+        ComponentHost.usable = staticmethod(candidates.usable)
+        ComponentHost.random = staticmethod(candidates.random)
 
 
-def _failed(found: Any) -> Failure | None:
-    return None if found is None else _raised(Err(found))
+def _failing(failed: Callable[[], Any]) -> Callable[[], Failure | None]:
+    def found() -> Failure | None:
+        why = failed()
+        return None if why is None else _raised(Err(why))
+
+    return found
 
 
 def _tried(function: Callable[..., Any]) -> Any:
@@ -430,7 +478,7 @@ def prepare() -> None:
     """Runs when the component is built: what is made here is in every instance from its beginning."""
     import logging
 
-    _link_exchange()
+    _link_roles()
     logging.getLogger().addHandler(HostHandler())
     for each in services():
         each.all_methods()

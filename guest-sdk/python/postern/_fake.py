@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Iterator
 
+from ._fake_capabilities import FakeDirectory, FakeMetrics
 from ._text import text, text_pairs
 from .call import BodyKind, Http, Peer, Principal
 from .convert import write_json
-from .failure import Cancelled, FailedPrecondition, Failure, InvalidArgument, NotFound, PermissionDenied
+from .directory import Listing
+from .failure import Cancelled, FailedPrecondition, Failure, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
 from .log import LEVELS
 
 #: wit, interface `kv`.
@@ -20,6 +22,8 @@ HEADER_NAME_BYTES_MAX = 255
 HEADERS_BYTES_MAX = 65_535
 #: The longest value that fits in one header entry.
 TOPIC_BYTES_MAX = 255
+#: `plugins.limits.output` of the gateway, unless it is configured.
+OUTPUT_BYTES_MAX = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class FakeHost:
         self.client_calls: list[ClientCall] = []
         self.topics: dict[str, int] = {}
         self.published: list[Published] = []
+        self.metrics = FakeMetrics()
+        self.directory = FakeDirectory()
         self.call_headers: list[tuple[str, bytes]] = []
         self.request_trailers: list[tuple[str, bytes]] = []
         self.http_info: Http | None = None
@@ -78,6 +84,7 @@ class FakeHost:
         self.random_number = 0
         self.leaves_after: int | None = None
         self.exchange: Any = None
+        self.frame: Any = None
         self.may_change_request = False
         self.begin_call(None)
 
@@ -90,6 +97,8 @@ class FakeHost:
         self.reply_trailers: list[tuple[str, str]] = []
         self.reply_status: int | None = None
         self.replies_octets = False
+        self.request_ends_with: Failure | None = None
+        self.reply_failure: Failure | None = None
 
     def begin_exchange(self, exchange: Any, is_request: bool) -> None:
         self.exchange = exchange
@@ -123,6 +132,15 @@ class FakeHost:
             raise FailedPrecondition("the call is not a stream")
         self._check_unsent("the kind of the reply")
         self.replies_octets = True
+
+    def replies_in_octets(self) -> bool:
+        return self.replies_octets
+
+    def request_failure(self) -> Failure | None:
+        return self.request_ends_with
+
+    def fail(self, failure: Failure) -> None:
+        self.reply_failure = failure
 
     def add_header(self, name: str, value: str) -> None:
         self._check_unsent("the header")
@@ -252,6 +270,20 @@ class FakeHost:
         self.published.append(Published(topic, _octets(payload), content_type))
         return self.topics[topic]
 
+    # metrics, directory
+
+    def metric_declare(self, name: str, kind: str, help: str, bounds: list[float]) -> None:
+        self.metrics.declare(name, kind, help, bounds)
+
+    def metric_change(self, change: str, name: str, labels: list[tuple[str, str]], value: float) -> None:
+        self.metrics.change(change, name, labels, value)
+
+    def directory_discover(self, service: str) -> Listing:
+        return self.directory.discover(service)
+
+    def directory_next_change(self, service: str, revision: str, timeout_ms: int) -> Listing | None:
+        return self.directory.next_change(service, revision)
+
     # request, response
 
     def request_service(self) -> str:
@@ -321,6 +353,44 @@ class FakeHost:
         if self.exchange.failure:
             raise FailedPrecondition(f"a failure has no {what}")
 
+    # frame
+
+    def frame_header(self, name: str) -> str | None:
+        return _first(self.frame_headers(), name)
+
+    def frame_headers(self) -> list[tuple[str, bytes]]:
+        return [(name, value.encode()) for name, value in self.frame.headers] if self.frame else []
+
+    def frame_set_header(self, name: str, value: str) -> None:
+        frame = self._frame_in_hand()
+        frame.headers = _with_header(_without_header(frame.headers, name), name, value)
+
+    def frame_add_header(self, name: str, value: str) -> None:
+        frame = self._frame_in_hand()
+        frame.headers = _with_header(frame.headers, name, value)
+
+    def frame_remove_header(self, name: str) -> None:
+        frame = self._frame_in_hand()
+        frame.headers = _without_header(frame.headers, name)
+
+    def frame_payload(self) -> bytes:
+        if not self.frame:
+            return b""
+        self.frame.crossings += 1
+        return self.frame.payload
+
+    def frame_set_payload(self, payload: bytes) -> None:
+        frame = self._frame_in_hand()
+        if len(payload) > OUTPUT_BYTES_MAX:
+            raise ResourceExhausted(f"payload of {len(payload)} octets exceeds the limit of {OUTPUT_BYTES_MAX}")
+        frame.crossings += 1
+        frame.payload = bytes(payload)
+
+    def _frame_in_hand(self) -> Any:
+        if not self.frame:
+            raise FailedPrecondition("no frame is handled")
+        return self.frame
+
     # candidates
 
     def usable(self, index: int) -> bool:
@@ -348,6 +418,10 @@ def _checked_value(value: bytes) -> bytes:
     if len(value) > VALUE_BYTES_MAX:
         raise InvalidArgument(f"value of {len(value)} octets exceeds the limit of {VALUE_BYTES_MAX}")
     return value
+
+
+def _without_header(headers: list[tuple[str, str]], name: str) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in headers if key != name]
 
 
 def _with_header(headers: list[tuple[str, str]], name: str, value: str) -> list[tuple[str, str]]:

@@ -27,14 +27,16 @@ COMPONENT_PYTHON = "3.14"
 MODULES = ("plugin", "app", "main")
 #: Imports of every component, and those that it has when its source names them.
 IMPORTS = ("call", "log", "config")
-OPTIONAL_IMPORTS = ("kv", "client", "events")
+OPTIONAL_IMPORTS = ("kv", "client", "events", "metrics", "directory")
 #: The folder of this package.
 SDK = Path(__file__).resolve().parent.parent
 #: Interfaces that a role brings along as imports.
 ROLE_IMPORTS = {
     "balancer": ["candidates"],
+    "frame-extension": ["frame"],
     "request-interceptor": ["request", "response"],
     "response-interceptor": ["request", "response"],
+    "async-stream-handler": ["async-call"],
 }
 #: What the standard library itself imports within functions.
 LATE_MODULES = (
@@ -55,16 +57,21 @@ CLASSES = {
     "handler": "Handler",
     "batch-handler": "BatchHandler",
     "stream-handler": "StreamHandler",
+    "async-stream-handler": "AsyncStreamHandler",
     "event-handler": "EventHandler",
     "health": "Health",
     "describe": "Describe",
     "schemas": "Schemas",
     "balancer": "Balancer",
+    "frame-extension": "FrameExtension",
     "request-interceptor": "RequestInterceptor",
     "response-interceptor": "ResponseInterceptor",
     "authenticator": "Authenticator",
     "authorizer": "Authorizer",
 }
+#: Modules of the SDK that have the class of a role, where that is not `_component`: its world alone has what
+#: they import.
+CLASS_MODULES = {"async-stream-handler": "_async_component"}
 
 
 class BuildError(Exception):
@@ -177,6 +184,12 @@ class Project:
             schemas = [name for each in made for name in each.schemas()]
         except (TypeError, NameError) as error:
             raise BuildError(f"module {self.module}: {error}") from error
+        awaiting = [method.name for method in methods if method.is_async]
+        if registered.async_stream_handler and awaiting:
+            raise BuildError(
+                f"module {self.module}: the methods {', '.join(awaiting)} are async beside an async_stream_handler, whose "
+                "event loop is the component's own: make them plain functions, or a plugin of their own"
+            )
         found = []
         if any(method.kind == "unary" for method in methods):
             found += ["handler", "batch-handler"]
@@ -191,8 +204,10 @@ class Project:
             "request-interceptor": registered.request_interceptor,
             "response-interceptor": registered.response_interceptor,
             "balancer": registered.balancer,
+            "frame-extension": registered.frame_extension,
             "authenticator": registered.authenticator,
             "authorizer": registered.authorizer,
+            "async-stream-handler": registered.async_stream_handler,
         }
         found += [role for role, value in marked.items() if value is not None]
         if not found:
@@ -325,9 +340,10 @@ def imported_within(source: str, module: str, is_package: bool) -> set[str]:
 
 def glue(module: str, roles: list[str], late: list[str]) -> str:
     """The module that exports the roles."""
-    classes = ", ".join(CLASSES[role] for role in roles)
+    usual = ", ".join(CLASSES[role] for role in roles if role not in CLASS_MODULES)
+    others = "".join(f"from postern.{CLASS_MODULES[role]} import {CLASSES[role]}\n" for role in roles if role in CLASS_MODULES)
     return (
-        f"import importlib\n\nimport {module}\nfrom postern._component import {classes}, prepare\n\n"
+        f"import importlib\n\nimport {module}\nfrom postern._component import {usual}, prepare\n{others}\n"
         f"for name in {late!r}:\n"
         "    try:\n        importlib.import_module(name)\n"
         "    except Exception:\n        pass  # a name that is no module, or one that this platform lacks\n"

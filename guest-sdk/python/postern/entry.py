@@ -13,6 +13,7 @@ from typing import Any, Callable
 from . import _host
 from ._text import text
 from .failure import Failure, Internal
+from .frame import Frame, FrameHead, Verdict
 from .roles import Candidates, Credentials, Event, Health, Identity, Instance, Reply, Request, Response, registered
 from .service import Service, find_service
 
@@ -23,7 +24,8 @@ class _State:
     def __init__(self) -> None:
         self.is_started = False
         self.start_failure: Failure | None = None
-        self.balancer: Any = None
+        #: Objects of the roles that are classes, by the role.
+        self.objects: dict[str, Any] = {}
 
 
 _state = _State()
@@ -158,7 +160,7 @@ def on_response() -> None:
 def update(instances: list[Instance]) -> None:
     """The set of instances has changed. One that cannot be told picks nothing."""
     try:
-        _balancer().update(instances)
+        _object("balancer").update(instances)
     except BaseException as error:  # noqa: BLE001
         broken(error)
 
@@ -166,7 +168,7 @@ def update(instances: list[Instance]) -> None:
 def pick(key: int) -> int | None:
     """The index of the instance that gets a call; `None` leaves it to the gateway."""
     try:
-        return _placed(_balancer().pick(key, Candidates()))
+        return _placed(_object("balancer").pick(key, Candidates()))
     except BaseException as error:  # noqa: BLE001
         broken(error)
         return None
@@ -181,7 +183,7 @@ def _placed(index: int | None) -> int | None:
 def done(index: int, outcome: str, micros: int) -> None:
     """How a call ended that `pick` has placed."""
     try:
-        told = getattr(_balancer(), "done", None)
+        told = getattr(_object("balancer"), "done", None)
         if told:
             told(index, outcome, micros)
     except BaseException as error:  # noqa: BLE001
@@ -224,12 +226,40 @@ def authorize(service: str, method: str) -> None:
         raise broken(error) from error
 
 
-def _balancer() -> Any:
-    """The one object of this instance: every function of the role is for it."""
+def should_handle(head: FrameHead) -> bool:
+    """Whether a frame is to be seen. One of which that cannot be told is not."""
+    try:
+        return _wanted(_object("frame_extension").should_handle(head))
+    except BaseException as error:  # noqa: BLE001
+        broken(error)
+        return False
+
+
+def _wanted(answer: bool) -> bool:
+    if not isinstance(answer, bool):
+        raise TypeError(f"should_handle gave {type(answer).__name__}: True or False is right")
+    return answer
+
+
+def handle_frame() -> Verdict:
+    """A frame is in hand."""
+    try:
+        verdict = _object("frame_extension").handle_frame(Frame())
+        if verdict is not None and not isinstance(verdict, Verdict):
+            raise TypeError(f"the frame extension gave {type(verdict).__name__}: None or a Verdict is right")
+        return verdict or Verdict.PASS
+    except Failure:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        raise broken(error) from error
+
+
+def _object(role: str) -> Any:
+    """The one object that this instance has for a role: every function of the role is for it."""
     start()
-    if _state.balancer is None:
-        _state.balancer = _required("balancer")()
-    return _state.balancer
+    if role not in _state.objects:
+        _state.objects[role] = _required(role)()
+    return _state.objects[role]
 
 
 def _required(role: str) -> Any:

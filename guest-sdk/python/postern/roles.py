@@ -181,8 +181,11 @@ class Roles:
         self.request_interceptor: Callable[[Request], Reply | None] | None = None
         self.response_interceptor: Callable[[Request, Response], None] | None = None
         self.balancer: type | None = None
+        self.frame_extension: type | None = None
         self.authenticator: Callable[[Credentials], Identity | None] | None = None
         self.authorizer: Callable[[str, str], None] | None = None
+        #: An async generator function; `async_stream.py`.
+        self.async_stream_handler: Any = None
 
     def put(self, role: str, value: Any) -> Any:
         if getattr(self, role) is not None:

@@ -16,16 +16,18 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator
 
-from . import _host, entry
+from . import _host, _streams, entry
 from ._fake import ClientCall, FakeHost, Line, Published
 from .call import BodyKind, Http, Peer, Principal
 from .convert import write_json
+from .directory import ServiceInstance
 from .failure import Failure
+from .frame import FrameHead, Verdict
 from .log import HostHandler
 from .roles import Credentials, Event, Health, Identity, Instance
 from .service import Service
 
-__all__ = ["Balancing", "ClientCall", "Exchange", "Host", "Line", "Published"]
+__all__ = ["Balancing", "ClientCall", "Exchange", "Framed", "Host", "Line", "Published"]
 
 
 def _octets(value: Any) -> bytes:
@@ -68,6 +70,12 @@ class Host:
     def topic(self, topic: str, subscribers: int = 1) -> Host:
         """Grants a topic and says how many subscribers it has."""
         self._fake.topics[topic] = subscribers
+        return self
+
+    def service(self, service: str, instances: list[ServiceInstance]) -> Host:
+        """Says who answers for a service; this also grants looking it up. A watch sees the difference the next
+        time that it is asked."""
+        self._fake.directory.services[service] = list(instances)
         return self
 
     def fail_kv(self, failure: Failure | None) -> Host:
@@ -134,6 +142,12 @@ class Host:
         entry.handle_stream(service, method)
         return list(self._fake.sent)
 
+    def async_stream(self, service: str, method: str, messages: Iterable[Any] = ()) -> list[bytes]:
+        """Calls the handler of asynchronous streams, with messages that are `bytes` or values as JSON; a
+        Failure is what the request ends with. Gives the messages of the reply, or the pieces of a body of
+        octets. Raises what the handler fails with; `sent` has what was sent before."""
+        return _streams.call(self._fake, service, method, _encoded(messages))
+
     def leave_after(self, messages: int) -> Host:
         """The caller of the next stream leaves after so many replies: what is sent or asked for then fails
         with `cancelled`."""
@@ -154,6 +168,18 @@ class Host:
     ) -> Exchange:
         """A call for the interceptors."""
         return Exchange(self._fake, service, method, _octets(payload), headers or {})
+
+    def frame(
+        self,
+        kind: str = "data",
+        direction: str = "inbound",
+        *,
+        headers: dict[str, str] | None = None,
+        payload: bytes = b"",
+        flag_bits: int = 0,
+    ) -> Framed:
+        """A frame for the frame extension."""
+        return Framed(self._fake, kind, direction, list((headers or {}).items()), payload, flag_bits)
 
     def balancing(self, instances: list[Instance]) -> Balancing:
         """Tells the balancer of the instances; what it gives places calls."""
@@ -188,6 +214,16 @@ class Host:
     def published(self) -> list[Published]:
         """The events that the plugin published so far."""
         return self._fake.published
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """The value of a counter or a gauge, of a histogram the sum; `None` where nothing was counted."""
+        series = self._fake.metrics.series(name, labels)
+        return None if series is None else series.value
+
+    def observed(self, name: str, **labels: str) -> list[float]:
+        """The values that a histogram was told, in order."""
+        series = self._fake.metrics.series(name, labels)
+        return [] if series is None else list(series.observed)
 
     @property
     def sent(self) -> list[bytes]:
@@ -246,6 +282,36 @@ class Exchange:
         if self.failure:
             raise self.failure
         return json.loads(self.reply or b"null")
+
+
+@dataclass
+class Framed:
+    """A frame on its way through a frame extension."""
+
+    _fake: FakeHost
+    kind: str
+    direction: str
+    headers: list[tuple[str, str]]
+    payload: bytes
+    flag_bits: int
+    #: Whether the frame extension wanted to see it.
+    is_seen: bool = False
+    #: How often the payload crossed.
+    crossings: int = 0
+
+    def enter(self) -> Verdict:
+        """Asks by the head, and hands the frame over when it is wanted. Raises what it is refused with."""
+        self._fake.begin_call(None)
+        header_bytes = sum(2 + len(name.encode()) + len(value.encode()) for name, value in self.headers)
+        head = FrameHead(self.kind, self.direction, self.flag_bits, header_bytes, len(self.payload))
+        self.is_seen = entry.should_handle(head)
+        if not self.is_seen:
+            return Verdict.PASS
+        self._fake.frame = self
+        try:
+            return entry.handle_frame()
+        finally:
+            self._fake.frame = None
 
 
 class Balancing:

@@ -50,6 +50,11 @@ def test_a_component_has_what_it_needs_and_no_more(tmp_path):
         ("import postern\n", "module plugin has no role"),
         ("import nothing_here\n", "No module named 'nothing_here': add the package"),
         ("import postern\ns = postern.Service('s')\n@s.method\ndef f(x: object()): pass\n", "method"),
+        (
+            "import postern\ns = postern.Service('s')\n@s.method\nasync def f(x: int) -> int: return x\n"
+            "@postern.async_stream_handler\nasync def g(service, method, request): yield b''\n",
+            "the methods F are async beside an async_stream_handler",
+        ),
     ],
 )
 def test_what_cannot_be_built_says_why(tmp_path, source, fault):
@@ -135,6 +140,10 @@ def test_the_world_has_the_roles_and_their_imports(tmp_path):
         "    export postern:gateway/health@0.1.0;\n}\n"
     )
     assert "from postern._component import Balancer, Health, prepare" in glue("plugin", ["balancer", "health"], [])
+    asynchronous = ["async-stream-handler", "health"]
+    assert "    import postern:gateway/async-call@0.1.0;\n" in world(asynchronous, ["call", "log"], version)
+    made = glue("plugin", asynchronous, [])
+    assert "from postern._component import Health, prepare\nfrom postern._async_component import AsyncStreamHandler\n" in made
 
 
 @pytest.mark.parametrize(
@@ -144,12 +153,13 @@ def test_the_world_has_the_roles_and_their_imports(tmp_path):
         ("import postern\npostern.client.call('a', 'b')\n", {"client"}),
         ("import postern.events\n", {"events"}),
         ("from postern.kv import get\n", {"kv"}),
-        ("from postern import *\n", {"kv", "client", "events"}),
+        ("from postern import metrics\nmetrics.increase('a')\n", {"metrics"}),
+        ("from postern import *\n", {"kv", "client", "events", "metrics", "directory"}),
         ("from postern import log\nkv = 1\n", set()),
     ],
 )
 def test_imports_that_a_source_names_are_found(source, expected):
-    assert names_used(source) & {"kv", "client", "events"} == expected
+    assert names_used(source) & {"kv", "client", "events", "metrics", "directory"} == expected
 
 
 def test_imports_within_functions_are_found():

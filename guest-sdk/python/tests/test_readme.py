@@ -3,7 +3,23 @@
 import re
 from pathlib import Path
 
-from postern import Candidates, Event, Instance, Reply, Request, Response, balancer, event_handler, log, request_interceptor, response_interceptor
+from postern import (
+    Candidates,
+    Event,
+    Frame,
+    FrameHead,
+    Instance,
+    Reply,
+    Request,
+    Response,
+    Verdict,
+    balancer,
+    event_handler,
+    frame_extension,
+    log,
+    request_interceptor,
+    response_interceptor,
+)
 from postern.testing import Host
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -15,7 +31,8 @@ def test_the_examples_do_what_is_said_of_them(monkeypatch):
     exec(compile(service, "README.md", "exec"), names)
     exec(compile(unit_test, "README.md", "exec"), names)
     names["test_a_note_is_found_again"]()
-    imported = [Candidates, Event, Instance, Reply, Request, Response, balancer, event_handler, request_interceptor, response_interceptor]
+    imported = [Candidates, Event, Frame, FrameHead, Instance, Reply, Request, Response, Verdict, balancer, event_handler]
+    imported += [frame_extension, request_interceptor, response_interceptor]
     names |= {each.__name__: each for each in imported} | {"log": log}
     exec(compile(roles, "README.md", "exec"), names)
     with Host() as host:
@@ -26,3 +43,5 @@ def test_the_examples_do_what_is_said_of_them(monkeypatch):
         exchange.on_response({}, elapsed=0.5)
         assert host.log[-1].message == "0.5"
         assert host.balancing([Instance("a"), Instance("b")]).pick(1, unusable=[1]) == 0
+        assert host.frame(headers={"x-debug": "1"}).enter() is Verdict.DROP
+        assert host.frame("data", "outbound", headers={"x-debug": "1"}).enter() is Verdict.PASS

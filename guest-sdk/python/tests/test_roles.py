@@ -5,6 +5,9 @@ import pytest
 from postern import (
     Event,
     Failure,
+    FailedPrecondition,
+    Frame,
+    FrameHead,
     Health,
     Identity,
     Instance,
@@ -12,12 +15,15 @@ from postern import (
     NotFound,
     PermissionDenied,
     Reply,
+    Service,
     Unavailable,
+    Verdict,
     authenticator,
     authorizer,
     balancer,
     call,
     event_handler,
+    frame_extension,
     health,
     kv,
     request_interceptor,
@@ -209,3 +215,94 @@ def test_a_failure_takes_an_exception_for_its_message():
     assert NotFound(KeyError("a")).message == "'a'"
     assert NotFound("half \ud800").message == "half \ufffd"
     assert NotFound("x", details={"half": "\ud800"}).details_json() == '{"half": "\ufffd"}'
+
+
+def test_a_frame_goes_on_changed_or_is_dropped_or_refused(host):
+    @frame_extension
+    class Stamp:
+        def __init__(self):
+            self.n = 0
+
+        def should_handle(self, head: FrameHead) -> bool:
+            return head.direction == "inbound" and head.payload_bytes > 0
+
+        def handle_frame(self, frame: Frame) -> Verdict | None:
+            self.n += 1
+            if frame.header("x-drop"):
+                return Verdict.DROP
+            if frame.payload() == b"bad":
+                raise InvalidArgument("bad")
+            frame.set_header("x-a", str(self.n))
+            frame.add_header("x-b", "2")
+            frame.remove_header("x-c")
+            frame.set_payload(frame.payload().upper())
+            return None if self.n == 1 else Verdict.PASS
+
+    passed = host.frame(headers={"x-a": "0", "x-b": "1", "x-c": "3"}, payload=b"a")
+    assert passed.enter() is Verdict.PASS
+    assert passed.headers == [("x-b", "1"), ("x-a", "1"), ("x-b", "2")]
+    assert (passed.payload, passed.crossings, passed.is_seen) == (b"A", 3, True)
+    assert host.frame(payload=b"b", headers={"x-drop": "1"}).enter() is Verdict.DROP
+    with pytest.raises(InvalidArgument, match="bad"):
+        host.frame(payload=b"bad").enter()
+    outbound = host.frame("data", "outbound", payload=b"a")
+    assert outbound.enter() is Verdict.PASS
+    assert (outbound.is_seen, outbound.crossings) == (False, 0)
+    with pytest.raises(FailedPrecondition, match="no frame is handled"):
+        Frame().set_header("x", "y")
+    assert Frame().headers() == [] and Frame().payload() == b""
+
+
+def test_the_bounds_of_a_frame_are_the_gateways(host):
+    @frame_extension
+    class Wide:
+        def should_handle(self, head):
+            return True
+
+        def handle_frame(self, frame):
+            with pytest.raises(InvalidArgument, match="header name of 0 octets"):
+                frame.add_header("", "x")
+            with pytest.raises(InvalidArgument, match="exceed the limit of 65535"):
+                frame.set_header("x", "y" * 65_535)
+            with pytest.raises(Failure, match="payload of 8388609 octets exceeds the limit of 8388608"):
+                frame.set_payload(bytes(8_388_609))
+
+    frame = host.frame(headers={"x": "1"}, payload=b"a")
+    assert frame.enter() is Verdict.PASS
+    assert (frame.headers, frame.payload) == ([("x", "1")], b"a")
+
+
+@pytest.mark.parametrize("given", [None, 1, "yes"])
+def test_a_frame_of_which_is_not_told_whether_it_is_wanted_goes_on(host, given):
+    def handle_frame(self, frame):
+        raise AssertionError("it is not handed over")
+
+    frame_extension(type("Vague", (), {"should_handle": lambda self, head: given, "handle_frame": handle_frame}))
+    assert host.frame().enter() is Verdict.PASS
+    assert "should_handle gave" in host.log[-1].message
+
+
+def test_a_verdict_that_is_none_refuses_the_frame(host):
+    frame_extension(type("Wrong", (), {"should_handle": lambda self, head: True, "handle_frame": lambda self, frame: "drop"}))
+    with pytest.raises(Failure, match="internal: TypeError: the frame extension gave str"):
+        host.frame().enter()
+
+
+def test_a_class_that_sees_no_frames_is_no_frame_extension():
+    with pytest.raises(TypeError, match="the frame extension Empty has no function `should_handle`"):
+        frame_extension(type("Empty", (), {}))
+
+
+def test_what_was_added_before_a_failure_is_kept(host):
+    failing = Service("failing")
+
+    @failing.method
+    def fail() -> None:
+        call.add_header("x-first", "1")
+        call.add_trailer("x-last", "2")
+        raise NotFound("nothing")
+
+    with pytest.raises(NotFound):
+        host.call(failing, "Fail")
+    assert host.reply_headers == [("x-first", "1")]
+    assert host.reply_trailers == [("x-last", "2")]

@@ -32,6 +32,17 @@ pub mod handler {
     });
 }
 
+pub mod text_handler {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world text-role { export postern:gateway/text-handler@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_text_handler",
+        default_bindings_module: "::postern_guest::bindings::text_handler",
+    });
+}
+
 pub mod batch_handler {
     wit_bindgen::generate!({
         path: "wit",
@@ -160,5 +171,18 @@ pub mod event_handler {
         pub_export_macro: true,
         export_macro_name: "export_event_handler",
         default_bindings_module: "::postern_guest::bindings::event_handler",
+    });
+}
+
+#[cfg(feature = "async-streams")]
+pub mod async_stream_handler {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world async-stream-role { import postern:gateway/async-call@0.1.0; export postern:gateway/async-stream-handler@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_async_stream_handler",
+        default_bindings_module: "::postern_guest::bindings::async_stream_handler",
     });
 }

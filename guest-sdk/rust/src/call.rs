@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{failure::Failure, host};
+use crate::{failure::Failure, host, stream};
 
 /// Who is at the other end of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,9 @@ pub fn set_status(status: u16) -> Result<(), Failure> {
 /// # Errors
 /// `failed-precondition` in a unary method, or once a message was sent.
 pub fn set_octets() -> Result<(), Failure> {
-    host::set_octets()
+    host::set_octets()?;
+    stream::set_replies_octets(true);
+    Ok(())
 }
 
 /// Adds a header that follows the reply's last message, of a unary method its only one. Over HTTP/1.1

@@ -1,12 +1,22 @@
 //! The seam to the real host: the imports in this crate's terms, and [`Service`] as the roles that a
 //! component exports. `fake/seam.rs` has the same functions for tests.
 
+#[cfg(feature = "async-streams")]
+pub(crate) mod async_stream;
+mod capabilities;
 mod roles;
 mod subject;
+mod text;
 
 use std::cell::Cell;
 
-pub(crate) use self::subject::{candidates, frame, request, response};
+pub(crate) use self::{
+    capabilities::{
+        directory_discover, directory_next_change, metric_adjust, metric_declare, metric_increase,
+        metric_observe, metric_set,
+    },
+    subject::{candidates, frame, request, response},
+};
 use crate::{
     bindings::{
         batch_handler::exports::postern::gateway::batch_handler,

@@ -80,6 +80,11 @@ role!(
     __handler_exports
 );
 role!(
+    text_handler,
+    __export_postern_gateway_text_handler_0_1_0_cabi,
+    __text_handler_exports
+);
+role!(
     batch_handler,
     __export_postern_gateway_batch_handler_0_1_0_cabi,
     __batch_handler_exports
@@ -127,6 +132,18 @@ macro_rules! __handler_exports {
         $crate::__export_kept! {
             $plugin handler
             "postern:gateway/handler@0.1.0#handle" = _export_handle_cabi, __post_return_handle,
+                (a: *mut u8, b: usize, c: *mut u8, d: usize, e: *mut u8, f: usize);
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __text_handler_exports {
+    ($plugin:ident with_types_in $($types:tt)*) => {
+        $crate::__export_kept! {
+            $plugin text_handler
+            "postern:gateway/text-handler@0.1.0#handle-text" = _export_handle_text_cabi, __post_return_handle_text,
                 (a: *mut u8, b: usize, c: *mut u8, d: usize, e: *mut u8, f: usize);
         }
     };

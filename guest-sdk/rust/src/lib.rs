@@ -32,12 +32,15 @@
 //!
 //! The component exports the roles that the block needs and no others; see [`macro@service`]. Roles
 //! that stand in the way of calls are traits, exported by [`export!`]: [`interceptor`], [`frame`],
-//! [`balancer`], [`identity`], [`event`].
+//! [`balancer`], [`identity`], [`event`], `async_stream`.
 //!
-//! What the host offers is in [`call`], [`log`], [`config`], [`kv`], [`client`] and [`events`].
+//! What the host offers is in [`call`], [`log`], [`config`], [`kv`], [`client`], [`events`], [`metrics`]
+//! and [`directory`].
 //! Compiled for anything but wasm32, the same modules speak to the [`fake`] host, so that `cargo
 //! test` needs no gateway.
 
+#[cfg(any(not(target_arch = "wasm32"), feature = "async-streams"))]
+pub mod async_stream;
 pub mod balancer;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -48,6 +51,7 @@ pub mod client;
 #[cfg(target_arch = "wasm32")]
 mod component;
 pub mod config;
+pub mod directory;
 pub mod event;
 pub mod events;
 #[cfg(target_arch = "wasm32")]
@@ -61,6 +65,7 @@ pub mod identity;
 pub mod interceptor;
 pub mod kv;
 pub mod log;
+pub mod metrics;
 #[doc(hidden)]
 pub mod plugin;
 #[doc(hidden)]
@@ -68,6 +73,8 @@ pub mod schema;
 pub mod service;
 mod stream;
 
+#[cfg(any(not(target_arch = "wasm32"), feature = "async-streams"))]
+pub use crate::async_stream::{AsyncReply, AsyncRequest, AsyncStreamHandler};
 #[cfg(target_arch = "wasm32")]
 use crate::component as host;
 #[cfg(not(target_arch = "wasm32"))]
@@ -114,7 +121,8 @@ pub use crate::{
 /// ```
 ///
 /// **Options.** On the block: `#[service(name = "users", version = "1.2.0")]`; the defaults are the
-/// type's name in kebab-case and the crate's version. On a method: `#[method(name = "..")]`,
+/// type's name in kebab-case and the crate's version. With `text` the messages of unary methods are text,
+/// JSON for example. On a method: `#[method(name = "..")]`,
 /// `#[method(idempotent)]` (a second identical call changes nothing more), `#[method(fallback)]`:
 /// answers every method without a function of its own, and takes the method's name as `&str` before
 /// anything else. `#[health]` marks a function without arguments that returns [`Health`]; without
@@ -126,7 +134,7 @@ pub use crate::{
 /// asks for it, and shows it in OpenAPI. Doc comments are its descriptions.
 ///
 /// **Exports.** `postern:gateway/describe`, `schemas` and `health` always, `handler` and `batch-handler` if there
-/// is a unary method, `stream-handler` if there is a streaming one. One block per component.
+/// is a unary method, or with `text` in their place `text-handler`, `stream-handler` if there is a streaming one. One block per component.
 pub use postern_guest_macros::service;
 
 /// What a method returns most of the time.

@@ -45,7 +45,7 @@ pub struct Exported<P>(PhantomData<P>);
 /// The type implements the trait of each role: [`RequestInterceptor`](crate::RequestInterceptor),
 /// [`ResponseInterceptor`](crate::ResponseInterceptor), [`FrameExtension`](crate::FrameExtension), [`Balancer`](crate::Balancer),
 /// [`Authenticator`](crate::Authenticator), [`Authorizer`](crate::Authorizer),
-/// [`EventHandler`](crate::EventHandler). The role `health` is exported as well. Where a
+/// [`EventHandler`](crate::EventHandler), and with the feature `async-streams` `AsyncStreamHandler`. The role `health` is exported as well. Where a
 /// `#[service]` block already does that, say so:
 ///
 /// ```
@@ -133,6 +133,9 @@ macro_rules! export {
         $crate::bindings::event_handler::export_event_handler!(
             $exports with_types_in $crate::exports::event_handler
         );
+    };
+    (@role AsyncStreamHandler $exports:ident) => {
+        $crate::bindings::async_stream_handler::export_async_stream_handler!($exports);
     };
     (@role Health $exports:ident) => {
         $crate::bindings::health::export_health!($exports);

@@ -15,6 +15,8 @@ pub trait Service: 'static {
     /// One sentence for people.
     const SUMMARY: &'static str;
     const METHODS: &'static [Method];
+    /// Whether unary messages are text, taken by the role `text-handler`.
+    const IS_TEXT: bool = false;
 
     /// Answers one unary call.
     ///
@@ -112,6 +114,18 @@ pub fn unary_over_stream<S: Service>(method: &str) -> Result<(), Failure> {
     let message = stream::next_octets()?.unwrap_or_default();
     let reply = S::call(method, message)?;
     stream::send_octets(&reply)
+}
+
+/// A unary call whose messages are text. The text is moved, and looked at once more when it goes out: a
+/// method may give [`Octets`](crate::Octets).
+#[doc(hidden)]
+pub fn call_text<S: Service>(method: &str, body: String) -> Result<String, Failure> {
+    let reply = S::call(method, body.into_bytes())?;
+    String::from_utf8(reply).map_err(|_| {
+        Failure::internal(format!(
+            "reply of method `{method}` is not UTF-8: a service marked with `text` gives text"
+        ))
+    })
 }
 
 /// Stands for the exports where there are none.

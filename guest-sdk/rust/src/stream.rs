@@ -1,6 +1,6 @@
 //! The two directions of a streaming call.
 
-use std::{fmt, marker::PhantomData};
+use std::{cell::Cell, fmt, marker::PhantomData};
 
 use crate::{
     body::{Decode, Encode},
@@ -88,6 +88,21 @@ impl<T> fmt::Debug for Outgoing<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Outgoing")
     }
+}
+
+thread_local! {
+    /// Whether what the call sends are pieces of one body. Asked by streams of octets alone, which say when a
+    /// call begins.
+    static REPLIES_OCTETS: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(crate) fn set_replies_octets(is_octets: bool) {
+    REPLIES_OCTETS.set(is_octets);
+}
+
+#[cfg(any(not(target_arch = "wasm32"), feature = "async-streams"))]
+pub(crate) fn replies_octets() -> bool {
+    REPLIES_OCTETS.get()
 }
 
 pub(crate) fn next_octets() -> Result<Option<Vec<u8>>, Failure> {

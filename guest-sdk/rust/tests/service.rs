@@ -339,6 +339,41 @@ fn types_have_the_schemas_that_they_derive() {
     );
 }
 
+mod lines {
+    use postern_guest::Octets;
+
+    pub(super) struct Lines;
+
+    #[postern_guest::service(text)]
+    impl Lines {
+        fn shout(text: String) -> String {
+            text.to_uppercase()
+        }
+        #[method(fallback)]
+        fn any(_method: &str, text: Octets) -> Octets {
+            match &*text {
+                b"break" => Octets::from([0xff].as_slice()),
+                _ => text,
+            }
+        }
+    }
+}
+
+#[test]
+fn unary_messages_of_a_service_of_texts_are_text() {
+    let host = Host::new();
+    let call = |method, message: &[u8]| host.call::<lines::Lines>(method, message);
+    assert_eq!(call("Shout", "\"ä\"".as_bytes()), Ok(Octets::from("\"Ä\"")));
+    assert_eq!(call("Other", "ä".as_bytes()), Ok(Octets::from("ä")));
+    assert_eq!(
+        call("Shout", b"a\xff"),
+        Err(Failure::invalid_argument("message is not UTF-8"))
+    );
+    let text = "reply of method `Break` is not UTF-8: a service marked with `text` gives text";
+    assert_eq!(call("Break", b"break"), Err(Failure::internal(text)));
+    assert!(lines::Lines::IS_TEXT && !sample::Notes::IS_TEXT);
+}
+
 /// Three typed methods in less than 25 lines, imports and all: what the README shows.
 mod sample {
     use postern_guest::{Failure, kv};

@@ -14,6 +14,7 @@ use crate::{
     headers::Headers,
     http::{HttpFacts, HttpStatus},
     peer::{Peer, Principal},
+    shadow::ShadowMark,
     text::Text,
     trace::TraceContext,
 };
@@ -56,6 +57,8 @@ pub struct Context {
     pub priority: u8,
     /// How many plugins and gateways stand between the first caller and this call. 0 from outside.
     pub depth: u8,
+    /// Of a copy, whose answer goes to nobody.
+    pub shadow: Option<Arc<ShadowMark>>,
 }
 
 /// What a handler answers.
@@ -140,6 +143,7 @@ impl Context {
             trace: None,
             priority: Self::USUAL_PRIORITY,
             depth: 0,
+            shadow: None,
         }
     }
 }

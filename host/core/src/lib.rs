@@ -5,6 +5,8 @@ pub mod balance;
 pub mod body;
 pub mod bounded;
 pub mod call;
+pub mod canary;
+pub mod compare;
 pub mod error;
 pub mod event;
 pub mod extension;
@@ -21,6 +23,7 @@ pub mod registry;
 pub mod resilience;
 pub mod route;
 pub mod service;
+pub mod shadow;
 #[cfg(test)]
 mod simulation;
 pub mod testing;

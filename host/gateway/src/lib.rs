@@ -18,6 +18,7 @@ mod local_authority;
 mod memory;
 mod name_table;
 mod nearest;
+mod oci;
 mod openapi;
 mod pipeline;
 mod plugins;

@@ -6,7 +6,7 @@
 //! deploy and never a wrong read.
 
 use postern_core::Kind;
-use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentType, Lift, Lower, StreamReader, TypedFunc};
 
 /// A function of one instance that borrows what it is called with: kept without a type, because a
 /// stored `TypedFunc` fixes the lifetime of what it borrows.
@@ -38,16 +38,21 @@ macro_rules! stored {
 
 pub(crate) mod extension;
 
+/// Version of WASI 0.2 under which wasmtime links its interfaces.
+pub(crate) const WASI_VERSION: &str = "0.2.12";
 /// Package of every interface that is ours.
 pub(crate) const PACKAGE: &str = "postern:gateway";
 /// Major and minor version that this host speaks; any patch of it fits.
 pub(crate) const VERSION: &str = "0.1";
 
 pub(crate) const CALL: &str = "postern:gateway/call@0.1.0";
+pub(crate) const ASYNC_CALL: &str = "postern:gateway/async-call@0.1.0";
 pub(crate) const LOG: &str = "postern:gateway/log@0.1.0";
 pub(crate) const CONFIG: &str = "postern:gateway/config@0.1.0";
 pub(crate) const KV: &str = "postern:gateway/kv@0.1.0";
 pub(crate) const CLIENT: &str = "postern:gateway/client@0.1.0";
+pub(crate) const METRICS: &str = "postern:gateway/metrics@0.1.0";
+pub(crate) const DIRECTORY: &str = "postern:gateway/directory@0.1.0";
 
 /// What `handler.handle` answers. Its octets become `Bytes` without a copy.
 pub(crate) type HandleResult = Result<Vec<u8>, Failure>;
@@ -61,6 +66,9 @@ type Handle<'a> = TypedFunc<HandleParams<'a>, (HandleResult,)>;
 type HandleText<'a> = TypedFunc<HandleTextParams<'a>, (HandleTextResult,)>;
 type HandleBatch<'a> = TypedFunc<HandleBatchParams<'a>, (Vec<HandleResult>,)>;
 type HandleStream<'a> = TypedFunc<HandleStreamParams<'a>, (Result<(), Failure>,)>;
+/// `async-stream-handler.handle-async`: it is called with what outlives the call.
+pub(crate) type HandleAsync =
+    TypedFunc<(String, String, StreamReader<u8>), (Result<StreamReader<u8>, Failure>,)>;
 /// `health.check`.
 pub(crate) type Check = TypedFunc<(), (Report,)>;
 /// `describe.services`.

@@ -28,6 +28,11 @@ impl Drain {
         self.limit.get_or_init(|| (limit, now + limit));
     }
 
+    /// Whether the generation is out of service.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.limit.get().is_some()
+    }
+
     /// Whether the time of its calls is over at `now`.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.limit.get().is_some_and(|(_, until)| now >= *until)

@@ -51,7 +51,7 @@ const WASI_VERSION: &str = "0.2";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Exports {
     /// One bit for each role, asked at every entry.
-    roles: u16,
+    roles: u32,
     /// The functions of each role, in the order of its `Functions::EXPORTS`.
     found: BTreeMap<Role, Vec<ComponentExportIndex>>,
 }

@@ -4,10 +4,7 @@ mod fresh;
 
 use std::{
     any::Any,
-    sync::{
-        Arc, OnceLock,
-        atomic::Ordering::{Relaxed, SeqCst},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -27,6 +24,7 @@ use crate::{
     instance::{Code, Failed, Instance},
     limits::time,
     pool::{Full, Idle, InstancePool, Permit},
+    retirement::Retirement,
     role::Role,
     spec::Mode,
     state::{Guest, StoreState},
@@ -116,12 +114,12 @@ impl Generation {
         self.pool.live()
     }
 
-    /// Whether `call` is one for the role `stream-handler`. Where a component has both roles: when
+    /// Whether `call` is one for a role of many messages. Where a component has both roles: when
     /// the request is a stream of messages, or `describe` says that the method is not unary. Octets
     /// that flow are collected for a unary method.
     pub(crate) fn streams(&self, call: &Call) -> bool {
         let has_handler = self.answers_messages();
-        if !has_handler || !self.has(Role::StreamHandler) {
+        if !has_handler || !self.streams_messages() {
             return !has_handler;
         }
         let is_streamed = || {
@@ -151,7 +149,12 @@ impl Generation {
 
     /// Whether it answers calls at all.
     pub(crate) const fn handles(&self) -> bool {
-        self.answers_messages() || self.has(Role::StreamHandler)
+        self.answers_messages() || self.streams_messages()
+    }
+
+    /// Whether it has a role for calls of many messages.
+    const fn streams_messages(&self) -> bool {
+        self.has(Role::StreamHandler) || self.has(Role::AsyncStreamHandler)
     }
 
     /// Whether it has a role for calls of one message.
@@ -170,15 +173,9 @@ impl Generation {
         Err(Error::unavailable(Blame::Gateway, message))
     }
 
-    /// Whether no trap has stopped it.
+    /// Whether no traps keep it from taking calls.
     pub(crate) fn check_running(&self) -> Result<(), Error> {
-        match self.guest.stopped() {
-            None => Ok(()),
-            Some(reason) => {
-                let message = format!("plugin {} has stopped: {reason}", self.guest.plugin);
-                Err(Error::unavailable(Blame::Guest, message))
-            }
-        }
+        self.guest.refusal().map_or(Ok(()), Err)
     }
 
     /// Whether it has one role and not another. One that has just taken over from a generation with
@@ -260,9 +257,7 @@ impl Generation {
         }
         match made {
             Ok(instance) => {
-                stats.instances_live.fetch_add(1, Relaxed);
-                stats.instances_created.fetch_add(1, Relaxed);
-                stats.on_memory(instance.memory_bytes());
+                stats.on_made();
                 Ok(Box::new(instance))
             }
             Err(Failed::Bailout(_)) => {
@@ -272,6 +267,7 @@ impl Generation {
             Err(Failed::Guest(trapped)) => {
                 stats.on_trap(trapped.reason);
                 self.guest.tell_trap(&trapped, "start");
+                self.guest.on_trap(&trapped);
                 Err(trapped.into_error(&self.guest.plugin, self.guest.tells_callers))
             }
             Err(Failed::Exhausted(reason)) => {
@@ -344,15 +340,15 @@ impl Generation {
         self.streams.end_all(guest);
     }
 
-    /// Whether an instance may serve another call.
-    pub(crate) fn is_fit(&self, instance: &Instance) -> bool {
+    /// Why an instance may serve no other call; `None` where it may.
+    pub(crate) fn unfit(&self, instance: &Instance) -> Option<Retirement> {
         let instances = &self.guest.spec.instances;
         match instances.mode {
-            Mode::Single => true,
-            Mode::Isolated => false,
+            Mode::Single => None,
+            Mode::Isolated => Some(Retirement::Isolated),
+            Mode::Pooled if instance.n_calls >= instances.calls_max => Some(Retirement::Calls),
             Mode::Pooled => {
-                instance.n_calls < instances.calls_max
-                    && instance.growth_bytes() <= instances.growth_bytes_max
+                (instance.growth_bytes() > instances.growth_bytes_max).then_some(Retirement::Growth)
             }
         }
     }
@@ -416,10 +412,8 @@ impl Direct {
 impl Drop for Generation {
     fn drop(&mut self) {
         // What is still in the pool goes with it.
-        self.guest
-            .stats
-            .instances_live
-            .fetch_sub(self.pool.live(), SeqCst);
+        let stats = &self.guest.stats;
+        stats.on_retired(Retirement::Generation, self.pool.live());
     }
 }
 
@@ -429,8 +423,9 @@ impl Maintenance for Generation {
         let instances = &guest.spec.instances;
         if instances.mode == Mode::Pooled {
             let n_retired = self.pool.retire_idle(now, instances.idle_max);
-            guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
+            guest.stats.on_retired(Retirement::Idle, n_retired);
         }
+        guest.tell_trap_change(guest.traps.on_time(now));
         guest.placements.on_round();
         guest.role_placements.on_round();
         if self.inline_path.on_round() {
@@ -438,7 +433,7 @@ impl Maintenance for Generation {
             let n_retired = self
                 .pool
                 .retire(|instance| instance.path == CallPath::Async);
-            guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
+            guest.stats.on_retired(Retirement::Path, n_retired);
         }
         if guest.drain.is_over(now) {
             self.cut();

@@ -1,7 +1,10 @@
 //! The end of what a guest has written to its standard error since its entry began. A runtime says there why
 //! it gives up: the report of a trap shows it, and one line of it tells the cause.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use parking_lot::Mutex;
 
@@ -12,11 +15,15 @@ const TELLING_BYTES_MAX: usize = 256;
 
 /// The last octets of one instance's standard error.
 #[derive(Debug, Default)]
-pub(crate) struct OutputTail(Mutex<Vec<u8>>);
+pub(crate) struct OutputTail {
+    tail: Mutex<Vec<u8>>,
+    /// Octets that the entry has printed, to standard output as well.
+    printed_bytes: AtomicUsize,
+}
 
 impl OutputTail {
     pub(crate) fn push(&self, octets: &[u8]) {
-        let mut tail = self.0.lock();
+        let mut tail = self.tail.lock();
         let from = octets.len().saturating_sub(TAIL_BYTES_MAX);
         tail.extend_from_slice(octets.get(from..).unwrap_or_default());
         let over = tail.len().saturating_sub(TAIL_BYTES_MAX);
@@ -25,12 +32,29 @@ impl OutputTail {
 
     /// Another entry begins.
     pub(crate) fn clear(&self) {
-        self.0.lock().clear();
+        self.tail.lock().clear();
+        self.forget_printed();
+    }
+
+    /// Counts what is printed; gives the sum.
+    pub(crate) fn count_printed(&self, octets: usize) -> usize {
+        self.printed_bytes
+            .fetch_add(octets, Relaxed)
+            .saturating_add(octets)
+    }
+
+    pub(crate) fn printed_bytes(&self) -> usize {
+        self.printed_bytes.load(Relaxed)
+    }
+
+    /// The sum begins anew.
+    pub(crate) fn forget_printed(&self) {
+        self.printed_bytes.store(0, Relaxed);
     }
 
     /// What is kept, as text; what is not UTF-8 is replaced.
     pub(crate) fn text(&self) -> String {
-        let tail = self.0.lock();
+        let tail = self.tail.lock();
         String::from_utf8_lossy(&tail).trim_end().to_owned()
     }
 }

@@ -1,7 +1,7 @@
 //! Leases: an instance for the time of one call, and what becomes of it afterwards.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ use crate::{
     placement::Placement,
     pool::Permit,
     question::{self, Question},
+    retirement::Retirement,
     role::Role,
     spec::Mode,
     state::{CallContext, Guest},
@@ -51,7 +52,7 @@ enum End {
     /// Neither answer nor trap was recorded.
     Cancelled,
     /// The call was recorded, the instance is gone.
-    Retired,
+    Retired(Retirement),
     /// The instance is back in the pool.
     GivenBack,
 }
@@ -63,7 +64,7 @@ impl Lease {
         path: CallPath,
     ) -> Result<Self, Arc<WorkerShard>> {
         let generation = shard.generation();
-        if generation.guest.stopped().is_some() {
+        if generation.guest.traps.is_barred() {
             return Err(shard);
         }
         match generation
@@ -126,7 +127,7 @@ impl Lease {
         let generation = shard.generation();
         let guest = &generation.guest;
         let is_single = guest.spec.instances.mode == Mode::Single;
-        if is_single || guest.stopped().is_some() || generation.pool.has_room() {
+        if is_single || guest.traps.is_barred() || generation.pool.has_room() {
             return Self::for_async(shard, deadline).await;
         }
         let instance = generation.instantiate(CallPath::Async).await?;
@@ -221,12 +222,12 @@ impl Lease {
         let instance = match generation.instantiate(CallPath::Async).await {
             Ok(instance) => instance,
             Err(error) => {
-                slot.record(Outcome::Refused, clock::now());
-                slot.end = End::Retired;
+                slot.record(Outcome::Refused, clock::now(), CallPath::Async);
+                slot.end = End::Retired(Retirement::Path);
                 return Err(error);
             }
         };
-        generation.guest.stats.instances_live.fetch_sub(1, Relaxed);
+        generation.guest.stats.on_retired(Retirement::Path, 1);
         let mut lease = Self { instance, slot };
         lease.begin(ambient);
         Ok(lease)
@@ -243,16 +244,18 @@ impl Lease {
     }
 
     /// As `finish`; `told` is told how long the instance was out.
-    pub(crate) fn finish_told(self, outcome: Outcome, told: impl FnOnce(&Guest, Duration)) {
+    pub(crate) fn finish_told(mut self, outcome: Outcome, told: impl FnOnce(&Guest, Duration)) {
+        self.settle();
         let now = clock::now();
         let time = self.slot.time(now);
         if self.slot.is_call {
-            self.guest().stats.on_call(outcome, time);
+            self.guest()
+                .stats
+                .on_call(outcome, time, self.instance.path);
             if !self.is_async() {
                 self.slot.shard.batch_statistics().on_call(time);
             }
         }
-        self.guest().stats.on_memory(self.instance.memory_bytes());
         told(self.guest(), time);
         self.give_back(now);
     }
@@ -260,34 +263,35 @@ impl Lease {
     /// Records the answers of a batch, `n_failed` of them failures, and puts the instance back. Each
     /// call has taken an equal part of the time.
     /// Says how long that is.
-    pub(crate) fn finish_batch(self, n_calls: usize, n_failed: usize) -> Duration {
+    pub(crate) fn finish_batch(mut self, n_calls: usize, n_failed: usize) -> Duration {
+        self.settle();
         let now = clock::now();
         let n_parts = u32::try_from(n_calls).unwrap_or(u32::MAX).max(1);
         let time = self.slot.time(now) / n_parts;
         self.slot.shard.batch_statistics().on_call(time);
-        let stats = &self.guest().stats;
-        stats.on_batch(n_calls, n_failed, time);
-        stats.on_memory(self.instance.memory_bytes());
+        self.guest().stats.on_batch(n_calls, n_failed, time);
         self.give_back(now);
         time
     }
 
     /// Drops the instance. What was begun with it is as if it had never been.
-    pub(crate) fn undo(self) {
+    pub(crate) fn undo(mut self) {
         self.guest().stats.on_batch_undone();
+        self.slot.end = End::Retired(Retirement::Undone);
         self.slot.shard.batch_statistics().on_undone();
     }
 
     /// Records a trap of a guest that was entered for `role`, and drops the instance, which cannot be
     /// entered again.
     pub(crate) fn trap(self, trapped: Trapped, role: Role) -> Error {
-        let Self { mut slot, instance } = self;
-        slot.end = End::Retired;
+        let mut lease = self;
+        lease.settle();
+        let Self { mut slot, instance } = lease;
+        slot.end = End::Retired(Retirement::Trapped);
         let generation = slot.shard.generation();
         let guest = &generation.guest;
-        slot.record(trapped.outcome(), clock::now());
+        slot.record(trapped.outcome(), clock::now(), instance.path);
         guest.stats.on_trap(trapped.reason);
-        guest.stats.on_memory(instance.memory_bytes());
         guest.tell_trap(&trapped, role.name());
         guest.on_trap(&trapped);
         trapped.into_error(&guest.plugin, guest.tells_callers)
@@ -321,27 +325,39 @@ impl Lease {
         Q::answer(kept, said, &plugin)
     }
 
+    /// What the guest has done in this entry is so: its call has ended.
+    fn settle(&mut self) {
+        let state = self.instance.state();
+        state.effects.apply();
+        state.host_calls.hand_in();
+    }
+
     fn give_back(self, now: Instant) {
         let Self {
             mut slot,
             mut instance,
         } = self;
         let generation = slot.shard.generation();
-        if !slot.is_spare && generation.is_fit(&instance) {
-            instance.last_used = now;
-            generation.pool.give_back(instance);
-            slot.end = End::GivenBack;
-        } else {
-            slot.end = End::Retired;
-        }
+        let unfit = match slot.is_spare {
+            true => Some(Retirement::Spare),
+            false => generation.unfit(&instance),
+        };
+        slot.end = match unfit {
+            Some(why) => End::Retired(why),
+            None => {
+                instance.last_used = now;
+                generation.pool.give_back(instance);
+                End::GivenBack
+            }
+        };
     }
 }
 
 impl Slot {
-    fn record(&self, outcome: Outcome, now: Instant) {
+    fn record(&self, outcome: Outcome, now: Instant, path: CallPath) {
         if self.is_call {
             let stats = &self.shard.generation().guest.stats;
-            stats.on_call(outcome, self.time(now));
+            stats.on_call(outcome, self.time(now), path);
         }
     }
 
@@ -354,12 +370,16 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let generation = self.shard.generation();
         let stats = &generation.guest.stats;
-        match self.end {
+        let why = match self.end {
             End::GivenBack => return,
-            End::Cancelled => self.record(Outcome::Cancelled, clock::now()),
-            End::Retired => {}
-        }
-        stats.instances_live.fetch_sub(1, Relaxed);
+            End::Cancelled => {
+                // Only a guest that waits can be given up.
+                self.record(Outcome::Cancelled, clock::now(), CallPath::Async);
+                Retirement::Cancelled
+            }
+            End::Retired(why) => why,
+        };
+        stats.on_retired(why, 1);
         if !self.is_spare {
             generation.pool.release();
         }

@@ -13,8 +13,8 @@ use crate::{
     bindings::PACKAGE,
     call_path::link_bailout,
     capability::{
-        batch, call, candidates, client, config, events, exchange, frame, http, io, kv, log, polls,
-        stream, wasi,
+        async_call, batch, call, candidates, client, config, directory, events, exchange, frame,
+        http, io, kv, log, metrics, poll, sockets, stream, wasi,
     },
     exports::{Export, Functions},
     instance::{self, Find},
@@ -36,7 +36,10 @@ struct Import {
     direct: Option<Link>,
 }
 
-const IMPORTS: [Import; 15] = [
+const IMPORTS: [Import; 20] = [
+    ours("async-call", async_call::link)
+        .inline(async_call::link)
+        .direct(async_call::link),
     ours("call", call::link)
         .inline(call::link)
         .direct(call::link),
@@ -57,6 +60,9 @@ const IMPORTS: [Import; 15] = [
     ours("config", config::link)
         .inline(config::link)
         .direct(config::link),
+    ours("directory", directory::link)
+        .inline(directory::link_inline)
+        .direct(directory::link_direct),
     ours("events", events::link).direct(events::link),
     ours("request", exchange::link).direct(exchange::link),
     ours("frame", frame::link).direct(frame::link),
@@ -64,10 +70,15 @@ const IMPORTS: [Import; 15] = [
     ours("log", log::link)
         .inline(log::link_inline)
         .direct(log::link),
+    ours("metrics", metrics::link)
+        .inline(metrics::link_inline)
+        .direct(metrics::link),
     wasi(Some(wasi::link_async))
         .inline(wasi::link_sync)
         .direct(wasi::link_sync),
-    wasi(Some(polls::link)).inline(io::link).direct(io::link),
+    wasi(None).inline(io::link).direct(io::link),
+    wasi(Some(poll::link)),
+    wasi(Some(sockets::link)),
 ];
 
 /// What the host knows of a role. The table of all stands in `plugin.rs`.

@@ -16,8 +16,10 @@ use postern_system::clock;
 use tokio::{runtime::Handle, sync::futures::OwnedNotified};
 
 use crate::{
+    cpu::CpuMeter,
     executor::{self, Spawned},
     placement::{IN_PLACE_MAX, Placement, Placements},
+    processor_time::{self, CountedPoll},
     state::Guest,
 };
 
@@ -26,6 +28,8 @@ use crate::{
 pub(crate) struct Purpose {
     service: Text,
     method: Text,
+    /// Whether what it computes is processor time of the guest's.
+    enters: bool,
 }
 
 /// A guest at work.
@@ -34,6 +38,8 @@ struct Offload<T> {
     placement: Placement,
     purpose: Purpose,
     guest: Arc<Guest>,
+    /// What it has computed; goes with it to the threads for guests.
+    cpu: CpuMeter,
     /// There once it has had to wait.
     told: Option<Pin<Box<OwnedNotified>>>,
     on_cut: fn(Error) -> T,
@@ -48,6 +54,7 @@ enum Stage<T> {
 /// A guest on the threads for guests, and the longest time that it computed in one go.
 struct Timed<T> {
     work: BoxFuture<T>,
+    cpu: CpuMeter,
     longest: Duration,
     purpose: Purpose,
     guest: Arc<Guest>,
@@ -56,12 +63,34 @@ struct Timed<T> {
 impl Purpose {
     /// A call of a method.
     pub(crate) const fn call(service: Text, method: Text) -> Self {
-        Self { service, method }
+        Self {
+            service,
+            method,
+            enters: true,
+        }
     }
 
     /// What is no call of a method; services have names, so this one has none.
     pub(crate) const fn role(role: &'static str) -> Self {
         Self::call(Text::from_static(""), Text::from_static(role))
+    }
+
+    /// What is done for a call before its guest is entered.
+    pub(crate) fn before_entry(self) -> Self {
+        Self {
+            enters: false,
+            ..self
+        }
+    }
+
+    /// Counts a poll that has held its thread for `took`.
+    fn count(&self, guest: &Guest, poll: CountedPoll, took: Duration, computed: Option<Duration>) {
+        if self.enters {
+            let computed = poll.end(processor_time::of(took, computed));
+            guest.stats.on_computed(computed);
+        } else {
+            poll.end(Duration::ZERO);
+        }
     }
 
     fn placement(&self, guest: &Guest) -> Placement {
@@ -102,6 +131,7 @@ pub(crate) fn run_at<T: Send + 'static>(
         placement,
         purpose,
         guest: Arc::clone(guest),
+        cpu: CpuMeter::new(),
         told: None,
         on_cut,
     })
@@ -115,12 +145,14 @@ impl<T: Send + 'static> Offload<T> {
         };
         let is_measured = self.placement == Placement::Measured;
         let before = is_measured.then(executor::thread_time);
-        let start = clock::now();
-        let polled = work.as_mut().poll(cx);
+        let (start, counted) = (clock::now(), CountedPoll::begin());
+        let polled = self.cpu.during(|| work.as_mut().poll(cx));
         let took = clock::since(start);
+        self.cpu.charge(took.min(IN_PLACE_MAX));
         let is_long = took > IN_PLACE_MAX;
+        let computed = before.map(|before| executor::thread_time().saturating_sub(before));
+        self.purpose.count(&self.guest, counted, took, computed);
         if is_long || is_measured {
-            let computed = before.map(|before| executor::thread_time().saturating_sub(before));
             let placements = self.purpose.placements(&self.guest);
             placements.on_in_place(&self.purpose.service, &self.purpose.method, took, computed);
         }
@@ -139,6 +171,7 @@ impl<T: Send + 'static> Offload<T> {
             Stage::Here(work) => {
                 let timed = Timed {
                     work,
+                    cpu: std::mem::replace(&mut self.cpu, CpuMeter::new()),
                     longest: Duration::ZERO,
                     purpose: self.purpose.clone(),
                     guest: Arc::clone(&self.guest),
@@ -192,9 +225,13 @@ impl<T> Future for Timed<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let before = executor::thread_time();
-        let polled = self.work.as_mut().poll(cx);
+        let (before, counted) = (executor::thread_time(), CountedPoll::begin());
+        let this = &mut *self;
+        let polled = this.cpu.during(|| this.work.as_mut().poll(cx));
         let computed = executor::thread_time().saturating_sub(before);
+        self.cpu.charge(computed);
+        self.purpose
+            .count(&self.guest, counted, computed, Some(computed));
         self.longest = self.longest.max(computed);
         if polled.is_ready() {
             let placements = self.purpose.placements(&self.guest);

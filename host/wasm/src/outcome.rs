@@ -21,10 +21,14 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TrapReason {
     MemoryLimit,
+    TableLimit,
     TimeLimit,
+    CpuLimit,
+    StreamTimeLimit,
     Deadline,
     OutputLimit,
     HostCallLimit,
+    LogLimit,
     Unreachable,
     StackOverflow,
     MemoryAccess,
@@ -81,12 +85,16 @@ impl Outcome {
 }
 
 impl TrapReason {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::MemoryLimit,
+        Self::TableLimit,
         Self::TimeLimit,
+        Self::CpuLimit,
+        Self::StreamTimeLimit,
         Self::Deadline,
         Self::OutputLimit,
         Self::HostCallLimit,
+        Self::LogLimit,
         Self::Unreachable,
         Self::StackOverflow,
         Self::MemoryAccess,
@@ -99,10 +107,14 @@ impl TrapReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::MemoryLimit => "memory-limit",
+            Self::TableLimit => "table-limit",
             Self::TimeLimit => "time-limit",
+            Self::CpuLimit => "cpu-limit",
+            Self::StreamTimeLimit => "stream-time-limit",
             Self::Deadline => "deadline",
             Self::OutputLimit => "output-limit",
             Self::HostCallLimit => "host-call-limit",
+            Self::LogLimit => "log-limit",
             Self::Unreachable => "unreachable",
             Self::StackOverflow => "stack-overflow",
             Self::MemoryAccess => "memory-access",

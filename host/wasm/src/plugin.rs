@@ -21,12 +21,14 @@ use postern_core::{
     },
     service::ServiceInfo,
 };
+use postern_system::clock;
 use tokio::sync::oneshot;
 
 use crate::{
     digest::Digest,
     engine::Maintenance,
     entry::{
+        async_stream::HandleAsync,
         balancer::{BalancerFunctions, ComponentBalancer},
         batch::{self, HandleBatch},
         describe::{self, Services},
@@ -42,15 +44,19 @@ use crate::{
     },
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
+    on_trap::TrapState,
+    own_metrics::OwnMetric,
     recorder::RecorderSlot,
-    reload::{Loader, ReadyGeneration},
+    reload::{Loader, ReadyGeneration, told_version},
     role::Role,
     runtime::Runtime,
+    sandbox_stats::SandboxSnapshot,
     serving::InService,
     spec::PluginSpec,
     stage::{Deployed, Needs, Refusal, Stage, told},
-    stats::PluginStats,
+    stats_table::StatsTable,
     status::{InlinePathStatus, PluginState, PluginStatus, Record},
+    trap_policy::TrapStatus,
 };
 
 /// The roles that there are, one line each.
@@ -59,6 +65,7 @@ const ROLES: [RoleSpec; Role::ALL.len()] = [
     RoleSpec::pooled::<HandleText>(),
     RoleSpec::pooled::<HandleBatch>(),
     RoleSpec::pooled::<HandleStream>(),
+    RoleSpec::pooled::<HandleAsync>(),
     RoleSpec::direct::<BalancerFunctions>(),
     RoleSpec::direct::<OnRequest>(),
     RoleSpec::direct::<OnResponse>(),
@@ -91,7 +98,9 @@ impl Plugin {
         let loader = Loader {
             runtime: Arc::clone(runtime),
             plugin: name.into(),
-            stats: Arc::new(PluginStats::default()),
+            stats: Arc::default(),
+            sandbox: Arc::default(),
+            own_metrics: runtime.own_metrics.of(name),
             roles: &ROLES,
         };
         Self {
@@ -132,6 +141,7 @@ impl Plugin {
         spec: PluginSpec,
     ) -> Result<ReadyGeneration, Refusal> {
         let digest = Digest::of(&source);
+        let version = told_version(&spec, &digest);
         let number = self.numbers.fetch_add(1, Relaxed) + 1;
         let on_stage = |stage| {
             self.record
@@ -142,11 +152,12 @@ impl Plugin {
             let ready = self.loader.prepare(source, digest, spec, number, on_stage);
             let ready = ready.await?;
             check_health(&ready.serving).await?;
+            self.loader.tell_version(&ready.serving.generation);
             on_stage(Stage::Healthy);
             Ok(ready)
         };
         prepared.await.inspect_err(|refusal: &Refusal| {
-            self.loader.stats.reloads_refused.fetch_add(1, Relaxed);
+            self.loader.stats.on_refused(&version);
             self.record.lock().on_refused(refusal, digest);
             let digest = digest.short();
             tracing::warn!(plugin = self.name(), %digest, stage = %refusal.stage, reason = %refusal.reason, "component refused");
@@ -169,6 +180,7 @@ impl Plugin {
             .engines
             .maintain_regularly(Arc::downgrade(&maintained));
         drop(maintained);
+        generation.guest.traps.activate();
         self.track(ended);
         let before = self.in_service.replace(Some(serving));
         if let Some(before) = before {
@@ -176,7 +188,7 @@ impl Plugin {
                 .generation
                 .begin_drain(generation.guest.spec.drain_max);
         }
-        self.loader.stats.reloads_ok.fetch_add(1, Relaxed);
+        generation.guest.stats.reloads_ok.fetch_add(1, Relaxed);
         {
             let mut record = self.record.lock();
             record.refusal = None;
@@ -228,9 +240,13 @@ impl Plugin {
     pub fn status(&self) -> PluginStatus {
         let active = self.in_service.load_full();
         let generation = active.as_ref().map(|serving| &serving.generation);
-        let stopped = generation
-            .and_then(|generation| generation.guest.stopped())
-            .map(str::to_owned);
+        let traps = generation.map(|generation| generation.guest.traps.status(clock::now()));
+        let stopped = traps.as_ref().and_then(|traps| match traps.state {
+            TrapState::Stopped => traps.reason.clone(),
+            TrapState::Serving | TrapState::Closed | TrapState::Trying | TrapState::Quarantined => {
+                None
+            }
+        });
         let record = self.record.lock();
         let state = match generation {
             Some(_) if stopped.is_some() => PluginState::Stopped,
@@ -253,6 +269,7 @@ impl Plugin {
             inline_path: generation.and_then(|generation| inline_path(generation)),
             draining: self.n_alive().saturating_sub(usize::from(active.is_some())),
             stopped,
+            traps,
             refusal: record.refusal.clone(),
             history: record.history(),
             stats: self.loader.stats.snapshot(),
@@ -269,10 +286,42 @@ impl Plugin {
             .unwrap_or_default()
     }
 
+    /// Has the generation in service take calls again that its traps have kept from that. Says whether
+    /// it was kept.
+    pub fn release(&self) -> bool {
+        let active = self.in_service.load();
+        let guest = active.as_ref().map(|serving| &serving.generation.guest);
+        let changed = guest.and_then(|guest| Some((guest, guest.traps.release()?)));
+        if let Some((guest, to)) = changed {
+            guest.tell_trap_change(Some(to));
+        }
+        changed.is_some()
+    }
+
+    /// Whether its traps keep the generation in service from taking calls, and why.
+    #[must_use]
+    pub fn trap_status(&self) -> Option<TrapStatus> {
+        let active = self.in_service.load();
+        let serving = active.as_ref()?;
+        Some(serving.generation.guest.traps.status(clock::now()))
+    }
+
+    /// Counters of grants and bounds over all generations.
+    #[must_use]
+    pub fn sandbox(&self) -> SandboxSnapshot {
+        self.loader.sandbox.snapshot()
+    }
+
     /// Counters over all generations.
     #[must_use]
-    pub fn stats(&self) -> &PluginStats {
+    pub fn stats(&self) -> &StatsTable {
         &self.loader.stats
+    }
+
+    /// What its guests count themselves.
+    #[must_use]
+    pub fn own_metrics(&self) -> Vec<OwnMetric> {
+        self.loader.own_metrics.snapshot()
     }
 
     /// The generation in service, if it answers calls.
@@ -383,10 +432,14 @@ impl Handler for Plugin {
     }
 }
 
-/// Answers a call of the role `handler`, `text-handler` or `stream-handler`.
+/// Answers a call of the role `handler`, `text-handler`, `stream-handler` or `async-stream-handler`.
 fn call_one(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
     if shard.generation().streams(&call) {
-        Box::pin(stream::call(shard, call))
+        if shard.generation().has(Role::AsyncStreamHandler) {
+            Box::pin(stream::call::<HandleAsync>(shard, call))
+        } else {
+            Box::pin(stream::call::<HandleStream>(shard, call))
+        }
     } else if shard.generation().has(Role::Handler) {
         handler::call::<Handle>(shard, call)
     } else {

@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, atomic::AtomicU16},
+    sync::{Arc, atomic::AtomicU32},
 };
 
 use bytes::Bytes;
@@ -29,14 +29,20 @@ use crate::{
     limits::octets,
     linking::{self, RoleSpec},
     log_rate::LogRate,
+    on_trap::OnTrap,
+    own_metrics::OwnMetrics,
     placement::Placements,
+    plugin_name::plugin_of_slot,
     role::Role,
     runtime::Runtime,
+    sandbox_stats::SandboxStats,
     slots::Shared,
     spec::PluginSpec,
     stage::{Needs, Refusal, Stage, told},
     state::Guest,
     stats::PluginStats,
+    stats_table::StatsTable,
+    trap_policy::TrapPolicy,
     worker_local::DirectCode,
 };
 
@@ -44,7 +50,10 @@ use crate::{
 pub(crate) struct Loader {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) plugin: Arc<str>,
-    pub(crate) stats: Arc<PluginStats>,
+    pub(crate) stats: Arc<StatsTable>,
+    pub(crate) sandbox: Arc<SandboxStats>,
+    /// Those that its guests count themselves; there while the plugin is.
+    pub(crate) own_metrics: Arc<OwnMetrics>,
     /// The roles that there are.
     pub(crate) roles: &'static [RoleSpec],
 }
@@ -70,7 +79,8 @@ impl Loader {
         self.check_spec(&spec)?;
         let compiled = self.compile(source.clone(), digest).await?;
         let cached = compiled.cached;
-        let (guest, code, imports) = self.link(compiled, spec)?;
+        let stats = self.stats.begin(&told_version(&spec, &digest));
+        let (guest, code, imports) = self.link(compiled, spec, stats)?;
         let guest = Arc::new(guest);
         let direct = self.direct(source, digest, &guest, &code, imports).await?;
         on_stage(Stage::Compiled);
@@ -137,6 +147,7 @@ impl Loader {
         &self,
         compiled: Compiled,
         spec: PluginSpec,
+        stats: Arc<PluginStats>,
     ) -> Result<(Guest, Code, BTreeSet<String>), Refusal> {
         let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
         let Compiled {
@@ -164,18 +175,21 @@ impl Loader {
             Flavor::Synchronous | Flavor::Metered | Flavor::Concurrent => None,
         };
         exports::check_shapes(&component, engine, &known).map_err(|error| refuse(&error))?;
+        check_policy(&spec, &exports)?;
         let guest = Guest {
             plugin: Arc::clone(&self.plugin),
-            stats: Arc::clone(&self.stats),
+            stats,
+            sandbox: Arc::clone(&self.sandbox),
             log_rate: LogRate::new(&spec.limits, clock::now()),
             executor: Arc::clone(&self.runtime.executor),
             placements: Placements::new(),
             role_placements: Placements::new(),
             drain: Drain::default(),
-            stopped: std::sync::OnceLock::new(),
+            traps: TrapPolicy::new(spec.on_trap, spec.traps),
+            trap_notices: Arc::clone(&self.runtime.trap_notices),
             shared: self.shared(&spec, &imports)?,
             tells_callers: self.runtime.tells_callers(),
-            budgets_told: AtomicU16::new(0),
+            budgets_told: AtomicU32::new(0),
             spec,
         };
         let roles = self.roles.iter().filter(|role| exports.has(role.role));
@@ -193,17 +207,28 @@ impl Loader {
         let mut shared = Shared::default();
         shared.put(Arc::clone(&self.runtime.client));
         shared.put(Arc::clone(&self.runtime.events));
+        shared.put(Arc::clone(&self.runtime.directory));
+        shared.put(Arc::clone(&self.own_metrics));
         if imports.contains("kv") {
             let refuse = |error| Stage::Linked.refuse(format!("{error:#}"));
             let store = self.runtime.store();
             let store = store.map_err(|error| refuse(error).until(Needs::time()))?;
             shared.put(kv::Table::new(
                 store,
-                &self.plugin,
+                plugin_of_slot(&self.plugin),
                 spec.grants.kv.as_deref(),
             ));
         }
         Ok(shared)
+    }
+
+    /// `generation` has said what it answers for, and so which version it is.
+    pub(crate) fn tell_version(&self, generation: &Generation) {
+        let mut services = generation.services().iter();
+        let version = services.find_map(|service| service.version.as_deref());
+        if let Some(version) = version.filter(|version| !version.is_empty()) {
+            self.stats.rename(&generation.guest.stats, version);
+        }
     }
 
     fn exports(&self) -> Vec<(Role, &'static [Export])> {
@@ -253,7 +278,9 @@ impl Loader {
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| refuse(&error))?;
-        let may_wait = linking::wants_to_wait(&imports) || !guest.spec.grants.files.is_empty();
+        let grants = &guest.spec.grants;
+        let has_waiting = !grants.files.is_empty() || !grants.sockets.is_empty();
+        let may_wait = linking::wants_to_wait(&imports) || has_waiting;
         let code = Arc::new(DirectCode {
             guest: Arc::clone(guest),
             tick: self.runtime.engines.tick(),
@@ -271,6 +298,33 @@ impl Loader {
             code,
         }))
     }
+}
+
+/// Calls can pass by a plugin that stands in their way, and by no other.
+fn check_policy(spec: &PluginSpec, exports: &Exports) -> Result<(), Refusal> {
+    let answering = [
+        Role::Handler,
+        Role::TextHandler,
+        Role::BatchHandler,
+        Role::StreamHandler,
+    ];
+    let role = answering.into_iter().find(|role| exports.has(*role));
+    match role {
+        Some(role) if spec.on_trap == OnTrap::Open => {
+            let role = role.name();
+            let reason = format!(
+                "on-trap = \"open\" lets calls pass by a plugin that stands in their way, and this one \
+                 answers them itself (role {role}): take \"closed\", \"last-good\" or \"quarantine\""
+            );
+            Err(Stage::Linked.refuse(reason).until(Needs::settings()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The version that a manifest names, or the first digits of the component's digest.
+pub(crate) fn told_version(spec: &PluginSpec, digest: &Digest) -> String {
+    spec.version.clone().unwrap_or_else(|| digest.short())
 }
 
 /// A refusal for an error of wasmtime's. One of the system passes, one of the component does not.

@@ -90,6 +90,10 @@ impl ReplyDraft {
         self.is_octets = true;
     }
 
+    pub(crate) const fn is_octets(&self) -> bool {
+        self.is_octets
+    }
+
     /// What goes out before the first message. What follows the last one stays.
     pub(crate) fn take_head(draft: &mut Drafted) -> Drafted {
         let mut head = draft.take()?;

@@ -29,6 +29,7 @@ roles! {
     TextHandler = "text-handler",
     BatchHandler = "batch-handler",
     StreamHandler = "stream-handler",
+    AsyncStreamHandler = "async-stream-handler",
     Balancer = "balancer",
     RequestInterceptor = "request-interceptor",
     ResponseInterceptor = "response-interceptor",
@@ -42,7 +43,7 @@ roles! {
 }
 
 impl Role {
-    pub(crate) const fn bit(self) -> u16 {
+    pub(crate) const fn bit(self) -> u32 {
         1 << self as u16
     }
 

@@ -11,19 +11,27 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::{Handler, event::EventSink};
+use tokio::sync::mpsc;
 use wasmtime::component::{Component, Linker};
 
 use crate::{
     cache::{Cache, CacheError, Compiled},
-    capability::{client::ClientImport, events::EventsImport},
+    capability::{
+        client::ClientImport,
+        directory::{DirectoryImport, ServiceDirectory},
+        events::EventsImport,
+    },
     compiler::Compiler,
     digest::Digest,
     engine::{Engines, Flavor, Pooling},
     executor::Executor,
     linking,
+    on_trap::TrapChange,
+    own_metrics::OwnMetricsTable,
     records::Records,
     state::StoreState,
     store::{Store, StoreError, StoreHealth},
+    trap_notices::TrapNotices,
 };
 
 /// How plugins are run.
@@ -45,8 +53,11 @@ pub struct Runtime {
     pub(crate) engines: Engines,
     pub(crate) client: Arc<ClientImport>,
     pub(crate) events: Arc<EventsImport>,
+    pub(crate) directory: Arc<DirectoryImport>,
+    pub(crate) own_metrics: OwnMetricsTable,
     pub(crate) compiler: Compiler,
     pub(crate) executor: Arc<Executor>,
+    pub(crate) trap_notices: Arc<TrapNotices>,
     cache: Cache,
     synchronous: Linker<StoreState>,
     concurrent: OnceLock<Linker<StoreState>>,
@@ -94,8 +105,11 @@ impl Runtime {
             concurrent: OnceLock::new(),
             client: Arc::default(),
             events: Arc::default(),
+            directory: Arc::default(),
+            own_metrics: OwnMetricsTable::default(),
             store: Mutex::new(None),
             store_health: Arc::default(),
+            trap_notices: Arc::default(),
             data_dir: config.data_dir,
             memory_bytes_max,
             tells_callers: AtomicBool::new(false),
@@ -148,6 +162,12 @@ impl Runtime {
         self.events.set(Some(sink));
     }
 
+    /// Where plugins look services up (import `directory`). Until then they get `unavailable`.
+    /// `shutdown` lets go of it.
+    pub fn set_directory(&self, directory: Arc<dyn ServiceDirectory>) {
+        self.directory.set(Some(directory));
+    }
+
     /// Whoever calls a plugin that traps is told the line in which it said why, from the next deployment of
     /// that plugin on: for those who develop it.
     pub fn tell_callers(&self) {
@@ -158,10 +178,17 @@ impl Runtime {
         self.tells_callers.load(Relaxed)
     }
 
+    /// Tells of each change that traps make to a plugin in service. There is one who is told.
+    #[must_use]
+    pub fn trap_changes(&self) -> Option<mpsc::Receiver<TrapChange>> {
+        self.trap_notices.take()
+    }
+
     /// Lets go of the pipeline, of the events and of the store, once plugins have been removed.
     pub fn shutdown(&self) {
         self.client.set(None);
         self.events.set(None);
+        self.directory.set(None);
         *self.store.lock() = None;
     }
 

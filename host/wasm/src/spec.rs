@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use postern_core::event::TopicPattern;
 
-use crate::limits::PluginLimits;
+use crate::{
+    limits::PluginLimits,
+    on_trap::{OnTrap, TrapBounds},
+    socket_grant::SocketGrant,
+};
 
 /// How a component is to be run, and what it may reach.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +25,8 @@ pub struct PluginSpec {
     pub grants: Grants,
     pub budgets: Budgets,
     pub on_trap: OnTrap,
+    /// When traps are too many, for every policy but `Restart` and `Stop`.
+    pub traps: TrapBounds,
     /// Lines below this level are dropped before they count. Default `info`.
     pub log_level: LogLevel,
     /// Time for calls of the generation that this one replaces, and of its own when it is removed; then
@@ -72,29 +78,23 @@ pub enum Mode {
     Single,
 }
 
-/// What a trap does to the plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnTrap {
-    /// The next call gets a new instance.
-    #[default]
-    Restart,
-    /// The plugin answers `unavailable` until it is deployed again.
-    Stop,
-}
-
 /// What a plugin may reach beyond its own call. Nothing by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
-    /// Services that may be called through `client`; `*` is all.
+    /// Services that may be called through `client`; a `*` in a name stands for any run of characters.
     pub services: Vec<String>,
     /// Name of a store shared with other plugins; without it `kv` is private to the plugin.
     pub kv: Option<String>,
     /// Topics that may be published under, as subscribers name theirs.
     pub events: Vec<TopicPattern>,
+    /// Services whose instances may be looked up through `directory`; `*` is all.
+    pub directory: Vec<String>,
     /// Environment of the guest (WASI), name to value.
     pub env: BTreeMap<String, String>,
     /// Folders that the guest sees (WASI).
     pub files: Vec<FileGrant>,
+    /// Where the guest's own sockets may lead (WASI).
+    pub sockets: Vec<SocketGrant>,
 }
 
 /// A folder of the host under a name of the guest.
@@ -170,10 +170,19 @@ impl Grants {
     /// Whether calls of `service` are granted.
     #[must_use]
     pub fn allows_service(&self, service: &str) -> bool {
-        self.services
-            .iter()
-            .any(|granted| granted == "*" || granted == service)
+        names(&self.services, service)
     }
+
+    /// Whether looking up the instances of `service` is granted.
+    #[must_use]
+    pub fn allows_lookup(&self, service: &str) -> bool {
+        names(&self.directory, service)
+    }
+}
+
+/// Whether a list of grants names `service`.
+fn names(granted: &[String], service: &str) -> bool {
+    granted.iter().any(|granted| matches(granted, service))
 }
 
 impl Default for PluginSpec {
@@ -187,6 +196,7 @@ impl Default for PluginSpec {
             grants: Grants::default(),
             budgets: Budgets::default(),
             on_trap: OnTrap::default(),
+            traps: TrapBounds::default(),
             log_level: LogLevel::default(),
             drain_max: Duration::from_secs(30),
             health_max: Duration::from_secs(1),
@@ -221,6 +231,26 @@ impl Default for Instances {
             idle_max: Duration::from_secs(60),
         }
     }
+}
+
+/// Whether `name` is `pattern`, in which `*` stands for any run of characters, an empty one too.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    // The first place of each part leaves most for the parts behind it.
+    for part in parts {
+        let Some((_, behind)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = behind;
+    }
+    rest.ends_with(last)
 }
 
 #[cfg(test)]
@@ -273,5 +303,30 @@ mod tests {
         assert!(!grants(&["users"]).allows_service("users2"));
         assert!(grants(&["*"]).allows_service("anything"));
         assert!(!grants(&[]).allows_service("users"));
+        let looks_up = Grants {
+            directory: vec!["users".to_owned()],
+            ..Grants::default()
+        };
+        assert!(looks_up.allows_lookup("users") && !looks_up.allows_service("users"));
+        assert!(!looks_up.allows_lookup("users2"));
+    }
+
+    #[test]
+    fn a_star_in_a_grant_stands_for_any_run_of_characters() {
+        for (pattern, name, expected) in [
+            ("users.*", "users.v1", true),
+            ("users.*", "users.", true),
+            ("users.*", "users", false),
+            ("acme-*", "acme-billing", true),
+            ("acme-*", "evil-acme-billing", false),
+            ("*.internal", "a.b.internal", true),
+            ("*.internal", "a.internal.evil", false),
+            ("a*b*c", "a1b2b3c", true),
+            ("a*b*c", "ac", false),
+            ("a*a", "a", false),
+            ("", "users", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
     }
 }

@@ -3,8 +3,8 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU16, Ordering::Relaxed},
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -14,24 +14,34 @@ use postern_core::{
     extension::Asked,
 };
 use postern_system::clock;
-use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
+use wasmtime::{StoreContextMut, UpdateDeadline};
 
 use crate::{
+    allowance::{Allowance, UsedUp},
     bindings::Failure,
     call_path::Bailout,
     convert::failure,
+    denial::Denial,
     drain::Drain,
+    effects::Effects,
     executor::Executor,
     fuel,
     guest_output::OutputTail,
     journal::Journal,
+    limits::octets,
     log_rate::{Admission, LogRate},
+    memory::Memory,
     placement::Placements,
+    plugin_name::plugin_of_slot,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
+    sandbox_stats::SandboxStats,
     slots::{Shared, Slots},
-    spec::{LogLevel, OnTrap, PluginSpec},
+    spec::{LogLevel, PluginSpec},
     stats::PluginStats,
+    store_stats::{CountedMemory, HostCallTally, HostImport},
     trap::{Stop, TrapContext, Trapped},
+    trap_notices::TrapNotices,
+    trap_policy::TrapPolicy,
 };
 
 /// What all instances of one generation share.
@@ -39,6 +49,7 @@ pub(crate) struct Guest {
     pub(crate) plugin: Arc<str>,
     pub(crate) spec: PluginSpec,
     pub(crate) stats: Arc<PluginStats>,
+    pub(crate) sandbox: Arc<SandboxStats>,
     pub(crate) log_rate: LogRate,
     /// Where it computes when it computes for long.
     pub(crate) executor: Arc<Executor>,
@@ -48,14 +59,16 @@ pub(crate) struct Guest {
     /// call look its method up.
     pub(crate) role_placements: Placements,
     pub(crate) drain: Drain,
-    /// Why it answers no more (`OnTrap::Stop`).
-    pub(crate) stopped: OnceLock<String>,
+    /// Whether its traps keep it from taking calls.
+    pub(crate) traps: TrapPolicy,
+    /// Where changes of that are told.
+    pub(crate) trap_notices: Arc<TrapNotices>,
     /// What its imports keep for all its instances.
     pub(crate) shared: Shared,
     /// Whether callers are told what it said before it trapped.
     pub(crate) tells_callers: bool,
     /// Roles whose budget was said to be too small, one bit each.
-    pub(crate) budgets_told: AtomicU16,
+    pub(crate) budgets_told: AtomicU32,
 }
 
 /// Data of a store.
@@ -75,11 +88,11 @@ pub(crate) struct StoreState {
     pub(crate) memory: Memory,
     /// Ticks that a call on the inline path may still see; `None` on the async path.
     pub(crate) ticks_left: Option<u8>,
-    /// When the guest's own time is over. Waiting for the other end moves it. `None` where its work
-    /// is measured as fuel.
-    time_end: Option<Instant>,
-    /// Imported functions that may still be called.
-    pub(crate) host_calls_left: u32,
+    /// What the guest may still use.
+    allowance: Allowance,
+    pub(crate) host_calls: HostCallTally,
+    /// What others see once the call has ended.
+    pub(crate) effects: Effects,
     /// The end of the guest's standard error, once it has one.
     pub(crate) stderr: Option<Arc<OutputTail>>,
     /// Where its one call is recorded, or replayed from.
@@ -101,15 +114,6 @@ pub(crate) enum AmbientCall {
     Shared(Arc<Asked>),
 }
 
-/// Linear memories of one store, all together.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    pub(crate) bytes: usize,
-    pub(crate) bytes_max: usize,
-    /// Whether growth was refused since the call began; a trap is then put down to that.
-    pub(crate) refused: bool,
-}
-
 impl Guest {
     /// Whether one more log line is within the rate. Counts it, and tells of those that were dropped before it.
     pub(crate) fn admit_line(&self) -> bool {
@@ -122,10 +126,11 @@ impl Guest {
                 self.stats.log_lines.fetch_add(1, Relaxed);
                 if n_dropped_before > 0 {
                     let limit = self.spec.limits.log_lines_per_second;
+                    let bytes = octets(self.spec.limits.log_bytes_per_second);
                     tracing::warn!(
                         target: "plugin",
                         plugin = %self.plugin,
-                        "{n_dropped_before} lines over the rate of {limit} a second were dropped"
+                        "{n_dropped_before} lines over the rate of {limit} and {bytes} a second were dropped"
                     );
                 }
                 true
@@ -139,15 +144,15 @@ impl Guest {
         trapped.tell(&self.plugin, role, admits);
     }
 
-    /// What a trap means for the plugin (`OnTrap`).
-    pub(crate) fn on_trap(&self, trapped: &Trapped) {
-        if self.spec.on_trap == OnTrap::Stop {
-            self.stopped.get_or_init(|| trapped.text.clone());
+    /// Refuses what the plugin is not granted: the guest gets the failure, the log and a counter are told.
+    pub(crate) fn deny(&self, denial: &Denial<'_>) -> Failure {
+        self.sandbox.on_denied(denial.grant);
+        let message = denial.message(&self.plugin);
+        if self.spec.log_level <= LogLevel::Warn && self.admit_line() {
+            let (plugin, grant) = (&*self.plugin, denial.grant);
+            tracing::warn!(target: "plugin", plugin, grant, "denied: {message}");
         }
-    }
-
-    pub(crate) fn stopped(&self) -> Option<&str> {
-        self.stopped.get().map(String::as_str)
+        failure(Kind::PermissionDenied, message)
     }
 }
 
@@ -160,14 +165,11 @@ impl StoreState {
             slots: Slots::default(),
             kept: Slots::default(),
             payload_counted: false,
-            memory: Memory {
-                bytes: 0,
-                bytes_max: limits.memory_bytes_max,
-                refused: false,
-            },
+            memory: Memory::new(limits, CountedMemory::new(&guest.stats.stores)),
             ticks_left: None,
-            time_end: Some(now + limits.time_max),
-            host_calls_left: limits.host_calls_max,
+            allowance: Allowance::new(limits, Some(now)),
+            host_calls: HostCallTally::new(&guest.stats.stores),
+            effects: Effects::default(),
             stderr: None,
             journal: None,
             guest,
@@ -178,14 +180,14 @@ impl StoreState {
     /// all.
     pub(crate) fn begin(&mut self, start: Option<Instant>, ambient: Option<CallContext>) {
         let limits = &self.guest.spec.limits;
-        self.time_end = start.map(|start| start + limits.time_max);
-        self.host_calls_left = limits.host_calls_max;
-        self.memory.refused = false;
+        self.allowance = Allowance::new(limits, start);
+        self.memory.refused = None;
         self.payload_counted = false;
         if let Some(stderr) = &self.stderr {
             stderr.clear();
         }
         self.slots.clear();
+        self.effects.forget();
         self.set_ambient(ambient);
     }
 
@@ -194,6 +196,11 @@ impl StoreState {
         let context = ambient.as_ref().map(|ambient| ambient.call.context());
         self.deadline = context.and_then(|context| context.deadline);
         self.ambient = ambient;
+    }
+
+    /// That of the call that is being answered.
+    pub(crate) fn context(&self) -> Option<&Context> {
+        self.ambient.as_ref().map(|ambient| ambient.call.context())
     }
 
     /// What is set of the reply, before its first message.
@@ -225,31 +232,50 @@ impl StoreState {
         self.ambient.as_mut().ok_or_else(none)
     }
 
+    /// As `on_host_call`; counted for `import`.
+    pub(crate) fn on_host_call_of(&mut self, import: HostImport) -> Result<(), Stop> {
+        self.host_calls.count(import);
+        self.on_host_call()
+    }
+
     /// Takes one from what the guest may still ask of the host.
     pub(crate) fn on_host_call(&mut self) -> Result<(), Stop> {
-        match self.host_calls_left.checked_sub(1) {
-            Some(left) => {
-                self.host_calls_left = left;
-                Ok(())
-            }
-            None => Err(Stop::HostCalls {
-                limit: self.guest.spec.limits.host_calls_max,
-            }),
+        let taken = self.allowance.take_host_call();
+        taken.map_err(|used_up| self.stop_for(used_up))
+    }
+
+    /// Takes so many octets from what the guest may log and print.
+    pub(crate) fn on_logged(&mut self, octets: usize) -> Result<(), Stop> {
+        let printed = self.stderr.as_ref().map_or(0, |tail| tail.printed_bytes());
+        let limits = &self.guest.spec.limits;
+        let taken = self.allowance.take_logged(limits, octets, printed);
+        taken.map_err(|used_up| self.stop_for(used_up))
+    }
+
+    /// The entry is a stream, which began at `start`.
+    pub(crate) fn begin_stream(&mut self, start: Instant) {
+        self.allowance.begin_stream(&self.guest.spec.limits, start);
+    }
+
+    /// A message of the stream has crossed: the guest has a full allowance until the next.
+    pub(crate) fn on_message(&mut self) {
+        self.allowance.renew(&self.guest.spec.limits, clock::now());
+        if let Some(tail) = &self.stderr {
+            tail.forget_printed();
         }
     }
 
     /// When this call ends at the latest as things stand.
     pub(crate) fn end(&self) -> Instant {
-        let ends = [self.deadline, self.time_end].into_iter().flatten();
+        let ends = self.deadline.into_iter().chain(self.allowance.end());
         ends.min()
             .unwrap_or_else(|| clock::now() + self.guest.spec.limits.time_max)
     }
 
     /// Gives back time in which the guest waited for the other end.
     pub(crate) fn give_back(&mut self, waited: Duration) {
-        if let Some(end) = &mut self.time_end {
-            *end += waited;
-        }
+        self.host_calls.hand_in();
+        self.allowance.give_back(waited);
     }
 
     /// What becomes of a guest that is still at work when the epoch rises.
@@ -267,18 +293,36 @@ impl StoreState {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Stop::Deadline);
         }
-        if self.time_end.is_some_and(|end| now >= end) {
-            return Err(Stop::Time {
-                limit: self.guest.spec.limits.time_max,
-            });
+        let checked = self.allowance.check(&self.guest.spec.limits, now);
+        checked.map_err(|used_up| self.stop_for(used_up))
+    }
+
+    /// Why a guest stops that has used up its allowance.
+    fn stop_for(&self, used_up: UsedUp) -> Stop {
+        let limits = &self.guest.spec.limits;
+        match used_up {
+            UsedUp::Time => Stop::Time {
+                limit: limits.time_max,
+            },
+            UsedUp::StreamTime => Stop::Stream {
+                limit: limits.stream_time_max,
+            },
+            UsedUp::Cpu => Stop::Cpu {
+                limit: limits.cpu_max,
+            },
+            UsedUp::HostCalls => Stop::HostCalls {
+                limit: limits.host_calls_max,
+            },
+            UsedUp::Log => Stop::Logged {
+                limit: limits.log_call_bytes_max,
+            },
         }
-        Ok(())
     }
 
     /// Reads what wasmtime reports after a call into this store failed.
     pub(crate) fn trapped(&self, error: &wasmtime::Error) -> Trapped {
-        let memory = &self.memory;
-        let trapped = Trapped::read(error, memory.refused.then_some(memory.bytes_max));
+        let mut trapped = Trapped::read(error, self.memory.refused);
+        trapped.text = self.memory.told(trapped.text);
         trapped.with_context(self.trap_context())
     }
 
@@ -319,7 +363,8 @@ impl StoreState {
 
     /// The context of a call that the guest makes while it answers the ambient one.
     pub(crate) fn context_of_own_call(&self, deadline: Instant) -> Context {
-        let peer = Peer::new(Transport::Plugin, Origin::Local).with_session(&*self.guest.plugin);
+        let peer = Peer::new(Transport::Plugin, Origin::Local)
+            .with_session(plugin_of_slot(&self.guest.plugin));
         let peer = Arc::new(peer);
         let deadline = Some(deadline);
         match &self.ambient {
@@ -432,51 +477,5 @@ impl AmbientCall {
             Self::Owned(call) => &call.context,
             Self::Shared(asked) => &asked.context,
         }
-    }
-}
-
-impl ResourceLimiter for Memory {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let bytes = self.bytes.saturating_sub(current).saturating_add(desired);
-        if bytes > self.bytes_max {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.bytes = bytes;
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(maximum.is_none_or(|maximum| desired <= maximum))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_memory_limit_is_over_all_memories_and_exact() {
-        let mut memory = Memory {
-            bytes: 0,
-            bytes_max: 3 * 65536,
-            refused: false,
-        };
-        assert!(memory.memory_growing(0, 2 * 65536, None).unwrap());
-        assert!(memory.memory_growing(0, 65536, None).unwrap());
-        assert_eq!(memory.bytes, 3 * 65536);
-        assert!(!memory.memory_growing(65536, 2 * 65536, None).unwrap());
-        assert!(memory.refused);
-        assert_eq!(memory.bytes, 3 * 65536);
     }
 }

@@ -1,32 +1,39 @@
-//! What a plugin's calls came to, counted without a lock or a shared cache line on the hot path.
+//! What the calls of one generation came to, counted without a lock or a shared cache line on the hot path.
+//! `stats_table.rs` adds generations up by version.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use postern_system::shard::{CachePadded, Sharded};
 
 use crate::{
-    call_path::Bailout,
+    call_path::{Bailout, CallPath},
     outcome::{EntryOutcome, Outcome, TrapReason},
+    retirement::Retirement,
     role::Role,
+    store_stats::{HostImport, StoreStats},
 };
 
 /// Upper bounds of the buckets of call time, in microseconds; a last bucket holds the rest.
 pub const BUCKETS_MICROS: [u64; 8] = [10, 50, 100, 500, 1_000, 10_000, 100_000, 1_000_000];
 
-/// Counters of one plugin over all its generations.
+/// Counters of one generation of a plugin.
 #[derive(Debug)]
 pub struct PluginStats {
     shards: Sharded<CachePadded<Shard>>,
     traps: [AtomicU64; TrapReason::ALL.len()],
-    /// The most memory that any one instance has had, in octets.
-    pub memory_bytes_high: AtomicUsize,
-    /// Instances alive, of all generations.
+    /// Instances alive.
     pub instances_live: AtomicUsize,
     /// Instances made.
     pub instances_created: AtomicU64,
+    retired: [AtomicU64; Retirement::ALL.len()],
+    /// What its stores count.
+    pub(crate) stores: Arc<StoreStats>,
     /// Calls waiting for an instance.
     pub queue_length: AtomicUsize,
     /// Calls that had to wait for an instance.
@@ -53,24 +60,43 @@ struct Shard {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     batches: AtomicU64,
     batched_calls: AtomicU64,
-    nanos: AtomicU64,
+    /// Time of calls that were answered inline.
+    inline_nanos: AtomicU64,
+    /// Time of all others, their waiting included.
+    async_nanos: AtomicU64,
+    /// What of `inline_nanos` was no processor time.
+    excess_nanos: AtomicU64,
+    /// Processor time beside that of calls answered inline.
+    polled_nanos: AtomicU64,
     buckets: [AtomicU64; BUCKETS_MICROS.len() + 1],
 }
 
 /// All counters at one time.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StatsSnapshot {
     /// Calls by outcome, in the order of `Outcome::ALL`.
     pub calls: [u64; Outcome::ALL.len()],
     /// Time in the guest, its own waiting included, over all calls, in nanoseconds.
     pub call_nanos: u64,
+    /// Processor time of the guest and of the host on its behalf, in nanoseconds; of direct entries from
+    /// a share of them. `processor_time.rs` says how it is taken.
+    pub processor_nanos: u64,
     /// Calls by time, not cumulative; bounds are `BUCKETS_MICROS`.
     pub call_buckets: [u64; BUCKETS_MICROS.len() + 1],
     /// Stopped instances by reason, in the order of `TrapReason::ALL`.
     pub traps: [u64; TrapReason::ALL.len()],
+    /// Memory of the instances alive, together, in octets.
+    pub memory_bytes: usize,
+    /// The most that any one instance has had, in octets.
     pub memory_bytes_high: usize,
     pub instances_live: usize,
     pub instances_created: u64,
+    /// Instances dropped by reason, in the order of `Retirement::ALL`.
+    pub retired: [u64; Retirement::ALL.len()],
+    /// Calls of imported functions by interface, in the order of `HostImport::ALL`.
+    pub host_calls: [u64; HostImport::ALL.len()],
+    /// How long guests waited in them, in nanoseconds. Functions that answer at once are not timed.
+    pub host_nanos: [u64; HostImport::ALL.len()],
     pub queue_length: usize,
     pub queue_waits: u64,
     pub queue_wait_nanos: u64,
@@ -93,11 +119,39 @@ pub struct StatsSnapshot {
 }
 
 impl PluginStats {
-    /// Counts a call that was handed to a guest.
-    pub(crate) fn on_call(&self, outcome: Outcome, time: Duration) {
+    /// Counts a call that was handed to a guest and ended on `path`.
+    pub(crate) fn on_call(&self, outcome: Outcome, time: Duration, path: CallPath) {
         let shard = self.shards.mine();
         shard.count(outcome, 1);
-        shard.count_time(1, time);
+        shard.count_time(1, time, path);
+    }
+
+    /// Takes back what of the time of calls that were answered inline was no processor time.
+    pub(crate) fn on_excess(&self, time: Duration) {
+        self.shards
+            .mine()
+            .excess_nanos
+            .fetch_add(nanos(time), Relaxed);
+    }
+
+    /// Counts processor time that is no call's that was answered inline.
+    pub(crate) fn on_computed(&self, time: Duration) {
+        self.shards
+            .mine()
+            .polled_nanos
+            .fetch_add(nanos(time), Relaxed);
+    }
+
+    pub(crate) fn on_made(&self) {
+        self.instances_live.fetch_add(1, Relaxed);
+        self.instances_created.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn on_retired(&self, why: Retirement, n_instances: usize) {
+        self.instances_live.fetch_sub(n_instances, Relaxed);
+        if let Some(count) = self.retired.get(why as usize) {
+            count.fetch_add(n_instances as u64, Relaxed);
+        }
     }
 
     /// Counts calls that were answered in one entry, `n_failed` of them by a failure; `time` is that
@@ -111,7 +165,7 @@ impl PluginStats {
         if n_failed > 0 {
             shard.count(Outcome::Failed, n_failed);
         }
-        shard.count_time(n_calls, time);
+        shard.count_time(n_calls, time, CallPath::Inline);
     }
 
     /// Counts a batch whose calls are made one by one.
@@ -139,17 +193,9 @@ impl PluginStats {
         }
     }
 
-    /// Told on every call, so a load comes first: the maximum seldom moves.
-    pub(crate) fn on_memory(&self, bytes: usize) {
-        if bytes > self.memory_bytes_high.load(Relaxed) {
-            self.memory_bytes_high.fetch_max(bytes, Relaxed);
-        }
-    }
-
     pub(crate) fn on_queue_wait(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.queue_waits.fetch_add(1, Relaxed);
-        self.queue_wait_nanos.fetch_add(nanos, Relaxed);
+        self.queue_wait_nanos.fetch_add(nanos(time), Relaxed);
     }
 
     /// All counters, each read once.
@@ -158,11 +204,16 @@ impl PluginStats {
         let mut snapshot = StatsSnapshot {
             calls: [0; _],
             call_nanos: 0,
+            processor_nanos: 0,
             call_buckets: [0; _],
             traps: self.traps.each_ref().map(|count| count.load(Relaxed)),
-            memory_bytes_high: self.memory_bytes_high.load(Relaxed),
+            memory_bytes: self.stores.memory_bytes(),
+            memory_bytes_high: self.stores.memory_bytes_high(),
             instances_live: self.instances_live.load(Relaxed),
             instances_created: self.instances_created.load(Relaxed),
+            retired: self.retired.each_ref().map(|count| count.load(Relaxed)),
+            host_calls: self.stores.calls(),
+            host_nanos: self.stores.nanos(),
             queue_length: self.queue_length.load(Relaxed),
             queue_waits: self.queue_waits.load(Relaxed),
             queue_wait_nanos: self.queue_wait_nanos.load(Relaxed),
@@ -177,13 +228,21 @@ impl PluginStats {
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
             entries: self.entries.snapshot(),
         };
+        let (mut computed, mut excess) = (0, 0);
         for shard in &self.shards {
             add(&mut snapshot.calls, &shard.outcomes);
             add(&mut snapshot.call_buckets, &shard.buckets);
-            snapshot.call_nanos += shard.nanos.load(Relaxed);
+            let inline_nanos = shard.inline_nanos.load(Relaxed);
+            snapshot.call_nanos += inline_nanos + shard.async_nanos.load(Relaxed);
+            computed += inline_nanos + shard.polled_nanos.load(Relaxed);
+            excess += shard.excess_nanos.load(Relaxed);
             snapshot.batches += shard.batches.load(Relaxed);
             snapshot.batched_calls += shard.batched_calls.load(Relaxed);
         }
+        let direct = snapshot.entries.iter().map(|entries| entries.nanos);
+        computed += direct.sum::<u64>();
+        // Counters are read one after the other, so an excess may be seen before its call.
+        snapshot.processor_nanos = computed.saturating_sub(excess);
         snapshot
     }
 }
@@ -193,9 +252,10 @@ impl Default for PluginStats {
         Self {
             shards: Sharded::per_thread(CachePadded::default),
             traps: Default::default(),
-            memory_bytes_high: AtomicUsize::new(0),
             instances_live: AtomicUsize::new(0),
             instances_created: AtomicU64::new(0),
+            retired: Default::default(),
+            stores: Arc::default(),
             queue_length: AtomicUsize::new(0),
             queue_waits: AtomicU64::new(0),
             queue_wait_nanos: AtomicU64::new(0),
@@ -218,9 +278,13 @@ impl Shard {
         }
     }
 
-    fn count_time(&self, n_calls: u64, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos.saturating_mul(n_calls), Relaxed);
+    fn count_time(&self, n_calls: u64, time: Duration, path: CallPath) {
+        let nanos = nanos(time);
+        let sum = match path {
+            CallPath::Inline => &self.inline_nanos,
+            CallPath::Async => &self.async_nanos,
+        };
+        sum.fetch_add(nanos.saturating_mul(n_calls), Relaxed);
         let bucket = BUCKETS_MICROS
             .iter()
             .position(|bound| nanos <= bound * 1000);
@@ -243,6 +307,27 @@ impl StatsSnapshot {
     pub fn traps_with(&self, reason: TrapReason) -> u64 {
         self.traps.get(reason as usize).copied().unwrap_or_default()
     }
+
+    #[must_use]
+    pub fn retired_with(&self, why: Retirement) -> u64 {
+        self.retired.get(why as usize).copied().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn host_calls_of(&self, import: HostImport) -> u64 {
+        let counts = &self.host_calls;
+        counts.get(import as usize).copied().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn host_nanos_of(&self, import: HostImport) -> u64 {
+        let counts = &self.host_nanos;
+        counts.get(import as usize).copied().unwrap_or_default()
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn add(sums: &mut [u64], counts: &[AtomicU64]) {
@@ -293,8 +378,7 @@ impl EntryStats {
             count.fetch_add(1, Relaxed);
         }
         if !time.is_zero() {
-            let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-            counts.nanos.fetch_add(nanos, Relaxed);
+            counts.nanos.fetch_add(nanos(time), Relaxed);
         }
     }
 
@@ -338,13 +422,29 @@ mod tests {
     #[test]
     fn a_time_on_a_bound_belongs_below_it() {
         let stats = PluginStats::default();
-        stats.on_call(Outcome::Ok, Duration::from_micros(10));
-        stats.on_call(Outcome::Ok, Duration::from_nanos(10_001));
-        stats.on_call(Outcome::Failed, Duration::from_secs(2));
+        stats.on_call(Outcome::Ok, Duration::from_micros(10), CallPath::Inline);
+        stats.on_call(Outcome::Ok, Duration::from_nanos(10_001), CallPath::Inline);
+        stats.on_call(Outcome::Failed, Duration::from_secs(2), CallPath::Async);
         let snapshot = stats.snapshot();
         assert_eq!(snapshot.call_buckets, [1, 1, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(snapshot.calls_with(Outcome::Ok), 2);
         assert_eq!(snapshot.call_nanos, 2_000_020_001);
+    }
+
+    #[test]
+    fn processor_time_is_that_of_inline_calls_but_its_excess_of_polls_and_of_direct_entries() {
+        let (stats, ms) = (PluginStats::default(), Duration::from_millis(1));
+        stats.on_call(Outcome::Ok, ms * 5, CallPath::Inline);
+        stats.on_excess(ms * 4);
+        stats.on_batch(3, 1, ms);
+        stats.on_call(Outcome::Ok, ms * 100, CallPath::Async);
+        stats.on_computed(ms * 7);
+        stats
+            .entries
+            .count(Role::Balancer, EntryOutcome::Answered, ms * 10);
+        let snapshot = stats.snapshot();
+        assert_eq!(snapshot.processor_nanos, 21_000_000);
+        assert_eq!(snapshot.call_nanos, 108_000_000);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     role::Role,
     stage::{Refusal, Stage},
     stats::StatsSnapshot,
+    trap_policy::TrapStatus,
 };
 
 /// Events kept.
@@ -34,6 +35,8 @@ pub struct PluginStatus {
     pub draining: usize,
     /// Why it has stopped, where it has.
     pub stopped: Option<String>,
+    /// What the traps of the generation in service do to it.
+    pub traps: Option<TrapStatus>,
     /// The last deploy that failed, unless a later one succeeded.
     pub refusal: Option<RefusalRecord>,
     pub history: Vec<PluginEvent>,

@@ -13,18 +13,26 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use postern_core::{Blame, BoxFuture, Error, Kind, Retry};
 use postern_system::{clock, wait};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 
 use crate::{
     limits::time, progress::Progress, reply_draft::Drafted, spec::Instances, state::Guest,
 };
+
+/// For how long a guest may go on that was told that its caller has left: enough to give back what it holds,
+/// while it holds one of the instances for streams.
+const LEAVE_MAX: Duration = Duration::from_millis(500);
 
 /// The streams of one generation.
 pub(crate) struct StreamRegistry {
@@ -35,6 +43,9 @@ pub(crate) struct StreamRegistry {
     n_waiting: AtomicUsize,
     running: Mutex<BTreeMap<u64, Watched>>,
     numbers: AtomicU64,
+    /// Guests whose callers have left, each for `LEAVE_MAX` at most. They hold permits, so that there are no
+    /// more than may answer at one time.
+    leaving: Mutex<JoinSet<()>>,
 }
 
 /// A guest that answers a stream.
@@ -72,6 +83,7 @@ impl StreamRegistry {
             n_waiting: AtomicUsize::new(0),
             running: Mutex::default(),
             numbers: AtomicU64::new(0),
+            leaving: Mutex::default(),
         }
     }
 
@@ -220,6 +232,27 @@ impl Running {
     /// The caller has taken a message.
     pub(crate) fn on_read(&self) {
         self.progress.on_message();
+    }
+
+    /// The caller has left. A guest that waits for it finds that out, and has `LEAVE_MAX` to end; any other is
+    /// dropped where it stands, with the last one that knows it.
+    pub(crate) fn leave(this: &Arc<Self>, registered: RegisteredStream) {
+        let waits = this.progress.waits.load(Relaxed);
+        this.progress.leave();
+        let Some(runtime) = Handle::try_current().ok().filter(|_| waits) else {
+            return;
+        };
+        let running = Arc::clone(this);
+        let registry = Arc::clone(&registered.registry);
+        let ending = async move {
+            let ended = std::future::poll_fn(|cx| running.poll(cx));
+            // Nobody is told what it ends with.
+            drop(tokio::time::timeout(LEAVE_MAX, ended).await);
+            drop(registered);
+        };
+        let mut leaving = registry.leaving.lock();
+        while leaving.try_join_next().is_some() {}
+        leaving.spawn_on(ending, &runtime);
     }
 
     /// Ends the guest unless it is being polled, which is no standstill.

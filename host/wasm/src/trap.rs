@@ -7,7 +7,7 @@ use wasmtime::Trap;
 
 use crate::{
     guest_output::telling_line,
-    limits::{octets, time},
+    limits::{GrowthRefused, octets, time},
     outcome::{EntryOutcome, Outcome, TrapReason},
 };
 
@@ -16,12 +16,18 @@ use crate::{
 pub(crate) enum Stop {
     #[error("time limit {}", time(*limit))]
     Time { limit: Duration },
+    #[error("processor time limit {}", time(*limit))]
+    Cpu { limit: Duration },
+    #[error("stream time limit {}", time(*limit))]
+    Stream { limit: Duration },
     #[error("the caller's deadline has passed")]
     Deadline,
     #[error("more than {limit} calls of imported functions")]
     HostCalls { limit: u32 },
     #[error("output of {length} octets exceeds the limit of {limit}")]
     Output { length: usize, limit: usize },
+    #[error("more than {} logged and printed", octets(*limit))]
+    Logged { limit: usize },
     #[error("call.turn({index}) in a batch of {n_calls}")]
     Turn { index: u32, n_calls: usize },
 }
@@ -48,16 +54,22 @@ pub(crate) struct TrapContext {
 }
 
 impl Trapped {
-    /// Reads what wasmtime reports after a call failed. `refused`: the limit at which the store's memory
-    /// was refused to grow, if it was.
-    pub(crate) fn read(error: &wasmtime::Error, refused: Option<usize>) -> Self {
+    /// Reads what wasmtime reports after a call failed. `refused`: what of the store was refused to grow,
+    /// if something was.
+    pub(crate) fn read(error: &wasmtime::Error, refused: Option<GrowthRefused>) -> Self {
         if let Some(stop) = error.downcast_ref::<Stop>() {
             return Self::from(*stop);
         }
-        if let Some(limit) = refused {
-            let limit = octets(limit);
-            let text = format!("out of memory limit {limit}");
-            return Self::new(TrapReason::MemoryLimit, text);
+        match refused {
+            Some(GrowthRefused::Memory { bytes_max }) => {
+                let text = format!("out of memory limit {}", octets(bytes_max));
+                return Self::new(TrapReason::MemoryLimit, text);
+            }
+            Some(GrowthRefused::Tables { elements_max }) => {
+                let text = format!("out of table limit {elements_max} elements");
+                return Self::new(TrapReason::TableLimit, text);
+            }
+            None => {}
         }
         if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
             let text = format!("exit with status {}", exit.0);
@@ -72,10 +84,14 @@ impl Trapped {
             TrapReason::Unreachable => "unreachable".to_owned(),
             TrapReason::StackOverflow => "stack overflow".to_owned(),
             TrapReason::MemoryLimit
+            | TrapReason::TableLimit
             | TrapReason::TimeLimit
+            | TrapReason::CpuLimit
+            | TrapReason::StreamTimeLimit
             | TrapReason::Deadline
             | TrapReason::OutputLimit
             | TrapReason::HostCallLimit
+            | TrapReason::LogLimit
             | TrapReason::MemoryAccess
             | TrapReason::Arithmetic
             | TrapReason::Exit
@@ -168,7 +184,7 @@ impl Trapped {
 
     fn to_error(&self, plugin: &str) -> Error {
         match self.reason {
-            TrapReason::TimeLimit => {
+            TrapReason::TimeLimit | TrapReason::CpuLimit | TrapReason::StreamTimeLimit => {
                 let message = format!("plugin {plugin} exceeded its {}", self.text);
                 Error::deadline_exceeded(Blame::Guest, message)
             }
@@ -177,8 +193,10 @@ impl Trapped {
                 Error::deadline_exceeded(Blame::Guest, message)
             }
             TrapReason::MemoryLimit
+            | TrapReason::TableLimit
             | TrapReason::OutputLimit
             | TrapReason::HostCallLimit
+            | TrapReason::LogLimit
             | TrapReason::Unreachable
             | TrapReason::StackOverflow
             | TrapReason::MemoryAccess
@@ -192,7 +210,13 @@ impl Trapped {
     }
 
     pub(crate) const fn outcome(&self) -> Outcome {
-        if matches!(self.reason, TrapReason::TimeLimit | TrapReason::Deadline) {
+        if matches!(
+            self.reason,
+            TrapReason::TimeLimit
+                | TrapReason::CpuLimit
+                | TrapReason::StreamTimeLimit
+                | TrapReason::Deadline
+        ) {
             Outcome::TimedOut
         } else {
             Outcome::Trapped
@@ -206,9 +230,13 @@ impl Trapped {
         match self.reason {
             TrapReason::TimeLimit => EntryOutcome::OverBudget,
             TrapReason::MemoryLimit
+            | TrapReason::TableLimit
+            | TrapReason::CpuLimit
+            | TrapReason::StreamTimeLimit
             | TrapReason::Deadline
             | TrapReason::OutputLimit
             | TrapReason::HostCallLimit
+            | TrapReason::LogLimit
             | TrapReason::Unreachable
             | TrapReason::StackOverflow
             | TrapReason::MemoryAccess
@@ -223,6 +251,9 @@ impl From<Stop> for Trapped {
     fn from(stop: Stop) -> Self {
         let reason = match stop {
             Stop::Time { .. } => TrapReason::TimeLimit,
+            Stop::Cpu { .. } => TrapReason::CpuLimit,
+            Stop::Stream { .. } => TrapReason::StreamTimeLimit,
+            Stop::Logged { .. } => TrapReason::LogLimit,
             Stop::Deadline => TrapReason::Deadline,
             Stop::HostCalls { .. } => TrapReason::HostCallLimit,
             Stop::Output { .. } => TrapReason::OutputLimit,

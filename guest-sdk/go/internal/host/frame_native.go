@@ -5,6 +5,7 @@ package host
 import (
 	"bytes"
 
+	"postern.dev/postern/internal/failure"
 	"postern.dev/postern/internal/text"
 )
 
@@ -12,7 +13,13 @@ func FrameHeader(name string) (string, bool) { return find(there().FrameHeaders,
 
 func FrameHeaders() []Field { return there().FrameHeaders }
 
-func FrameSetHeader(name, value string) error { return set(&there().FrameHeaders, name, value) }
+func FrameSetHeader(name, value string) error {
+	return set(&there().FrameHeaders, text.Valid(name), text.Valid(value))
+}
+
+func FrameAddHeader(name, value string) error {
+	return addField(&there().FrameHeaders, text.Valid(name), text.Valid(value))
+}
 
 func FrameRemoveHeader(name string) error {
 	name = text.Valid(name)
@@ -23,6 +30,9 @@ func FrameRemoveHeader(name string) error {
 func FramePayload() []byte { return bytes.Clone(there().FramePayload) }
 
 func FrameSetPayload(payload []byte) error {
+	if len(payload) > outputBytesMax {
+		return failure.New(failure.ResourceExhausted, "payload of %d octets exceeds the limit of %d", len(payload), outputBytesMax)
+	}
 	there().FramePayload = bytes.Clone(payload)
 	return nil
 }

@@ -1,40 +1,16 @@
 package host
 
-import (
-	"postern.dev/postern/internal/abi"
-	"postern.dev/postern/internal/text"
-)
+import "postern.dev/postern/internal/abi"
 
-func FrameHeader(name string) (string, bool) {
-	name = text.Valid(name)
-	abi.Begin()
-	defer abi.End()
-	frameHeader(name, retOptional())
-	return retOptional().Get()
-}
+func FrameHeader(name string) (string, bool) { return textOf(name, frameHeader) }
 
-func FrameHeaders() []Field {
-	abi.Begin()
-	defer abi.End()
-	frameHeaders(retList())
-	return takeFields(*retList())
-}
+func FrameHeaders() []Field { return fieldsOf(frameHeaders) }
 
-func FrameSetHeader(name, value string) error {
-	name, value = text.Valid(name), text.Valid(value)
-	abi.Begin()
-	defer abi.End()
-	frameSetHeader(name, value, abi.RetResult())
-	return failed()
-}
+func FrameSetHeader(name, value string) error { return giveField(name, value, frameSetHeader) }
 
-func FrameRemoveHeader(name string) error {
-	name = text.Valid(name)
-	abi.Begin()
-	defer abi.End()
-	frameRemoveHeader(name, abi.RetResult())
-	return failed()
-}
+func FrameAddHeader(name, value string) error { return giveField(name, value, frameAddHeader) }
+
+func FrameRemoveHeader(name string) error { return giveName(name, frameRemoveHeader) }
 
 func FramePayload() []byte {
 	abi.Begin()
@@ -43,12 +19,7 @@ func FramePayload() []byte {
 	return retList().Bytes()
 }
 
-func FrameSetPayload(payload []byte) error {
-	abi.Begin()
-	defer abi.End()
-	frameSetPayload(abi.AsText(payload), abi.RetResult())
-	return failed()
-}
+func FrameSetPayload(payload []byte) error { return giveOctets(payload, frameSetPayload) }
 
 //go:wasmimport postern:gateway/frame@0.1.0 header
 func frameHeader(name string, ret *abi.OptionalList)
@@ -58,6 +29,9 @@ func frameHeaders(ret *abi.List)
 
 //go:wasmimport postern:gateway/frame@0.1.0 set-header
 func frameSetHeader(name, value string, ret *abi.Result)
+
+//go:wasmimport postern:gateway/frame@0.1.0 add-header
+func frameAddHeader(name, value string, ret *abi.Result)
 
 //go:wasmimport postern:gateway/frame@0.1.0 remove-header
 func frameRemoveHeader(name string, ret *abi.Result)

@@ -20,6 +20,8 @@ const (
 	kvKeyBytesMax      = 1_024
 	kvValueBytesMax    = 1 << 20
 	kvKeysMax          = 1_000
+	// outputBytesMax is `plugins.limits.output`, unless the gateway is configured.
+	outputBytesMax = 8 << 20
 )
 
 // Line is a line of the log.
@@ -92,6 +94,9 @@ type State struct {
 	FramePayload []byte
 	Unusable     map[int]bool
 	Random       uint64
+	Metrics      map[string]*Metric
+	// Services are those that the plugin may look up, with who answers for them.
+	Services map[string][]Instance
 }
 
 var state *State
@@ -174,17 +179,25 @@ func AddTrailer(name, value string) error { return add(&there().Reply.Trailers, 
 
 func add(fields *[]Pair, name, value string) error {
 	name, value = text.Valid(name), text.Valid(value)
-	if len(name) < 1 || len(name) > headerNameBytesMax {
-		return failure.New(failure.InvalidArgument, "header name of %d octets is not 1 to %d", len(name), headerNameBytesMax)
-	}
-	sum := len(name) + len(value)
+	sum := 0
 	for _, field := range *fields {
 		sum += len(field.Name) + len(field.Value)
 	}
-	if sum > headersBytesMax {
-		return failure.New(failure.InvalidArgument, "headers of %d octets exceed the limit of %d", sum, headersBytesMax)
+	if err := fits(name, value, sum); err != nil {
+		return err
 	}
 	*fields = append(*fields, Pair{Name: name, Value: value})
+	return nil
+}
+
+// fits says why a header is not taken beside others of so many octets; nil when it is.
+func fits(name, value string, others int) error {
+	if len(name) < 1 || len(name) > headerNameBytesMax {
+		return failure.New(failure.InvalidArgument, "header name of %d octets is not 1 to %d", len(name), headerNameBytesMax)
+	}
+	if sum := others + len(name) + len(value); sum > headersBytesMax {
+		return failure.New(failure.InvalidArgument, "headers of %d octets exceed the limit of %d", sum, headersBytesMax)
+	}
 	return nil
 }
 

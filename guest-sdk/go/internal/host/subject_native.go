@@ -42,24 +42,38 @@ func notFailed() error {
 	return nil
 }
 
+// set puts a header in the place of all of that name.
 func set(fields *[]Field, name, value string) error {
-	name, value = text.Valid(name), text.Valid(value)
-	if len(name) < 1 || len(name) > headerNameBytesMax {
-		return failure.New(failure.InvalidArgument, "header name of %d octets is not 1 to %d", len(name), headerNameBytesMax)
+	return addTo(without(*fields, name), fields, name, value)
+}
+
+// addField adds a header beside those of that name.
+func addField(fields *[]Field, name, value string) error {
+	return addTo(*fields, fields, name, value)
+}
+
+func addTo(kept []Field, fields *[]Field, name, value string) error {
+	sum := 0
+	for _, field := range kept {
+		sum += len(field.Name) + len(field.Value)
 	}
-	remove(fields, name)
-	*fields = append(*fields, Field{Name: name, Value: []byte(value)})
+	if err := fits(name, value, sum); err != nil {
+		return err
+	}
+	*fields = append(kept, Field{Name: name, Value: []byte(value)})
 	return nil
 }
 
-func remove(fields *[]Field, name string) {
+func remove(fields *[]Field, name string) { *fields = without(*fields, name) }
+
+func without(fields []Field, name string) []Field {
 	kept := []Field{}
-	for _, field := range *fields {
+	for _, field := range fields {
 		if !strings.EqualFold(field.Name, name) {
 			kept = append(kept, field)
 		}
 	}
-	*fields = kept
+	return kept
 }
 
 func RequestSetHeader(name, value string) error {

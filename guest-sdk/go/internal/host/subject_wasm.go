@@ -7,7 +7,6 @@ import (
 
 	"postern.dev/postern/internal/abi"
 	"postern.dev/postern/internal/failure"
-	"postern.dev/postern/internal/text"
 )
 
 func Usable(index int) bool {
@@ -22,67 +21,21 @@ func Random() uint64 {
 	return candidatesRandom()
 }
 
-func RequestService() string {
-	abi.Begin()
-	defer abi.End()
-	requestService(retList())
-	return retList().String()
-}
+func RequestService() string { return nameOf(requestService) }
 
-func RequestMethod() string {
-	abi.Begin()
-	defer abi.End()
-	requestMethod(retList())
-	return retList().String()
-}
+func RequestMethod() string { return nameOf(requestMethod) }
 
-func RequestHeader(name string) (string, bool) {
-	name = text.Valid(name)
-	abi.Begin()
-	defer abi.End()
-	requestHeader(name, retOptional())
-	return retOptional().Get()
-}
+func RequestHeader(name string) (string, bool) { return textOf(name, requestHeader) }
 
-func RequestHeaders() []Field {
-	abi.Begin()
-	defer abi.End()
-	requestHeaders(retList())
-	return takeFields(*retList())
-}
+func RequestHeaders() []Field { return fieldsOf(requestHeaders) }
 
-func RequestSetHeader(name, value string) error {
-	name, value = text.Valid(name), text.Valid(value)
-	abi.Begin()
-	defer abi.End()
-	requestSetHeader(name, value, abi.RetResult())
-	return failed()
-}
+func RequestSetHeader(name, value string) error { return giveField(name, value, requestSetHeader) }
 
-func RequestRemoveHeader(name string) error {
-	name = text.Valid(name)
-	abi.Begin()
-	defer abi.End()
-	requestRemoveHeader(name, abi.RetResult())
-	return failed()
-}
+func RequestRemoveHeader(name string) error { return giveName(name, requestRemoveHeader) }
 
-func RequestPayload() ([]byte, error) {
-	abi.Begin()
-	defer abi.End()
-	requestPayload(abi.RetResult())
-	if err := failed(); err != nil {
-		return nil, err
-	}
-	return abi.RetResult().Ok().Bytes(), nil
-}
+func RequestPayload() ([]byte, error) { return octetsOf(requestPayload) }
 
-func RequestSetPayload(payload []byte) error {
-	abi.Begin()
-	defer abi.End()
-	requestSetPayload(abi.AsText(payload), abi.RetResult())
-	return failed()
-}
+func RequestSetPayload(payload []byte) error { return giveOctets(payload, requestSetPayload) }
 
 // ResponseFailed is nil when the call did not fail.
 func ResponseFailed() *failure.Failure {
@@ -102,53 +55,17 @@ func ResponseElapsedMicros() uint64 {
 	return responseElapsed()
 }
 
-func ResponseHeader(name string) (string, bool) {
-	name = text.Valid(name)
-	abi.Begin()
-	defer abi.End()
-	responseHeader(name, retOptional())
-	return retOptional().Get()
-}
+func ResponseHeader(name string) (string, bool) { return textOf(name, responseHeader) }
 
-func ResponseHeaders() []Field {
-	abi.Begin()
-	defer abi.End()
-	responseHeaders(retList())
-	return takeFields(*retList())
-}
+func ResponseHeaders() []Field { return fieldsOf(responseHeaders) }
 
-func ResponseSetHeader(name, value string) error {
-	name, value = text.Valid(name), text.Valid(value)
-	abi.Begin()
-	defer abi.End()
-	responseSetHeader(name, value, abi.RetResult())
-	return failed()
-}
+func ResponseSetHeader(name, value string) error { return giveField(name, value, responseSetHeader) }
 
-func ResponseRemoveHeader(name string) error {
-	name = text.Valid(name)
-	abi.Begin()
-	defer abi.End()
-	responseRemoveHeader(name, abi.RetResult())
-	return failed()
-}
+func ResponseRemoveHeader(name string) error { return giveName(name, responseRemoveHeader) }
 
-func ResponsePayload() ([]byte, error) {
-	abi.Begin()
-	defer abi.End()
-	responsePayload(abi.RetResult())
-	if err := failed(); err != nil {
-		return nil, err
-	}
-	return abi.RetResult().Ok().Bytes(), nil
-}
+func ResponsePayload() ([]byte, error) { return octetsOf(responsePayload) }
 
-func ResponseSetPayload(payload []byte) error {
-	abi.Begin()
-	defer abi.End()
-	responseSetPayload(abi.AsText(payload), abi.RetResult())
-	return failed()
-}
+func ResponseSetPayload(payload []byte) error { return giveOctets(payload, responseSetPayload) }
 
 // ReturnByte is a result of one small number.
 func ReturnByte(value uint8, err error) unsafe.Pointer {

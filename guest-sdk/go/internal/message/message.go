@@ -62,3 +62,22 @@ func Encode[T any](value T) ([]byte, error) {
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }
+
+// Caller makes of a method what takes and gives octets.
+func Caller[In, Out any](handler func(*postern.Context, In) (Out, error)) func(*postern.Context, string, []byte) ([]byte, error) {
+	// Octets as they are need nothing read, written or allocated.
+	if direct, is := any(handler).(func(*postern.Context, postern.Octets) (postern.Octets, error)); is {
+		return func(ctx *postern.Context, _ string, octets []byte) ([]byte, error) { return direct(ctx, octets) }
+	}
+	return func(ctx *postern.Context, _ string, octets []byte) ([]byte, error) {
+		in, err := Decode[In](octets)
+		if err != nil {
+			return nil, err
+		}
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return Encode(out)
+	}
+}

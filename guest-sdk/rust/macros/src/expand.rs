@@ -38,7 +38,8 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
         |function| quote!(::core::convert::Into::into(<#ident>::#function())),
     );
     let schemas = schemas(&operations);
-    let exports = exports(&ident, &operations);
+    let is_text = options.is_text;
+    let exports = exports(&ident, &operations, is_text);
 
     Ok(quote! {
         #block
@@ -51,6 +52,7 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
                 const VERSION: &'static str = #version;
                 const SUMMARY: &'static str = #text;
                 const METHODS: &'static [::postern_guest::service::Method] = &[#(#methods),*];
+                const IS_TEXT: bool = #is_text;
 
                 fn call(
                     method: &str,
@@ -304,10 +306,17 @@ fn unknown(ident: &Ident) -> TokenStream {
 /// Only wasm32 exports: natively the names would clash between plugins in one test binary, and are
 /// no names that a linker for shared objects accepts. There the service is named instead, so that
 /// it does not count as unused.
-fn exports(ident: &Ident, operations: &[Operation]) -> TokenStream {
+fn exports(ident: &Ident, operations: &[Operation], is_text: bool) -> TokenStream {
     let unary = operations.iter().any(|operation| !operation.is_streaming());
     let streaming = operations.iter().any(Operation::is_streaming);
-    let handler = unary.then(|| {
+    let text_handler = (unary && is_text).then(|| {
+        quote! {
+            ::postern_guest::bindings::text_handler::export_text_handler!(
+                #ident with_types_in ::postern_guest::exports::text_handler
+            );
+        }
+    });
+    let handler = (unary && !is_text).then(|| {
         quote! {
             ::postern_guest::bindings::handler::export_handler!(
                 #ident with_types_in ::postern_guest::exports::handler
@@ -329,6 +338,7 @@ fn exports(ident: &Ident, operations: &[Operation]) -> TokenStream {
         #[allow(unsafe_code, reason = "generated exports")]
         const _: () = {
             #handler
+            #text_handler
             #stream_handler
             ::postern_guest::bindings::health::export_health!(#ident);
             ::postern_guest::bindings::describe::export_describe!(#ident);

@@ -6,11 +6,13 @@ use syn::{
     parse::{Parse, ParseStream},
 };
 
-/// `#[service(name = "users", version = "1.2.0")]`
+/// `#[service(name = "users", version = "1.2.0", text)]`
 #[derive(Default)]
 pub(crate) struct ServiceOptions {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<LitStr>,
+    /// Whether unary messages are text.
+    pub(crate) is_text: bool,
 }
 
 /// `#[method(name = "GetUser", idempotent, fallback)]`
@@ -26,21 +28,24 @@ impl Parse for ServiceOptions {
         let mut options = Self::default();
         while !input.is_empty() {
             let key: syn::Ident = input.parse()?;
-            input.parse::<Token![=]>()?;
-            let value: LitStr = input.parse()?;
-            let slot = match key.to_string().as_str() {
-                "name" => &mut options.name,
-                "version" => &mut options.version,
+            let value = |input: ParseStream<'_>| {
+                input.parse::<Token![=]>()?;
+                input.parse::<LitStr>()
+            };
+            let is_twice = match key.to_string().as_str() {
+                "name" => options.name.replace(value(input)?).is_some(),
+                "version" => options.version.replace(value(input)?).is_some(),
+                "text" => std::mem::replace(&mut options.is_text, true),
                 other => {
-                    let text = format!("unknown option `{other}`; a service has `name`, `version`");
+                    let text = format!(
+                        "unknown option `{other}`; a service has `name`, `version`, `text`"
+                    );
                     return Err(syn::Error::new(key.span(), text));
                 }
             };
-            if slot.replace(value).is_some() {
-                return Err(syn::Error::new(
-                    key.span(),
-                    format!("`{key}` is given twice"),
-                ));
+            if is_twice {
+                let text = format!("`{key}` is given twice");
+                return Err(syn::Error::new(key.span(), text));
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
@@ -175,7 +180,13 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "unknown option `nam`; a service has `name`, `version`"
+            "unknown option `nam`; a service has `name`, `version`, `text`"
         );
+        let options = syn::parse_str::<ServiceOptions>("text, name = \"users\"");
+        assert!(options.is_ok_and(|options| options.is_text && options.name.is_some()));
+        let Err(error) = syn::parse_str::<ServiceOptions>("text, text") else {
+            panic!("accepted");
+        };
+        assert_eq!(error.to_string(), "`text` is given twice");
     }
 }

@@ -164,3 +164,25 @@ fn exports_only_the_roles_that_the_block_has() {
     let both = parse_quote!(impl S { fn f() {} fn g(a: Incoming<u8>) {} });
     assert_eq!(exported(both), [true; 5]);
 }
+
+#[test]
+fn a_block_of_texts_has_another_role_in_the_place_of_two() {
+    let exported = |block| {
+        let options = ServiceOptions {
+            is_text: true,
+            ..ServiceOptions::default()
+        };
+        let code = service(options, block).expect("a good block").to_string();
+        [
+            "export_handler",
+            "export_batch_handler",
+            "export_text_handler",
+            "export_stream_handler",
+        ]
+        .map(|export| code.contains(export))
+    };
+    let both = parse_quote!(impl S { fn f() {} fn g(a: Incoming<u8>) {} });
+    assert_eq!(exported(both), [false, false, true, true]);
+    let streaming = parse_quote!(impl S { fn f(a: Incoming<u8>) {} });
+    assert_eq!(exported(streaming), [false, false, false, true]);
+}

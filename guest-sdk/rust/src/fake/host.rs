@@ -8,7 +8,7 @@ use crate::{
     failure::Failure,
     fake::state::{self, ClientCall, Line, State},
     log::Level,
-    service::Service,
+    service::{self, Service},
 };
 
 /// This thread's host. Making one empties it; dropping it empties it again.
@@ -159,7 +159,13 @@ impl Host {
         method: &str,
         message: impl Into<Octets>,
     ) -> Result<Octets, Failure> {
-        S::call(method, message.into().0).map(Octets)
+        let Octets(message) = message.into();
+        if !S::IS_TEXT {
+            return S::call(method, message).map(Octets);
+        }
+        let body = String::from_utf8(message);
+        let body = body.map_err(|_| Failure::invalid_argument("message is not UTF-8"))?;
+        service::call_text::<S>(method, body).map(Octets::from)
     }
 
     /// Calls a service with the messages given to [`Host::incoming`]; returns what it sent.

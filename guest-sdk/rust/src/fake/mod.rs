@@ -13,6 +13,8 @@
 //! It keeps the limits that the gateway has for keys, values and listings. Without a [`Host`] the
 //! same empty host serves, so that a function that needs nothing can be tested as it is.
 
+pub(crate) mod async_stream;
+mod capabilities;
 mod exchange;
 mod host;
 mod roles;

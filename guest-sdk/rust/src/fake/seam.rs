@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-pub(crate) use crate::fake::exchange::{candidates, frame, request, response};
+pub(crate) use crate::fake::{
+    async_stream,
+    capabilities::{
+        directory_discover, directory_next_change, metric_adjust, metric_declare, metric_increase,
+        metric_observe, metric_set,
+    },
+    exchange::{candidates, frame, request, response},
+};
 use crate::{
     body::Octets,
     call::{BodyKind, Http, Peer, Principal},

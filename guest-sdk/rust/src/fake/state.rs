@@ -10,8 +10,12 @@ use std::{
 use crate::{
     body::Octets,
     call::{BodyKind, Http, Peer, Principal},
+    directory::ServiceInstance,
     failure::Failure,
-    fake::exchange::{Headers, Subject},
+    fake::{
+        capabilities::Metrics,
+        exchange::{Headers, Subject},
+    },
     log::Level,
 };
 
@@ -71,9 +75,16 @@ pub(crate) struct State {
     pub(crate) traceparent: Option<String>,
     pub(crate) incoming: VecDeque<Result<Vec<u8>, Failure>>,
     pub(crate) outgoing: Vec<Octets>,
+    /// Why the request of an asynchronous stream has ended before its end.
+    pub(crate) request_failure: Option<Failure>,
+    /// After how many messages its caller leaves.
+    pub(crate) leaves_after: Option<usize>,
     /// Topics that the plugin may publish under, and how many subscribers each has.
     pub(crate) topics: BTreeMap<String, u32>,
     pub(crate) published: Vec<Published>,
+    pub(crate) metrics: Metrics,
+    /// Who answers for the services that the plugin may look up.
+    pub(crate) services: BTreeMap<String, Vec<ServiceInstance>>,
     pub(crate) subject: Subject,
 }
 
@@ -116,8 +127,12 @@ impl Default for State {
             traceparent: None,
             incoming: VecDeque::new(),
             outgoing: Vec::new(),
+            request_failure: None,
+            leaves_after: None,
             topics: BTreeMap::new(),
             published: Vec::new(),
+            metrics: Metrics::default(),
+            services: BTreeMap::new(),
             subject: Subject::default(),
         }
     }

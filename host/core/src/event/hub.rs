@@ -19,7 +19,7 @@ use futures_core::Stream;
 use smallvec::SmallVec;
 
 use super::{
-    Delivery, Event, EventSink, bytes_of, is_carried,
+    Delivery, Event, EventSink, OWN_TOPICS, bytes_of, is_carried,
     mailbox::Mailbox,
     pattern::{TopicPattern, check_topic},
     queue::{EventCounts, QueueBounds},
@@ -286,6 +286,21 @@ impl Hub {
 
 impl EventSink for Hub {
     fn publish(&self, event: Event) -> Result<u32, Error> {
+        if event.topic.as_str().starts_with(OWN_TOPICS) {
+            self.shared.refused.fetch_add(1, Relaxed);
+            let message = format!("topics that begin with {OWN_TOPICS} are the gateway's own");
+            return Err(Error::new(Kind::PermissionDenied, Blame::Client, message));
+        }
+        self.publish_own(event)
+    }
+}
+
+impl Hub {
+    /// As `publish`, for what the gateway itself has to tell.
+    ///
+    /// # Errors
+    /// As `publish`.
+    pub fn publish_own(&self, event: Event) -> Result<u32, Error> {
         let subscribers = self.subscribers_of(&event).inspect_err(|_| {
             self.shared.refused.fetch_add(1, Relaxed);
         })?;

@@ -47,6 +47,9 @@ pub const SERVICE: &str = "events";
 /// Its method for which an event frame is a call without an answer.
 pub const PUBLISH: &str = "publish";
 
+/// How topics begin that only the gateway publishes under. Everybody may subscribe to them.
+pub const OWN_TOPICS: &str = "postern.";
+
 /// Longest topic or pattern, in octets: what fits into one entry of a header section.
 pub const TOPIC_BYTES_MAX: usize = 255;
 /// Levels of a topic or pattern.

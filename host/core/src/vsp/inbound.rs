@@ -271,6 +271,7 @@ impl Reader {
             priority: token.priority(),
             // A caller that says more than is true is only refused sooner.
             depth: depth(fields.depth)?,
+            shadow: None,
         })
     }
 

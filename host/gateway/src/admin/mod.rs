@@ -2,9 +2,11 @@
 //! changes something is a POST and asks for the token where one is set. Pages of other sites are
 //! refused everything.
 
+mod approval;
 mod guard;
 mod recording;
 mod scrape;
+mod versions;
 pub(crate) mod view;
 
 use std::{sync::Arc, time::Duration};
@@ -28,7 +30,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 18] = [
+const ENDPOINTS: [(&str, &str, &str); 20] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -79,7 +81,17 @@ const ENDPOINTS: [(&str, &str, &str); 18] = [
     (
         "POST",
         "/plugins/{name}/rollback",
-        "the generation before takes the calls again",
+        "the version under trial ends; without one, the version or generation before takes the calls again",
+    ),
+    (
+        "POST",
+        "/plugins/{name}/release",
+        "a plugin that its traps keep from taking calls takes them again",
+    ),
+    (
+        "POST",
+        "/plugins/{name}/approve",
+        "the version that is held takes the calls; ?digest=D only where its digest begins so",
     ),
     (
         "POST",
@@ -135,6 +147,9 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins/{name}/rollback", post(rollback))
         .route("/plugins/{name}/record", post(recording::record))
         .route("/plugins/{name}/replay", post(recording::replay))
+        .route("/plugins/{name}/release", post(release))
+        .merge(versions::router())
+        .route("/plugins/{name}/approve", post(approval::approve))
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
         .route("/events", get(events))
@@ -165,7 +180,8 @@ async fn own_pages_only(
 
 async fn help() -> Response {
     let endpoint = |(method, path, does): &(&str, &str, &str)| json!({ "method": method, "path": path, "does": does });
-    Json(json!({ "endpoints": ENDPOINTS.iter().map(endpoint).collect::<Vec<_>>() })).into_response()
+    let all = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    Json(json!({ "endpoints": all.map(endpoint).collect::<Vec<_>>() })).into_response()
 }
 
 async fn livez() -> Response {
@@ -251,13 +267,30 @@ async fn rollback(
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
-    if gateway.control().plugin(&name).is_none() {
+    if !gateway.control().is_plugin_known(&name) {
         return Err(AdminFailure::unknown_plugin(&name, &gateway));
     }
     match gateway.control().rollback(&name).await {
-        Ok(()) => Ok(Json(gateway.control().plugin(&name)).into_response()),
+        Ok(()) => Ok(Json(gateway.control().version_in_force(&name)).into_response()),
         Err(refusal) => Err(AdminFailure::new(StatusCode::CONFLICT, refusal.to_string())),
     }
+}
+
+async fn release(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, AdminFailure> {
+    guard::check(&headers, &gateway.loaded().config.admin)?;
+    let control = gateway.control();
+    if control.plugin(&name).is_none() {
+        return Err(AdminFailure::unknown_plugin(&name, &gateway));
+    }
+    if control.release(&name) {
+        return Ok(Json(control.plugin(&name)).into_response());
+    }
+    let message = format!("plugin {name} is not kept from taking calls by its traps");
+    Err(AdminFailure::new(StatusCode::CONFLICT, message))
 }
 
 async fn drain(
@@ -313,7 +346,8 @@ fn answer_drain(
 
 async fn unknown(request: Request) -> AdminFailure {
     let path = request.uri().path();
-    let known = ENDPOINTS.iter().map(|(_, path, _)| *path);
+    let known = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    let known = known.map(|(_, path, _)| *path);
     let failure = AdminFailure::new(StatusCode::NOT_FOUND, format!("nothing is at {path}"));
     failure.with_hint(match nearest(path, known) {
         Some(near) => format!("did you mean {near}? GET /help lists everything"),

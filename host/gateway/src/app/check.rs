@@ -8,8 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
-use postern_wasm::{Digest, Runtime};
+use postern_wasm::Runtime;
 
 use super::{StartError, parts::Parts};
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
         tls::{ListenerTls, UpstreamTls},
     },
     control::{FoundAtStart, Missing, PluginView},
-    plugins::{deployer::Deployer, folder::Package, store::Copy},
+    plugins::{deployer::Deployer, folder::Package, store::Copy, trust},
     telemetry::log,
 };
 
@@ -115,12 +114,8 @@ pub(crate) async fn check_component(
 }
 
 fn copy(package: Package) -> Copy {
-    let component: Bytes = package.component;
-    Copy {
-        digest: Digest::of(&component).to_string(),
-        component,
-        manifest: package.manifest.map(|(_, text)| text),
-    }
+    let manifest = package.manifest.map(|(_, text)| text);
+    Copy::new(package.component, manifest).signed(package.signatures)
 }
 
 impl Parts {
@@ -182,6 +177,8 @@ impl Scratch {
             data_dir: self.0.clone(),
             ..config.clone()
         };
+        // Versions are judged by what is known of those that served.
+        trust::copy(&config.data_dir, &self.0);
         // What was issued is read where it lies, and nothing is asked for.
         let issued = config.acme.folder.clone();
         scratch.acme.folder = Some(issued.unwrap_or_else(|| config.data_dir.join("acme")));

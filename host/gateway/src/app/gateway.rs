@@ -199,6 +199,8 @@ impl Gateway {
             calls: self.book.numbers(),
             transports: self.transports.numbers(),
             plugins: self.control.numbers(),
+            sandbox: self.control.sandbox_numbers(),
+            versions: self.control.version_numbers(),
             extensions: self.control.extensions(),
             clusters: self.control.clusters(),
             directory: self.control.directory().numbers(),

@@ -271,6 +271,8 @@ impl App {
                 self.control.follow_directory(),
                 self.control.follow_remote_services(),
                 self.control.follow_refusals(),
+                self.control.follow_traps(),
+                self.control.follow_versions(),
                 check_health(&self.control, &self.gateway)
             );
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use postern_core::{Blame, Error, Handler};
 use postern_net::{ClientConfig, Pool, tls::ClientTls};
-use postern_wasm::{Runtime, RuntimeConfig};
+use postern_wasm::{Runtime, RuntimeConfig, ServiceDirectory};
 
 use super::{StartError, failures, guard, rules, sockets};
 use crate::{
@@ -93,6 +93,7 @@ async fn start_fleet(
     let directory = SharedDirectory::new(config)?;
     directory.set_upstream_tls(Arc::clone(tls));
     directory.restore(runtime.records("directory")?).await?;
+    runtime.set_directory(Arc::clone(&directory) as Arc<dyn ServiceDirectory>);
     let client = ClientConfig {
         tls: Arc::clone(tls),
         ..ClientConfig::default()

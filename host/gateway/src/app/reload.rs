@@ -292,6 +292,8 @@ impl Reload {
         let (old, new) = (&before.config, &after.config);
         let is_same = old.plugins.limits == new.plugins.limits
             && old.plugins.instances == new.plugins.instances
+            && old.plugins.approval == new.plugins.approval
+            && old.plugins.signatures == new.plugins.signatures
             && old.calls == new.calls;
         if !is_same {
             let control = Arc::clone(control);

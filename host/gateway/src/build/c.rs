@@ -13,11 +13,12 @@ use std::{
 };
 
 use super::{
-    cache::{Cache, ToolSet},
+    cache::Cache,
     outcome::{BuildError, BuildProgress, UnitTests},
     process,
     project::Project,
-    python, world,
+    python::{self, PythonTools},
+    world,
 };
 
 /// With the hashes of all that is installed.
@@ -97,18 +98,7 @@ pub(super) fn tests(
 
 /// Python with the compiler as a module.
 fn compiler(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf, BuildError> {
-    let mut version = python::isolated("python3");
-    version.args(["-c", "import sys; print(sys.version)"]);
-    let version = process::version("python3", &mut version, LEAST)?;
-    let tools = ToolSet {
-        name: "c",
-        shown: "zig 0.17.0 as the compiler of C",
-        pins: &[PINS, &version],
-    };
-    let folder = cache.tools(tools, on, |folder| {
-        python::install(folder, PINS, tools.shown)
-    })?;
-    Ok(python::python_in(&folder))
+    python::environment_with(&TOOLS, cache, on)
 }
 
 /// The installed compiler, which keeps what it compiles. It takes nothing of that from a project.
@@ -150,8 +140,12 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>, BuildError> {
 /// the name, two fields with one entry each.
 const PRODUCERS: &[u8] = b"\0\x39\x09producers\x02\
     \x08language\x01\x01C\x05gnu11\x0cprocessed-by\x01\x06zig cc\x060.17.0";
-/// The oldest that the packages are made for.
-const LEAST: &str = "3.9";
+const TOOLS: PythonTools = PythonTools {
+    name: "c",
+    shown: "zig 0.17.0 as the compiler of C",
+    pins: PINS,
+    least: "3.9",
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! What the sources of a project are, in one digest: equal sources need no second build. A project that
-//! takes packages or files of other folders has none: nobody looks whether those have changed.
+//! takes files of other folders, or packages that are looked for in several, has none: nobody looks whether
+//! those have changed. What Python's packages are has a digest of its own, since a build installs them.
 
 use std::{
     fs, io,
@@ -23,33 +24,82 @@ pub(super) fn digest(folder: &Path, name: &str, language: Language) -> io::Resul
         format!(".{name}.wasm.tmp"),
     ];
     let mut files = Vec::new();
-    if !collect(folder, 0, &mut files)? {
+    if !collect(folder, is_left_out, 0, &mut files)? {
         return Ok(None);
     }
+    digest_of(folder, files, |shown, content| {
+        if own.iter().any(|own| shown == Path::new(own)) {
+            return Counted::No;
+        }
+        match reach::leaves(shown, content) {
+            true => Counted::Unknown,
+            false => Counted::Yes,
+        }
+    })
+}
+
+/// The digest of the packages that a build has put into the project's own folder, and takes from nowhere
+/// else. `None` when there are too many files.
+///
+/// # Errors
+/// Whatever the system says of a file.
+pub(super) fn packages_digest(folder: &Path, language: Language) -> io::Result<Option<String>> {
+    let mut files = Vec::new();
+    if language == Language::Python {
+        let packages = folder.join(sdk::FOLDER).join("build/packages");
+        let is_compiled = |name: &str| name == "__pycache__";
+        match collect(&packages, is_compiled, 0, &mut files) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            // None were asked for so far.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => files.clear(),
+            Err(error) => return Err(error),
+        }
+    }
+    digest_of(folder, files, |_, _| Counted::Yes)
+}
+
+/// What becomes of a file in a digest.
+enum Counted {
+    Yes,
+    No,
+    /// With it there is no digest.
+    Unknown,
+}
+
+fn digest_of(
+    folder: &Path,
+    mut files: Vec<PathBuf>,
+    counted: impl Fn(&Path, &[u8]) -> Counted,
+) -> io::Result<Option<String>> {
     files.sort();
     let mut texts = Vec::new();
     for path in files {
         let shown = path.strip_prefix(folder).unwrap_or(&path);
-        if own.iter().any(|own| shown == Path::new(own)) {
-            continue;
-        }
         let content = fs::read(&path)?;
-        if reach::leaves(shown, &content) {
-            return Ok(None);
+        match counted(shown, &content) {
+            Counted::Yes => {
+                texts.push(shown.as_os_str().as_encoded_bytes().to_vec());
+                texts.push(content);
+            }
+            Counted::No => {}
+            Counted::Unknown => return Ok(None),
         }
-        texts.push(shown.as_os_str().as_encoded_bytes().to_vec());
-        texts.push(content);
     }
     Ok(Some(sdk::digest_of(&texts)))
 }
 
-/// Whether all files were found within the bounds.
-fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<bool> {
+/// Whether all files were found within the bounds, but for entries whose names are left out.
+fn collect(
+    folder: &Path,
+    is_left_out: fn(&str) -> bool,
+    depth: usize,
+    files: &mut Vec<PathBuf>,
+) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if LEFT_OUT.contains(&&*name) || name.ends_with('~') || is_test(&name) {
+        if is_left_out(&name.to_string_lossy()) {
             continue;
         }
         // Follows links, which may lead in a circle, or nowhere while an editor writes.
@@ -59,7 +109,7 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<
         if metadata.is_file() {
             files.push(entry.path());
         } else if metadata.is_dir()
-            && (depth == DEPTH_MAX || !collect(&entry.path(), depth + 1, files)?)
+            && (depth == DEPTH_MAX || !collect(&entry.path(), is_left_out, depth + 1, files)?)
         {
             return Ok(false);
         }
@@ -68,6 +118,10 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<
         }
     }
     Ok(true)
+}
+
+fn is_left_out(name: &str) -> bool {
+    LEFT_OUT.contains(&name) || name.ends_with('~') || is_test(name)
 }
 
 /// Whether a file or folder of this name is written by people, not by tools.
@@ -151,6 +205,37 @@ mod tests {
         assert_eq!(digest(), first);
         write("plugin.py", "import sys\nsys.path.append('../sdk')\n");
         assert_eq!(digest(), None, "what lies outside may change unseen");
+    }
+
+    #[test]
+    fn packages_of_python_change_a_digest_of_their_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, text).expect("written");
+        };
+        let sources = || digest(folder.path(), "greeter", Language::Python).expect("readable");
+        let packages =
+            |language| packages_digest(folder.path(), language).expect("readable or absent");
+        write(
+            "pyproject.toml",
+            "[project]\ndependencies = [\"dates==1.0\"]\n",
+        );
+        let (none, before) = (packages(Language::Python), sources());
+        assert!(none.is_some() && before.is_some());
+        write(".postern/build/packages/dates/test_of_dates.py", "x = 1\n");
+        let first = packages(Language::Python);
+        assert_ne!(first, none, "a package may be called as a test is");
+        write(
+            ".postern/build/packages/dates/__pycache__/a.cpython-314.pyc",
+            "",
+        );
+        assert_eq!(packages(Language::Python), first);
+        write(".postern/build/packages/dates/test_of_dates.py", "x = 2\n");
+        assert_ne!(packages(Language::Python), first);
+        assert_eq!(sources(), before);
+        assert_eq!(packages(Language::JavaScript), none);
     }
 
     #[cfg(unix)]

@@ -157,28 +157,35 @@ fn build(
     provide_sdk(real, language)?;
     compilers::prepare(language, &project, on)?;
     let pins = compilers::pins(language, &project)?;
-    let sources =
-        content::digest(real, name, language).map_err(|error| BuildError::Unreadable {
-            folder: folder.to_owned(),
-            reason: error.to_string(),
-        })?;
-    // The folder is a part of it: what a build finds there beside the sources makes no component for
-    // the same sources elsewhere.
-    let digest = sources.map(|sources| {
-        let texts = [
-            pins.as_bytes(),
-            sdk::digest().as_bytes(),
-            sources.as_bytes(),
-            real.as_os_str().as_encoded_bytes(),
-        ];
-        sdk::digest_of(&texts)
-    });
-    let kept = digest.as_ref().and_then(|digest| cache.component(digest));
+    let unreadable = |error: io::Error| BuildError::Unreadable {
+        folder: folder.to_owned(),
+        reason: error.to_string(),
+    };
+    // Read once: what is written while it compiles is for the next build.
+    let sources = content::digest(real, name, language).map_err(unreadable)?;
+    let digest = || {
+        let packages = content::packages_digest(real, language).map_err(unreadable)?;
+        // The folder is a part of it: what a build finds there beside the sources makes no component
+        // for the same sources elsewhere.
+        let digest = sources.as_ref().zip(packages).map(|(sources, packages)| {
+            let texts = [
+                pins.as_bytes(),
+                sdk::digest().as_bytes(),
+                sources.as_bytes(),
+                packages.as_bytes(),
+                real.as_os_str().as_encoded_bytes(),
+            ];
+            sdk::digest_of(&texts)
+        });
+        Ok::<_, BuildError>(digest)
+    };
+    let kept = digest()?.and_then(|digest| cache.component(&digest));
     let component = match kept {
         Some(component) => component,
         None => {
             let component = compilers::compile(language, &project, &cache, on)?;
-            let kept = digest.map(|digest| cache.keep(&digest, &component));
+            // Again: it has installed the packages that were missing.
+            let kept = digest()?.map(|digest| cache.keep(&digest, &component));
             if let Some(Err(error)) = kept {
                 let diagnostics = format!("the next build is a whole one: {error}");
                 on(BuildProgress::Warned { diagnostics });

@@ -60,22 +60,52 @@ pub(super) fn tests(
     })
 }
 
+/// Tools that are packages of Python.
+pub(super) struct PythonTools {
+    /// Names their folder.
+    pub name: &'static str,
+    /// As people know them.
+    pub shown: &'static str,
+    /// A file of requirements with hashes.
+    pub pins: &'static str,
+    /// The oldest Python that they are made for.
+    pub least: &'static str,
+}
+
 /// Python with the pinned tools.
 fn environment(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf, BuildError> {
+    environment_with(&TOOLS, cache, on)
+}
+
+/// Python with these tools: one environment for each version of Python.
+///
+/// # Errors
+/// `NoProgram`, `TooOld`, and those of an installation.
+pub(super) fn environment_with(
+    tools: &PythonTools,
+    cache: &Cache,
+    on: &mut dyn FnMut(BuildProgress),
+) -> Result<PathBuf, BuildError> {
+    let PythonTools {
+        name,
+        shown,
+        pins,
+        least,
+    } = *tools;
     let mut version = isolated("python3");
     version.args(["-c", "import sys; print(sys.version)"]);
-    let version = process::version("python3", &mut version, LEAST)?;
-    let tools = ToolSet {
-        name: "python",
-        shown: "componentize-py 0.25.1 and pytest 9.2.0",
-        pins: &[PINS, &version],
+    let version = process::version("python3", &mut version, least)?;
+    let set = ToolSet {
+        name,
+        shown,
+        pins: &[pins, &version],
     };
-    let folder = cache.tools(tools, on, |folder| install(folder, PINS, tools.shown))?;
+    let folder = cache.tools(set, on, |folder| install(folder, pins, shown))?;
     Ok(python_in(&folder))
 }
 
 /// Makes an environment in `folder` with the pinned packages.
-pub(super) fn install(folder: &Path, pins: &str, shown: &str) -> Result<(), BuildError> {
+fn install(folder: &Path, pins: &str, shown: &str) -> Result<(), BuildError> {
     let mut venv = isolated("python3");
     process::install("python3", venv.args(["-m", "venv"]).arg(folder), shown)?;
     let requirements = folder.join("requirements.txt");
@@ -101,7 +131,7 @@ pub(super) fn isolated(python: impl AsRef<OsStr>) -> Command {
     command
 }
 
-pub(super) fn python_in(environment: &Path) -> PathBuf {
+fn python_in(environment: &Path) -> PathBuf {
     match cfg!(windows) {
         true => environment.join("Scripts/python.exe"),
         false => environment.join("bin/python"),
@@ -126,6 +156,12 @@ fn sdk_of(project: &Project) -> PathBuf {
     project.own("sdk/python")
 }
 
+const TOOLS: PythonTools = PythonTools {
+    name: "python",
+    shown: "componentize-py 0.25.1 and pytest 9.2.0",
+    pins: PINS,
+    least: LEAST,
+};
 pub(super) const LEAST: &str = "3.11";
 /// pytest's code for a run without a test.
 const PYTEST_NONE: i32 = 5;

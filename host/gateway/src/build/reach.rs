@@ -1,26 +1,23 @@
 //! Whether a component is made of more than the files in its project's folder: packages, which a package
-//! manager puts there, and files of other folders. Told by words, and in doubt it is: a build too many
-//! does no harm.
+//! manager puts there or finds above, and files of other folders. Told by words, and in doubt it is: a build
+//! too many does no harm. Python's packages of pyproject.toml are not more: a build installs them into one
+//! folder, in which it is looked what they are (`content`).
 
 use std::{fs, io, path::Path};
 
 use serde_json::Value as Json;
 
-use super::{language::Language, sdk};
+use super::language::Language;
 
-/// Whether a project in `folder` asks for packages, or has some.
+/// Whether a project in `folder` asks for packages, or has some, of which nobody knows what they are.
 ///
 /// # Errors
 /// Whatever the system says of the project's file.
 pub(super) fn has_packages(folder: &Path, language: Language) -> io::Result<bool> {
     let file = fs::read_to_string(folder.join(language.project_file()))?;
     Ok(match language {
-        Language::Python => {
-            let installed = folder.join(sdk::FOLDER).join("build/packages");
-            names_packages_of_python(&file)
-                || folder.join("requirements.txt").exists()
-                || holds_others(&installed, &[])
-        }
+        // It may name files of other folders, by words that only pip knows.
+        Language::Python => folder.join("requirements.txt").exists(),
         Language::JavaScript => {
             let mut above = folder.ancestors().skip(1);
             names_packages_of_npm(&file)
@@ -30,13 +27,6 @@ pub(super) fn has_packages(folder: &Path, language: Language) -> io::Result<bool
         // What go.mod names has its hash in go.sum, and C has no packages.
         Language::Go | Language::C | Language::Rust => false,
     })
-}
-
-fn names_packages_of_python(file: &str) -> bool {
-    let table: toml::Table = file.parse().unwrap_or_default();
-    let named = table.get("project").and_then(|it| it.get("dependencies"));
-    let named = named.and_then(toml::Value::as_array);
-    named.is_some_and(|named| !named.is_empty())
 }
 
 fn names_packages_of_npm(file: &str) -> bool {
@@ -125,13 +115,11 @@ mod tests {
         write("node_modules/a/package.json", "{}");
         assert!(has(Language::JavaScript), "nobody named it");
 
-        write("pyproject.toml", "[project]\ndependencies = []\n");
-        assert!(!has(Language::Python));
         write("pyproject.toml", "[project]\ndependencies = [\"a\"]\n");
-        assert!(has(Language::Python));
-        write("pyproject.toml", "");
         write(".postern/build/packages/a/__init__.py", "");
-        assert!(has(Language::Python), "nobody named it");
+        assert!(!has(Language::Python), "what they are is known");
+        write("requirements.txt", "-r /b\n");
+        assert!(has(Language::Python));
     }
 
     #[track_caller]

@@ -95,7 +95,10 @@ impl CoreModule {
             } else if let Payload::ExportSection(exports) = payload {
                 for export in exports {
                     let export = export.map_err(|error| shown(&error))?;
-                    if let Some((interface, _)) = export.name.split_once('#')
+                    // A function that goes on after it has returned has a second one beside it.
+                    let name = export.name.strip_prefix("[async-lift]");
+                    let name = name.unwrap_or(export.name);
+                    if let Some((interface, _)) = name.split_once('#')
                         && interface.starts_with(prefix)
                     {
                         module.exports.insert(interface.to_owned());
@@ -224,6 +227,27 @@ mod tests {
             ["postern:gateway/types@0.1.0"],
             "for the kinds of failure"
         );
+    }
+
+    #[test]
+    fn a_function_that_goes_on_after_it_has_returned_is_a_role_too() {
+        let text = r#"(module
+            (import "[export]postern:gateway/async-stream-handler@0.1.0" "[task-return]handle-async"
+                (func (param i32 i32 i32 i32 i32 i32 i32)))
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+            (func (export "[async-lift]postern:gateway/async-stream-handler@0.1.0#handle-async")
+                (param i32 i32 i32 i32 i32) (result i32)
+                (i32.const 0))
+            (func (export "[callback][async-lift]postern:gateway/async-stream-handler@0.1.0#handle-async")
+                (param i32 i32 i32) (result i32)
+                (i32.const 0)))"#;
+        let component = encode("streamer", core(text)).expect("it fits");
+        let (_, exports) = names(&component);
+        assert_eq!(exports, ["postern:gateway/async-stream-handler@0.1.0"]);
+        let report = crate::build::inspection::inspect(&component).expect("a component");
+        assert_eq!(report.roles, [postern_wasm::Role::AsyncStreamHandler]);
+        assert!(report.missing.is_empty(), "{:?}", report.missing);
     }
 
     #[test]

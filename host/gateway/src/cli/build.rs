@@ -17,7 +17,8 @@ Examples:
 The language is told by its file: Cargo.toml, go.mod, package.json, pyproject.toml, or src/plugin.c.
 The compiler's target wasm32-wasip2 is installed by rustup where it is missing; what other languages
 need goes once, in pinned versions, into $XDG_CACHE_HOME/postern or ~/.cache/postern. Equal sources
-are not built twice in one folder, unless packages or files of other folders are part of the component.
+are not built twice in one folder, unless packages of npm, a requirements.txt or files of other folders
+are part of the component.
 
 A build runs code of the project: build scripts and macros in Rust, what the module does when it is
 loaded in JavaScript, TypeScript and Python. Build only what you trust.")]

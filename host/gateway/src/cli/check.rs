@@ -16,7 +16,7 @@ use crate::{
     app::{self, Checked},
     config::{Config, Faults, Manifest},
     control::{Missing, PluginView},
-    plugins::folder,
+    plugins::{folder, signature::Signed},
 };
 
 #[derive(Debug, Args)]
@@ -136,7 +136,9 @@ fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), Com
     }
     for plugin in plugins.iter().filter(|plugin| plugin.refusal.is_none()) {
         let roles = plugin.roles.join(", ");
-        output.line(&format!("ok       {}: {roles}", plugin.name))?;
+        let signed = plugin.signature.as_ref().map(signed_by);
+        let signed = signed.unwrap_or_default();
+        output.line(&format!("ok       {}: {roles}{signed}", plugin.name))?;
     }
     for warning in warnings {
         output.line(&format!("warning  {warning}"))?;
@@ -167,13 +169,28 @@ fn manifest_faults(name: &str, config: &Config) -> Option<Faults> {
 fn to_json(plugin: &PluginView, config: &Config) -> Json {
     let name = &plugin.name;
     let Some(refusal) = &plugin.refusal else {
-        return json!({ "name": name, "ok": true, "roles": plugin.roles });
+        let signature = &plugin.signature;
+        return json!({ "name": name, "ok": true, "roles": plugin.roles, "signature": signature });
     };
     let mut json = json!({ "name": name, "ok": false, "reason": refusal.reason });
     if let (Some(faults), Some(object)) = (manifest_faults(name, config), json.as_object_mut()) {
         object.insert("faults".to_owned(), faults.to_json());
     }
     json
+}
+
+/// `; signed by KEY (COMMENT)`, for the component and its manifest.
+fn signed_by(signed: &Signed) -> String {
+    let files = [
+        ("signed", &signed.component),
+        ("manifest signed", &signed.manifest),
+    ];
+    let files = files.into_iter().filter_map(|(what, file)| {
+        let file = file.as_ref()?;
+        let comment = file.comment.replace(char::is_control, " ");
+        Some(format!("; {what} by {} ({comment})", file.key))
+    });
+    files.collect()
 }
 
 fn subject(name: &str) -> String {

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     app::{self, ServingAddresses},
     build::{BuildOutcome, Language, find_projects, projects},
+    config::{Approval, Loaded},
 };
 
 pub(super) fn dev(
@@ -31,7 +32,7 @@ pub(super) fn dev(
     args: &RunArgs,
     output: &Output,
 ) -> Result<(), CommandFailure> {
-    let loaded = args.load(options, output)?.for_development();
+    let loaded = load(options, args, output)?;
     let folder = loaded.config.plugins.folder.clone();
     let found = find_projects(&folder);
     let found = found.map_err(|error| {
@@ -90,6 +91,21 @@ pub(super) fn dev(
         drop(_sources);
         result
     })
+}
+
+/// The configuration. Whoever saves a file here is whoever would approve it, so nothing waits for that unless
+/// the configuration says so.
+fn load(
+    options: &SharedOptions,
+    args: &RunArgs,
+    output: &Output,
+) -> Result<Loaded, CommandFailure> {
+    let mut loaded = args.load(options, output)?;
+    if loaded.config.plugins.approval.is_none() {
+        let off = ("POSTERN_PLUGINS_APPROVAL", Approval::Off.name().to_owned());
+        loaded = args.load_over(vec![off], options, output)?;
+    }
+    Ok(loaded.for_development())
 }
 
 /// Builds again what changes, until nothing is watched any more.

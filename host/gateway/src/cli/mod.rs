@@ -4,6 +4,7 @@
 //! to the standard error output; with `--output json` both are JSON.
 
 mod admin;
+mod approval;
 mod build;
 mod call;
 mod certs;
@@ -18,9 +19,12 @@ mod new;
 mod openapi;
 mod options;
 mod output;
+mod plugin_usage;
+mod plugin_versions;
 mod plugins;
 mod progress;
 mod publish;
+mod pull;
 mod record;
 mod replays;
 mod run;
@@ -74,7 +78,7 @@ enum Command {
     Pub(publish::PublishArgs),
     /// Print events as they come.
     Sub(subscribe::SubscribeArgs),
-    /// Look at plugins of a running gateway, or roll one back.
+    /// Look at plugins of a running gateway, approve or roll one back; fetch one from a registry.
     #[command(subcommand)]
     Plugins(plugins::PluginsCommand),
     /// Keep calls of a plugin of a running gateway in a file, to be replayed.
@@ -154,6 +158,7 @@ Examples:
   postern sub 'user.*'                           print events of these topics
   postern new --lang rust greeter                begin a plugin; also python, js, ts, go, c
   postern plugins list                           what runs, and why a file was refused
+  postern plugins approve users                  let a version run that asks for more
 
 Every key of the configuration has an environment twin: `postern config default` lists both.
 Exit codes: 0 done, 1 failed, 2 wrong usage. NO_COLOR turns colours off.";

@@ -1,4 +1,4 @@
-//! `postern plugins list|info|rollback`; `shadow` has a file of its own.
+//! `postern plugins list|info|rollback|release|approve|pull`; what concerns versions alone stands in `plugin_versions.rs`.
 
 use clap::{Args, Subcommand};
 use postern_system::clock;
@@ -6,9 +6,13 @@ use serde_json::Value as Json;
 
 use super::{
     admin::{Admin, AdminArgs, path},
+    approval,
     failure::CommandFailure,
     options::SharedOptions,
     output::Output,
+    plugin_usage::{metric_lines, octets, seconds, version_line},
+    plugin_versions::{self, VersionsCommand},
+    pull,
     runtime::block_on,
     shadow,
 };
@@ -19,18 +23,26 @@ pub(super) enum PluginsCommand {
     List(AdminArgs),
     /// Everything that is known of one plugin.
     Info(PluginArgs),
-    /// Let the generation before take the calls again.
+    /// End the trial of a version; without one, let the version or generation before take the calls again.
     Rollback(PluginArgs),
     /// Replay recorded calls by a component or by what a running gateway serves, and compare.
     Shadow(shadow::ShadowArgs),
+    /// Let a plugin take calls again that its traps keep from that.
+    Release(PluginArgs),
+    #[command(flatten)]
+    Versions(VersionsCommand),
+    /// Let a version take the calls that is held because it asks for more than the one before.
+    Approve(approval::ApproveArgs),
+    /// Fetch a component from a registry into the plugin folder.
+    Pull(pull::PullArgs),
 }
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct PluginArgs {
-    /// The plugin's name.
-    name: String,
+    /// The plugin's name, or NAME@VERSION.
+    pub(super) name: String,
     #[command(flatten)]
-    admin: AdminArgs,
+    pub(super) admin: AdminArgs,
 }
 
 pub(super) fn plugins(
@@ -39,6 +51,7 @@ pub(super) fn plugins(
     output: &Output,
 ) -> Result<(), CommandFailure> {
     match command {
+        PluginsCommand::Versions(command) => plugin_versions::versions(options, command, output),
         PluginsCommand::List(args) => {
             let admin = Admin::new(options, &args, output)?;
             let reply = block_on(admin.read("/plugins"))?;
@@ -58,6 +71,16 @@ pub(super) fn plugins(
             }
         }
         PluginsCommand::Shadow(args) => shadow::shadow(options, &args, output),
+        PluginsCommand::Release(args) => {
+            let admin = Admin::new(options, &args.admin, output)?;
+            let reply = block_on(admin.change(&path("plugins", &args.name, "/release")))?;
+            if output.is_json() {
+                return output.json(&reply);
+            }
+            output.line(&format!("{} takes calls again", args.name))
+        }
+        PluginsCommand::Approve(args) => approval::approve(options, &args, output),
+        PluginsCommand::Pull(args) => pull::pull(options, &args, output),
         PluginsCommand::Rollback(args) => {
             let admin = Admin::new(options, &args.admin, output)?;
             let reply = block_on(admin.change(&path("plugins", &args.name, "/rollback")))?;
@@ -70,7 +93,7 @@ pub(super) fn plugins(
                 .unwrap_or_default();
             output.line(&format!(
                 "{} is back at digest {}, as generation {generation}",
-                args.name,
+                text(&reply, "/name"),
                 digest(&reply),
             ))
         }
@@ -91,22 +114,32 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
         vec![
             text(plugin, "/name"),
             text(plugin, "/state"),
+            place(plugin),
             text(plugin, "/generation"),
             digest(plugin),
             text(plugin, "/source"),
             services(plugin),
             total(plugin, "/calls"),
+            seconds(plugin, "/processor_seconds"),
+            octets(plugin, "/memory_bytes"),
+            percent(plugin),
+            text(plugin, "/p99_ms"),
             text(plugin, "/refusal/reason"),
         ]
     };
     let head = [
         "PLUGIN",
         "STATE",
+        "PLACE",
         "GENERATION",
         "DIGEST",
         "SOURCE",
         "SERVICES",
         "CALLS",
+        "PROCESSOR",
+        "MEMORY",
+        "ERRORS",
+        "P99 MS",
         "REFUSED",
     ];
     output.table(&head, plugins.iter().map(row).collect())
@@ -121,7 +154,17 @@ fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
     for (name, value) in fields {
         let shown = match (name.as_str(), value) {
             ("since", Json::Number(_)) => ago(value, now),
+            ("approvals", Json::Array(approvals)) => lines(
+                approvals
+                    .iter()
+                    .map(|approval| approval_line(approval, now)),
+            ),
+            ("held", Json::Object(_)) => approval::held_lines(value),
+            ("signature", Json::Object(_)) => approval::signature_lines(value),
             ("services", Json::Array(services)) => lines(services.iter().map(service_line)),
+            ("versions", Json::Array(versions)) => lines(versions.iter().map(version_line)),
+            ("metrics", Json::Array(metrics)) => lines(metrics.iter().flat_map(metric_lines)),
+            ("processor_seconds", Json::Number(_)) => seconds(plugin, "/processor_seconds"),
             ("history", Json::Array(events)) => {
                 lines(events.iter().map(|event| event_line(event, now)))
             }
@@ -174,7 +217,13 @@ fn event_line(event: &Json, now: u64) -> String {
     }
 }
 
-fn ago(at: &Json, now: u64) -> String {
+/// `12 s ago  5f2b91c0aa31`.
+fn approval_line(approval: &Json, now: u64) -> String {
+    let at = approval.get("at").unwrap_or(&Json::Null);
+    format!("{:>10}  {}", ago(at, now), digest(approval))
+}
+
+pub(super) fn ago(at: &Json, now: u64) -> String {
     let seconds = now.saturating_sub(at.as_u64().unwrap_or(now));
     match seconds {
         0..120 => format!("{seconds} s ago"),
@@ -191,6 +240,25 @@ fn services(plugin: &Json) -> String {
         .flatten()
         .map(|service| text(service, "/name"));
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// What it is among the versions of its plugin: `canary 5%`.
+fn place(plugin: &Json) -> String {
+    let place = format!(
+        "{} {}",
+        text(plugin, "/place"),
+        text(plugin, "/trial/weight")
+    );
+    let pinned = match plugin.get("pinned").and_then(Json::as_bool) {
+        Some(true) if place.starts_with("stable") => " pinned",
+        Some(_) | None => "",
+    };
+    format!("{}{pinned}", place.trim_end())
+}
+
+fn percent(plugin: &Json) -> String {
+    let rate = plugin.get("error_rate").and_then(Json::as_f64);
+    rate.map_or(String::new(), |rate| format!("{:.1}%", rate * 100.0))
 }
 
 /// The first 12 digits name a component well enough for people.

@@ -38,6 +38,16 @@ impl RunArgs {
         options: &SharedOptions,
         output: &Output,
     ) -> Result<Loaded, CommandFailure> {
+        self.load_over(Vec::new(), options, output)
+    }
+
+    /// As `load`; `further` are other variables.
+    pub(super) fn load_over(
+        &self,
+        further: Vec<(&str, String)>,
+        options: &SharedOptions,
+        output: &Output,
+    ) -> Result<Loaded, CommandFailure> {
         let variables = [
             ("POSTERN_PLUGINS_FOLDER", &self.plugins),
             ("POSTERN_DATA_DIR", &self.data_dir),
@@ -45,7 +55,8 @@ impl RunArgs {
         let written = |(variable, folder): (&'static str, &Option<PathBuf>)| {
             Some((variable, folder.as_ref()?.to_string_lossy().into_owned()))
         };
-        let overrides: Vec<_> = variables.into_iter().filter_map(written).collect();
+        let overrides = variables.into_iter().filter_map(written);
+        let overrides: Vec<_> = overrides.chain(further).collect();
         options.load_whole(&overrides, output)
     }
 }

@@ -52,6 +52,22 @@ impl BuiltService {
         &self.cluster
     }
 
+    /// Whether one of `plugins` answers for it, or picks who does.
+    pub(super) fn is_of(&self, plugins: &BTreeSet<String>) -> bool {
+        let mut keys = self.known.keys();
+        let answers = keys.any(|key| match &key.owner {
+            Owner::Local(plugin) => plugins.contains(plugin.as_str()),
+            Owner::Config | Owner::Registered(_) | Owner::Peer(_) => false,
+        });
+        let balancer = self.policy.component.as_ref();
+        answers || balancer.is_some_and(|plugin| plugins.contains(plugin.as_str()))
+    }
+
+    /// What it is built of is looked at again.
+    pub(super) const fn unsettle(&mut self) {
+        self.is_settled = false;
+    }
+
     /// Whether it is built of just that.
     pub(super) fn is_current(
         &self,

@@ -44,7 +44,7 @@ mod tests;
 mod verdict;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -143,6 +143,17 @@ impl Clusters {
         let cluster = Arc::clone(slot.cluster());
         slots.insert(name.clone(), slot);
         Some(cluster)
+    }
+
+    /// Plugins of this gateway are reached otherwise than before: services that they answer for, or pick the
+    /// instances of, are built anew at the next rebuild or change.
+    pub(crate) fn reconnect(&self, plugins: &BTreeSet<String>) {
+        if plugins.is_empty() {
+            return;
+        }
+        let mut slots = self.slots.lock();
+        let affected = slots.values_mut().filter(|slot| slot.is_of(plugins));
+        affected.for_each(BuiltService::unsettle);
     }
 
     /// What is known of a service, brought to what it is.

@@ -19,6 +19,7 @@ use super::{
     fault::suggest,
     section::SectionReader,
     settings::{Config, Listener, Protocol},
+    supply,
     units::{Size, show_duration},
 };
 
@@ -38,6 +39,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     config.services.check(reader);
     routes::check(config, reader);
     config.pool.check(reader);
+    supply::check(config, reader);
     let calls = &config.calls;
     in_order(
         reader,

@@ -7,6 +7,7 @@ use postern_wasm::{self as spec, PluginSpec};
 
 use super::{
     Faults,
+    canary::CanaryTable,
     cross::routes::{RouteOwner, check_routes},
     events::Topics,
     extensions::Extension,
@@ -16,6 +17,8 @@ use super::{
     routes::RouteSettings,
     section::{Field, SectionReader, section},
     settings::{Config, InstanceMode, Instances, PluginLimits},
+    sockets::SocketGrantSetting,
+    traps::{OnTrapSetting, Traps},
     value::Value,
 };
 
@@ -33,8 +36,13 @@ section! {
         pub schemas: Option<PathBuf> = None;
         /// Seen by the plugin through the import `config`: text as it is, everything else as JSON.
         pub config: OpaqueTable = OpaqueTable::default();
-        /// What happens after a trap: "restart" takes a new instance, "stop" answers no more.
+        /// What happens after traps, beside a new instance: "restart" nothing; "stop" answers no more after
+        /// one. After `traps.threshold` of them, "closed" refuses calls and backs off; "open" does and lets
+        /// calls pass by a plugin that stands in their way; "last-good" does and puts the version before
+        /// back into service; "quarantine" takes the plugin out of service until an operator releases it.
         pub on_trap: OnTrapSetting = OnTrapSetting::Restart;
+        /// When traps are too many, and how long the plugin backs off.
+        pub traps: Traps = Traps::default();
         /// Least level of the plugin's own log lines.
         pub log_level: LogLevelSetting = LogLevelSetting::Info;
         /// Whether and where it stands in the way of calls and frames. `[extensions.NAME]` of the
@@ -53,6 +61,8 @@ section! {
         pub budgets: Budgets = Budgets::default();
         /// How its instances are kept.
         pub instances: Instances = Instances::default();
+        /// How this version is tried where it comes beside another one.
+        pub canary: CanaryTable = CanaryTable::default();
         /// How calls of its services are made, unless `[services.NAME]` says otherwise.
         pub policy: Hints = Hints::default();
     }
@@ -79,23 +89,22 @@ section! {
 section! {
     /// What a plugin may reach. Nothing unless granted.
     pub(crate) struct Grants {
-        /// Services that it may call; "*" is all.
+        /// Services that it may call: "users", "users.*", "acme-*", "*"; a star stands for any characters.
         pub services: Vec<String> = Vec::new();
         /// Name of a key/value store shared with other plugins, in the place of its own.
         pub kv: Option<String> = None;
         /// Topics under which it may publish events: "user.created", "user.*" (one level), "user.>".
         pub events: Vec<Topics> = Vec::new();
+        /// Services whose instances it may look up; "*" is all.
+        pub directory: Vec<String> = Vec::new();
         /// Its environment (WASI).
         pub env: OpaqueTable = OpaqueTable::default();
         /// Folders that it sees (WASI): "HOST:GUEST" to read, "HOST:GUEST:rw" to write as well.
         pub files: Vec<FileGrantSetting> = Vec::new();
+        /// Where its own sockets may lead (WASI): "tcp:10.0.0.0/8:5432", "udp:*:53", "tcp:[::1]:80-90", and
+        /// "dns" to have names looked up. It never listens.
+        pub sockets: Vec<SocketGrantSetting> = Vec::new();
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnTrapSetting {
-    Restart,
-    Stop,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +128,6 @@ pub(crate) struct FileGrantSetting {
     pub writable: bool,
 }
 
-word_leaf!(OnTrapSetting { Restart = "restart", Stop = "stop" });
 word_leaf!(LogLevelSetting {
     Trace = "trace",
     Debug = "debug",
@@ -136,6 +144,8 @@ impl Manifest {
         Self {
             limits: plugins.limits.clone(),
             instances: plugins.instances.clone(),
+            on_trap: plugins.on_trap,
+            traps: plugins.traps.clone(),
             ..Self::default()
         }
     }
@@ -150,6 +160,8 @@ impl Manifest {
         let root = reader.parse(text);
         manifest.merge(&root, "", None, &mut reader);
         check_routes(&manifest.routes, RouteOwner::Manifest, config, &mut reader);
+        let writes = manifest.grants.files.iter().any(|grant| grant.writable);
+        manifest.canary.check(writes, &mut reader);
         if reader.faults.is_empty() {
             Ok(manifest)
         } else {
@@ -170,10 +182,8 @@ impl Manifest {
             budgets: self.budgets.spec(),
             drain_max: config.plugins.drain_timeout,
             health_max: config.plugins.health_timeout,
-            on_trap: match self.on_trap {
-                OnTrapSetting::Restart => spec::OnTrap::Restart,
-                OnTrapSetting::Stop => spec::OnTrap::Stop,
-            },
+            on_trap: self.on_trap.spec(),
+            traps: self.traps.spec(),
             log_level: match self.log_level {
                 LogLevelSetting::Trace => spec::LogLevel::Trace,
                 LogLevelSetting::Debug => spec::LogLevel::Debug,
@@ -199,8 +209,10 @@ impl Grants {
             services: self.services.clone(),
             kv: self.kv.clone(),
             events: self.events.iter().map(|topics| topics.0.clone()).collect(),
+            directory: self.directory.clone(),
             env: self.env.0.clone(),
             files: self.files.iter().map(file).collect(),
+            sockets: self.sockets.iter().map(|grant| grant.0.clone()).collect(),
         }
     }
 }
@@ -242,12 +254,22 @@ impl PluginLimits {
     fn spec(&self, depth_max: u8) -> spec::PluginLimits {
         spec::PluginLimits {
             memory_bytes_max: self.memory.octets(),
+            table_elements_max: self.tables,
+            core_instances_max: self.core_instances,
             time_max: self.time,
+            cpu_max: self.cpu.unwrap_or(self.time),
+            stream_time_max: self.stream_time,
             output_bytes_max: self.output.octets(),
             input_bytes_max: self.input.octets(),
             log_lines_per_second: self.log,
             log_lines_burst: self.log_burst,
+            log_bytes_per_second: self.log_bytes.octets(),
+            log_call_bytes_max: self.log_call_bytes.octets(),
             host_calls_max: self.host_calls,
+            host_call_time_max: self.host_call_time,
+            host_calls_in_flight_max: self.host_calls_in_flight,
+            metrics_max: self.metrics,
+            metric_series_max: self.metric_series,
             depth_max,
         }
     }
@@ -334,6 +356,7 @@ mod tests {
         let spec = read.spec(&config);
         assert_eq!(spec.limits.memory_bytes_max, 16 * 1024 * 1024);
         assert_eq!(spec.limits.time_max.as_secs(), 2);
+        assert_eq!(spec.limits.cpu_max.as_secs(), 2);
         assert_eq!(spec.instances.max, 3);
     }
 
@@ -350,8 +373,12 @@ mod tests {
             [limits]
             memory = "1MiB"
             host-calls = 9
+            metrics = 7
+            metric-series = 8
             [grants]
             services = ["calculator"]
+            sockets = ["tcp:10.0.0.0/8:5432", "dns"]
+            directory = ["*"]
             kv = "shared"
             env = { LANG = "C" }
             files = ["data:/data:rw", "static:/static"]
@@ -367,8 +394,12 @@ mod tests {
         assert_eq!(spec.instances.mode, spec::Mode::Single);
         assert_eq!(spec.instances.calls_max, 7);
         assert_eq!(spec.limits.host_calls_max, 9);
+        assert_eq!(spec.limits.metrics_max, 7);
+        assert_eq!(spec.limits.metric_series_max, 8);
         assert!(spec.grants.allows_service("calculator") && !spec.grants.allows_service("users"));
+        assert!(spec.grants.allows_lookup("anything"));
         assert_eq!(spec.grants.env["LANG"], "C");
+        assert_eq!(spec.grants.sockets.len(), 2);
         let accesses: Vec<_> = spec.grants.files.iter().map(|file| file.access).collect();
         assert_eq!(accesses, [spec::Access::ReadWrite, spec::Access::ReadOnly]);
     }

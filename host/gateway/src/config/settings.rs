@@ -25,7 +25,9 @@ use super::{
     section::section,
     security::{Auth, Authorization},
     services::ServiceTables,
+    supply::{Approval, SignatureSettings},
     tls::{ListenerTls, UpstreamTls},
+    traps::{OnTrapSetting, Traps},
     units::Size,
     websocket::WebSocketSettings,
 };
@@ -273,10 +275,20 @@ section! {
         /// Time for calls of a replaced generation; then they are cut off. Looked at about every
         /// second.
         pub drain_timeout: Duration = Duration::from_secs(30), within "0s" to "10m";
+        /// Which versions wait for `postern plugins approve` before they take calls: "off" none, "growth" those
+        /// that ask for more than the one that serves, "always" each. "growth" unless set, and "off" under
+        /// `postern dev`.
+        pub approval: Option<Approval> = None;
+        /// Who vouches for plugins.
+        pub signatures: SignatureSettings = SignatureSettings::default();
         /// Bounds of each plugin unless its manifest sets its own.
         pub limits: PluginLimits = PluginLimits::default();
         /// Instances of each plugin unless its manifest says otherwise.
         pub instances: Instances = Instances::default();
+        /// What happens after traps, unless a plugin's manifest says otherwise: see there.
+        pub on_trap: OnTrapSetting = OnTrapSetting::Restart;
+        /// When traps are too many, unless a plugin's manifest says otherwise.
+        pub traps: Traps = Traps::default();
     }
 }
 
@@ -285,8 +297,16 @@ section! {
     pub(crate) struct PluginLimits {
         /// All linear memories of one instance together.
         pub memory: Size = Size::mib(64), within "64KiB" to "1GiB";
-        /// Time of one call, its waiting for `kv` and `client` included.
+        /// All tables of one instance together, in elements; one table has 40000 at most.
+        pub tables: usize = 40_000, within "0" to "800000";
+        /// Core modules that one instance consists of.
+        pub core_instances: usize = 100, within "1" to "100";
+        /// Time of one call, its waiting for `kv` and `client` included. Of a stream: between two messages.
         pub time: Duration = Duration::from_secs(1), within "10ms" to "24h";
+        /// Processor time of one call, of a stream between two messages; as much as `time` when left out.
+        pub cpu: Option<Duration> = None, within "50ms" to "24h";
+        /// Time of one stream, its waiting for the caller left out.
+        pub stream_time: Duration = Duration::from_secs(600), within "10ms" to "168h";
         /// Largest message that the plugin answers or sends.
         pub output: Size = Size::mib(8), within "1KiB" to "1GiB";
         /// Largest message that is handed to the plugin.
@@ -295,8 +315,20 @@ section! {
         pub log: u32 = 100, within "0" to "100000";
         /// Log lines at once before the rate holds.
         pub log_burst: u32 = 200, within "0" to "100000";
-        /// Calls of host functions in one call.
+        /// Octets of log lines a second, and as many at once; more are dropped and counted.
+        pub log_bytes: Size = Size::kib(256), within "1KiB" to "1GiB";
+        /// Octets that one call may log and print; more ends it. Of a stream: between two messages.
+        pub log_call_bytes: Size = Size::mib(4), within "1KiB" to "1GiB";
+        /// Calls of host functions in one call; of a stream between two messages.
         pub host_calls: u32 = 10_000, within "1" to "1000000000";
+        /// Time of one call of `client` or `kv`; then the plugin is told and goes on.
+        pub host_call_time: Duration = Duration::from_secs(30), within "1ms" to "24h";
+        /// Calls of `client` and `kv` under way at one time; one more is refused.
+        pub host_calls_in_flight: usize = 128, within "1" to "100000";
+        /// Metrics that the plugin may have of its own.
+        pub metrics: usize = 100, within "0" to "10000";
+        /// Series of them, which are sets of labels, over all metrics.
+        pub metric_series: usize = 1_000, within "0" to "100000";
     }
 }
 

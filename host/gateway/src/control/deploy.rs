@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     config::{Config, Faults, Manifest},
-    plugins::store::{Copy, DeploymentState},
+    plugins::{
+        signature::Signed,
+        store::{Copy, DeploymentState},
+    },
 };
 
 /// How far an offer came before its services were claimed.
@@ -41,6 +44,7 @@ pub(super) struct PreparedGeneration {
     ready: ReadyGeneration,
     written: Written,
     routes: Vec<HttpRoute>,
+    signed: Option<Signed>,
 }
 
 impl Control {
@@ -61,14 +65,14 @@ impl Control {
             .map(|name| Text::from(name.as_str()))
             .collect();
         if services.is_empty() {
-            services.push(slot.name.as_str().into());
+            services.push(slot.plugin_name().into());
         }
         let infos = services.iter().map(|name| ServiceInfo {
             name: name.clone(),
             ..ServiceInfo::default()
         });
         let infos: Vec<_> = infos.collect();
-        let routes = http_routes::of_manifest(&slot.name, &manifest.routes, &infos);
+        let routes = http_routes::of_manifest(slot.plugin_name(), &manifest.routes, &infos);
         let mut routes = routes.unwrap_or_default();
         routes.retain(|route| matches!(route.end, RouteEnd::Method(_)));
         slot.set_loading(Some(Loading { services, routes }));
@@ -104,7 +108,7 @@ impl Control {
                 source: Source::Rollback,
             };
         }
-        let mut refused = match self.start_up(slot, &copy).await {
+        let mut refused = match self.start_up_new(slot, &copy).await {
             Ok(generation) => {
                 return Prepared::Generation {
                     generation: Box::new(generation),
@@ -175,12 +179,31 @@ impl Control {
         }
     }
 
-    /// A manifest is read and a component brought up to where it could take calls.
+    /// A manifest is read and a component brought up to where it could take calls; it has served before.
     pub(super) async fn start_up(
         &self,
         slot: &PluginSlot,
         copy: &Copy,
     ) -> Result<PreparedGeneration, OfferRefused> {
+        self.start_up_admitted(slot, copy, false).await
+    }
+
+    /// As `start_up`, for what lies in the folder.
+    async fn start_up_new(
+        &self,
+        slot: &PluginSlot,
+        copy: &Copy,
+    ) -> Result<PreparedGeneration, OfferRefused> {
+        self.start_up_admitted(slot, copy, true).await
+    }
+
+    async fn start_up_admitted(
+        &self,
+        slot: &PluginSlot,
+        copy: &Copy,
+        is_new: bool,
+    ) -> Result<PreparedGeneration, OfferRefused> {
+        self.check_versions(slot, copy)?;
         let config = self.config.load_full();
         let manifest = read_manifest(slot, copy, &config).map_err(|faults| {
             warn!(plugin = slot.name, %faults, "manifest refused");
@@ -190,6 +213,8 @@ impl Control {
             };
             OfferRefused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
         })?;
+        // Nothing of it runs before that.
+        let signed = self.admit(slot, copy, is_new).await?;
         let spec = manifest.spec(&config);
         let ready = slot.plugin.prepare(copy.component.clone(), spec).await;
         let ready = ready.map_err(|refusal| {
@@ -197,7 +222,8 @@ impl Control {
             OfferRefused::new(&copy.digest, refusal).until(needs)
         })?;
         let refused = |reason: String| OfferRefused::new(&copy.digest, reason);
-        let routes = http_routes::of_manifest(&slot.name, &manifest.routes, ready.services());
+        let routes =
+            http_routes::of_manifest(slot.plugin_name(), &manifest.routes, ready.services());
         let routes = routes.map_err(refused)?;
         let schemas = schema_file::read(&config.plugins.folder, manifest.schemas.as_deref());
         let schemas = schemas.await.map_err(|reason| {
@@ -218,6 +244,7 @@ impl Control {
                 ..manifest.into()
             },
             routes,
+            signed,
         })
     }
 
@@ -225,7 +252,7 @@ impl Control {
     /// and shown in the routes.
     pub(super) async fn activate(&self, slot: &PluginSlot, prepared: Prepared) -> Offered {
         slot.set_loading(None);
-        let mut good = None;
+        let (mut good, mut served) = (None, None);
         let offered = match prepared {
             Prepared::Nothing(offered) => offered,
             Prepared::Generation {
@@ -234,6 +261,7 @@ impl Control {
                 source,
             } => match self.take_over(slot, *generation, &copy, source) {
                 Ok(()) => {
+                    served = Some((copy.clone(), source));
                     if source != Source::LastGood {
                         slot.end_waiting();
                     }
@@ -255,6 +283,7 @@ impl Control {
             },
         };
         slot.tell(&offered);
+        self.note_offered(slot, &offered);
         if slot.is_waiting() {
             // There is another time, or another folder, to look at.
             self.refusals.notify_one();
@@ -263,6 +292,11 @@ impl Control {
         // Calls go there from here on; writing megabytes to the disk does not delay them.
         if let Some(copy) = good {
             keep(slot, copy).await;
+        }
+        // After that, so that the last good copy is no older than what is known to have served.
+        if let Some((copy, source)) = served {
+            self.note_served(slot, &copy, (source, slot.shown().signed))
+                .await;
         }
         offered
     }
@@ -282,18 +316,18 @@ impl Control {
             ready,
             written,
             routes,
+            signed,
         } = generation;
         let services = ready.services().iter();
         let services: BTreeSet<_> = services.map(|service| service.name.to_string()).collect();
-        let config = self.config.load();
-        let configured = http_routes::of_configuration(&config);
-        let claimed = self
-            .claims
-            .lock()
-            .replace(&slot.name, &services, &routes, configured);
-        claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
+        let deployment = copy.deployment();
+        let claimed = self.claim_version(slot, &deployment, &written, (services, &routes));
+        let arrival =
+            claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
         let deployed = slot.plugin.activate(ready);
         slot.set_current(&deployed, (written, routes), copy, source);
+        self.enter_version(slot, &deployment, &arrival);
+        slot.set_signed(signed);
         // It may have let go of what others wait for.
         self.refusals.notify_one();
         Ok(())

@@ -6,6 +6,7 @@ use std::{
 };
 
 use postern_core::Text;
+use postern_wasm::{OnTrap, Plugin, TrapState};
 
 use super::slot::PluginSlot;
 use crate::{
@@ -22,6 +23,13 @@ pub(super) fn chain(slots: &BTreeMap<String, Arc<PluginSlot>>, config: &Config) 
     names.into_iter().filter_map(link).collect()
 }
 
+/// Whether its traps have calls pass by the plugin.
+fn is_passed_by(plugin: &Plugin) -> bool {
+    plugin.trap_status().is_some_and(|status| {
+        status.state == TrapState::Closed && status.policy == OnTrap::Open.name()
+    })
+}
+
 fn link(
     name: &str,
     slot: Option<&Arc<PluginSlot>>,
@@ -34,6 +42,7 @@ fn link(
     let part = match (slot, current) {
         (Some(slot), Some(_)) => {
             let plugin = &slot.plugin;
+            slot.link.set_passed_by(is_passed_by(plugin));
             Part::Live {
                 authenticator: plugin.authenticator(),
                 requests: plugin.request_interceptor(),

@@ -28,6 +28,7 @@ use super::{
     remote::{DescriptionSource, Remote},
     serving_plugins::ServingPlugins,
     slot::PluginSlot,
+    versions::VersionSplit,
 };
 use crate::{
     cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
@@ -111,21 +112,26 @@ impl Fleet {
     }
 
     /// Makes what the directory has of this gateway's plugins what they answer for.
-    pub(super) fn enter(&self, slots: &BTreeMap<String, Arc<PluginSlot>>) {
-        self.serving_plugins.set(slots);
+    pub(super) fn enter(
+        &self,
+        slots: &BTreeMap<String, Arc<PluginSlot>>,
+        splits: &BTreeMap<String, Arc<VersionSplit>>,
+    ) {
+        let changed = self.serving_plugins.set(slots, splits);
+        self.clusters.reconnect(&changed);
         let mut told = self.told.lock();
         for name in told.iter().filter(|name| !slots.contains_key(*name)) {
             self.directory.remove_local(name);
         }
         told.clear();
-        for slot in slots.values() {
+        for (name, slot) in slots {
             let services = services(slot);
             if services.is_empty() {
-                self.directory.remove_local(&slot.name);
+                self.directory.remove_local(name);
             } else {
-                self.directory.set_local(&slot.name, services);
+                self.directory.set_local(name, services);
             }
-            told.insert(slot.name.clone());
+            told.insert(name.clone());
         }
     }
 

@@ -26,11 +26,19 @@ impl Control {
     #[must_use]
     pub(crate) fn missing(&self) -> Vec<Missing> {
         let config = self.config.load();
-        let plugins: BTreeMap<String, PluginView> = self
-            .plugins()
-            .into_iter()
-            .map(|plugin| (plugin.name.clone(), plugin))
-            .collect();
+        let all = self.plugins().into_iter();
+        let mut plugins: BTreeMap<String, PluginView> =
+            all.map(|plugin| (plugin.name.clone(), plugin)).collect();
+        // A plugin may have no file but those of its versions.
+        let stable = plugins
+            .values()
+            .filter(|plugin| plugin.version.place == "stable");
+        let stable: Vec<_> = stable.cloned().collect();
+        for plugin in stable {
+            plugins
+                .entry(plugin.version.plugin.clone())
+                .or_insert(plugin);
+        }
         let found = Found {
             config: &config,
             plugins: &plugins,

@@ -8,6 +8,7 @@
 //!    └─▶ nothing                                      at a start, the last good copy does
 //! ```
 
+mod approval;
 mod claims;
 mod deploy;
 mod extensions;
@@ -27,6 +28,9 @@ mod schema_file;
 mod serving_plugins;
 mod slot;
 mod subscribers;
+mod traps;
+mod usage_view;
+pub(crate) mod versions;
 mod view;
 mod waiting;
 
@@ -54,6 +58,7 @@ use self::{
     remote_services::RemoteServices,
     slot::{PluginSlot, Source},
     subscribers::Subscribers,
+    versions::PluginVersions,
 };
 pub(crate) use self::{
     fleet::{BuiltIn, Fleet},
@@ -71,9 +76,13 @@ use crate::{
         chain::{Extensions, LinkView},
         route::{Route, Routes},
     },
-    plugins::store::{self, Copy, PluginCopies},
+    plugins::{
+        label, origin,
+        store::{self, Copy, PluginCopies},
+        trust::TrustFiles,
+    },
     readiness::{Readiness, ReasonKind},
-    telemetry::{calls::CallBook, export::PluginNumbers},
+    telemetry::calls::CallBook,
 };
 
 /// Owns every plugin and says who answers for which service.
@@ -88,7 +97,9 @@ pub(crate) struct Control {
     data_dir: PathBuf,
     config: ArcSwap<Config>,
     claims: Mutex<Claims>,
+    /// By label: plugins, and versions of them.
     slots: Mutex<BTreeMap<String, Arc<PluginSlot>>>,
+    versions: PluginVersions,
     /// What routes over HTTP hold requests to.
     route_schemas: Mutex<MethodSchemas>,
     /// What other gateways say of their services beyond the directory.
@@ -127,6 +138,7 @@ impl Control {
             subscribers: Subscribers::new(events),
             book,
             readiness,
+            versions: PluginVersions::new(&config.data_dir),
             data_dir: config.data_dir.clone(),
             config: ArcSwap::from_pointee(config),
             claims: Mutex::default(),
@@ -145,8 +157,10 @@ impl Control {
 
     /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
     /// one service, the first by name has it. Of a plugin whose files cannot be read, the last good
-    /// copy is deployed.
-    pub(crate) async fn start(&self, found: Vec<(String, FoundAtStart)>) {
+    /// copy is deployed. Older versions of one plugin come first.
+    pub(crate) async fn start(&self, mut found: Vec<(String, FoundAtStart)>) {
+        found.sort_by_cached_key(|(name, _)| label::at_start(name));
+        self.note_known(found.iter().map(|(name, _)| name));
         for (name, found) in &found {
             if let FoundAtStart::Whole(copy) = found {
                 self.note_loading(&self.slot(name), copy);
@@ -181,12 +195,13 @@ impl Control {
         self.routes.set_complete();
         // What offers were refused for may have changed while others were deployed.
         self.refusals.notify_one();
-        let (slots, config) = (self.slots.lock(), self.config.load());
+        let (slots, config) = (self.serving(), self.config.load());
         self.judge(&slots, &config);
     }
 
     /// Takes what lies in the folder for the plugin `name`.
     pub(crate) async fn offer(&self, name: &str, copy: Copy) -> Offered {
+        self.note_known(std::iter::once(&name.to_owned()));
         loop {
             let slot = self.slot(name);
             let mut offers = slot.lock_offers().await;
@@ -213,6 +228,7 @@ impl Control {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else {
             // It may have been in the folder in a life before.
+            self.remove_version(name);
             self.clear(name, &self.store(name));
             return false;
         };
@@ -220,8 +236,8 @@ impl Control {
             let mut offers = slot.lock_offers().await;
             offers.is_gone = true;
             self.slots.lock().remove(name);
-            self.claims.lock().release(name);
         }
+        self.remove_version(name);
         self.refusals.notify_one();
         self.publish();
         self.clear(name, &slot.store);
@@ -256,7 +272,16 @@ impl Control {
     ///
     /// # Errors
     /// When there is no such plugin, none before, or the one before does not start.
-    pub(crate) async fn rollback(&self, name: &str) -> Result<(), OfferRefused> {
+    async fn rollback_generation(&self, name: &str) -> Result<(), OfferRefused> {
+        self.rollback_if(name, |_| true).await
+    }
+
+    /// As `rollback_generation`, where what is in service is still what is to be gone back from.
+    async fn rollback_if(
+        &self,
+        name: &str,
+        is_wanted: impl Fn(&PluginSlot) -> bool,
+    ) -> Result<(), OfferRefused> {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else {
             return Err(OfferRefused::new("", format!("no plugin {name}")));
@@ -267,6 +292,10 @@ impl Control {
                 "",
                 format!("plugin {name} was removed meanwhile"),
             ));
+        }
+        if !is_wanted(&slot) {
+            let reason = format!("another version of plugin {name} is in service meanwhile");
+            return Err(OfferRefused::new("", reason));
         }
         let Some(before) = slot.store.load_before() else {
             return Err(OfferRefused::new(
@@ -283,6 +312,8 @@ impl Control {
         slot.set_skipped(skipped.clone());
         slot.end_waiting();
         self.publish();
+        self.note_served(&slot, &before, (Source::Rollback, None))
+            .await;
         if let Err(error) = slot.store.keep_rollback(&to, skipped) {
             warn!(plugin = name, %error, "the rollback will not survive a restart");
         }
@@ -370,39 +401,30 @@ impl Control {
     /// Every plugin by name.
     #[must_use]
     pub(crate) fn plugins(&self) -> Vec<PluginView> {
-        self.slots
-            .lock()
-            .values()
-            .map(|slot| PluginView::of(slot))
-            .collect()
+        let slots = self.slots.lock().clone();
+        let view = |slot: &PluginSlot| PluginView::of(slot, self.version_view(slot));
+        slots.values().map(|slot| view(slot)).collect()
     }
 
     #[must_use]
     pub(crate) fn plugin(&self, name: &str) -> Option<PluginView> {
-        self.slots.lock().get(name).map(|slot| PluginView::of(slot))
+        // A plugin without a file of its own name is the version that takes its calls.
+        let slot = self.slots.lock().get(name).cloned();
+        let slot = slot.or_else(|| self.serving().remove(name))?;
+        let mut view = PluginView::of(&slot, self.version_view(&slot));
+        let folder = &self.config.load().plugins.folder;
+        let name = &slot.name;
+        let digest = view.digest.as_deref();
+        view.origin = digest.and_then(|digest| origin::read(folder, name, digest));
+        view.approvals = TrustFiles::new(&self.data_dir, name).records();
+        let surplus = view.approvals.len().saturating_sub(APPROVALS_SHOWN_MAX);
+        view.approvals.drain(..surplus);
+        Some(view)
     }
 
     #[must_use]
     pub(crate) fn names(&self) -> Vec<String> {
         self.slots.lock().keys().cloned().collect()
-    }
-
-    #[must_use]
-    pub(crate) fn numbers(&self) -> Vec<PluginNumbers> {
-        let slots = self.slots.lock();
-        let numbers = slots.values().map(|slot| {
-            let shown = slot.shown();
-            PluginNumbers {
-                plugin: slot.name.clone(),
-                generation: shown
-                    .current
-                    .as_ref()
-                    .map_or(0, |current| current.generation),
-                is_active: shown.current.is_some() && shown.is_healthy(),
-                stats: slot.plugin.stats().snapshot(),
-            }
-        });
-        numbers.collect()
     }
 
     /// Every route by service.
@@ -458,6 +480,9 @@ impl Control {
 /// From the end of a drain timeout until the calls that were cut off have ended: it is looked at about
 /// every second, and a guest that computes returns at its next tick.
 const CUT_OFF_MAX: Duration = Duration::from_secs(3);
+
+/// Approvals that are shown of a plugin, the latest.
+const APPROVALS_SHOWN_MAX: usize = 8;
 
 /// Plugins that are deployed at the same time when the gateway starts. Compiling uses every core.
 const START_AT_ONCE: usize = 4;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use postern_system::clock;
 
 use super::claims::Taken;
-use crate::plugins::store::Copy;
+use crate::plugins::{asks::Growth, store::Copy};
 
 /// What became of an offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,17 @@ pub(crate) struct OfferRefused {
     /// Seconds since 1970.
     pub at: u64,
     pub(super) needs: Needs,
+    /// It waits for an operator, with this.
+    pub held: Option<Box<HeldOffer>>,
+}
+
+/// An offer that waits for an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldOffer {
+    /// Of component and manifest together, 64 hex digits: what an approval is of.
+    pub digest: String,
+    /// What it asks for beyond what serves; all that it asks for where nothing served.
+    pub growth: Vec<Growth>,
 }
 
 /// What must change for a refused offer to be worth another try.
@@ -50,6 +61,7 @@ impl OfferRefused {
             reason: reason.to_string(),
             at: unix_now(),
             needs: Needs::default(),
+            held: None,
         }
     }
 

@@ -18,7 +18,9 @@ use crate::{
 impl Control {
     /// The directory, the routes and the chain of extensions follow the set.
     pub(super) fn publish(&self) {
-        let slots = self.slots.lock();
+        let all = self.slots.lock();
+        let slots = self.versions.serving(&all);
+        let splits = self.versions.splits(&all);
         let config = self.config.load();
         let hinted = slots.values().filter_map(|slot| slot.shown().current);
         let hints = hinted.flat_map(|current| {
@@ -27,7 +29,7 @@ impl Control {
             names.map(move |service| (service.name, hints.clone()))
         });
         self.fleet.apply(&config, &hints.collect());
-        self.fleet.enter(&slots);
+        self.fleet.enter(&slots, &splits);
         self.subscribers.follow(&slots);
         self.route(&slots);
         self.publish_http_routes(&slots, &config);
@@ -37,7 +39,8 @@ impl Control {
 
     /// Routes follow the directory: those of services that changed in it.
     pub(super) fn publish_routes(&self) {
-        let slots = self.slots.lock();
+        let all = self.slots.lock();
+        let slots = self.versions.serving(&all);
         let changed = self.fleet.changed_routes(&slots, &self.book);
         let down = || slots.values().flat_map(|slot| self.down_routes(slot));
         for (service, route) in changed {
@@ -74,7 +77,7 @@ impl Control {
             metrics: self.book.service(&service),
             service,
             version: None,
-            plugin: slot.name.as_str().into(),
+            plugin: slot.plugin_name().into(),
             generation,
             methods: None,
             target,
@@ -93,7 +96,7 @@ impl Control {
             // Why is for operators: it may repeat what the guest wrote to its standard error.
             (None, Some(_)) => {
                 let reason = format!("plugin {name} was refused; `postern plugins list` says why");
-                vec![down(name.as_str().into(), 0, reason)]
+                vec![down(slot.plugin_name().into(), 0, reason)]
             }
             (Some(current), _) if !shown.is_healthy() => {
                 let health = shown.health.as_ref();
@@ -116,7 +119,7 @@ impl Control {
     /// and of instances elsewhere.
     pub(crate) fn described(&self, caller: Caller) -> BTreeMap<Text, ServiceInfo> {
         let mut described: BTreeMap<Text, ServiceInfo> = BTreeMap::new();
-        let slots = self.slots.lock();
+        let slots = self.serving();
         let currents = slots.values().filter_map(|slot| slot.shown().current);
         let here = currents.flat_map(|current| current.services);
         for service in here.chain(self.fleet.elsewhere(caller)) {

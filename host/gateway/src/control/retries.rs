@@ -105,13 +105,13 @@ impl Control {
     fn is_due(&self, slot: &PluginSlot) -> bool {
         let waiting = slot.waiting.lock();
         let claims = self.claims.lock();
-        let is_held = |service: &str| claims.is_held_by_other(&slot.name, service);
+        let is_held = |service: &str| claims.is_held_by_other(slot.plugin_name(), service);
         waiting
             .as_ref()
             .is_some_and(|waiting| waiting.is_due(clock::now(), is_held))
     }
 
-    async fn try_again(&self, slot: &PluginSlot) {
+    pub(super) async fn try_again(&self, slot: &PluginSlot) {
         let mut offers = slot.lock_offers().await;
         let copy = slot
             .waiting

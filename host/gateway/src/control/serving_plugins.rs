@@ -1,6 +1,10 @@
 //! The plugins in service, as clusters reach them: as handlers of calls, and as balancers.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use postern_core::{
@@ -9,12 +13,20 @@ use postern_core::{
 };
 use postern_wasm::{self as wasm, Candidate, CandidateSet, Outcome, Plugin};
 
-use super::slot::PluginSlot;
+use super::{slot::PluginSlot, versions::VersionSplit};
 use crate::cluster::{BalancerSource, Pick, Picker, PlacedBalance, Verdict};
 
 /// Plugins by name. Read without a lock, also while the set of plugins is being changed.
 #[derive(Default)]
-pub(super) struct ServingPlugins(ArcSwap<BTreeMap<String, Arc<Plugin>>>);
+pub(super) struct ServingPlugins(ArcSwap<BTreeMap<String, ServingPlugin>>);
+
+/// A plugin, by the version of it that takes its calls.
+#[derive(Clone)]
+struct ServingPlugin {
+    plugin: Arc<Plugin>,
+    /// There while another version gets a part of the calls.
+    split: Option<Arc<VersionSplit>>,
+}
 
 /// A plugin as the balancer of one set of instances, with the native one beside it.
 struct Placed {
@@ -23,15 +35,46 @@ struct Placed {
 }
 
 impl ServingPlugins {
-    pub(super) fn set(&self, slots: &BTreeMap<String, Arc<PluginSlot>>) {
+    /// Says which plugins are reached otherwise than before.
+    pub(super) fn set(
+        &self,
+        slots: &BTreeMap<String, Arc<PluginSlot>>,
+        splits: &BTreeMap<String, Arc<VersionSplit>>,
+    ) -> BTreeSet<String> {
         let serving = slots.iter().filter(|(_, slot)| slot.is_serving());
-        let plugins = serving.map(|(name, slot)| (name.clone(), Arc::clone(&slot.plugin)));
-        self.0.store(Arc::new(plugins.collect()));
+        let plugins = serving.map(|(name, slot)| {
+            let serving = ServingPlugin {
+                plugin: Arc::clone(&slot.plugin),
+                split: splits.get(name).cloned(),
+            };
+            (name.clone(), serving)
+        });
+        let plugins: BTreeMap<_, _> = plugins.collect();
+        let before = self.0.load();
+        let is_other = |(name, serving): &(&String, &ServingPlugin)| {
+            let known = before.get(*name);
+            known.is_some_and(|known| !known.is_same(serving))
+        };
+        let changed = plugins.iter().filter(is_other);
+        let changed = changed.map(|(name, _)| name.clone()).collect();
+        self.0.store(Arc::new(plugins));
+        changed
     }
 
     pub(super) fn handler(&self, plugin: &str) -> Option<Arc<dyn Handler>> {
-        let plugin = self.0.load().get(plugin).cloned()?;
-        Some(plugin)
+        let ServingPlugin { plugin, split } = self.0.load().get(plugin).cloned()?;
+        let handler: Arc<dyn Handler> = match split {
+            Some(split) => split,
+            None => plugin,
+        };
+        Some(handler)
+    }
+}
+
+impl ServingPlugin {
+    fn is_same(&self, other: &Self) -> bool {
+        let split = |serving: &Self| serving.split.as_ref().map(Arc::as_ptr);
+        Arc::ptr_eq(&self.plugin, &other.plugin) && split(self) == split(other)
     }
 }
 
@@ -43,8 +86,7 @@ impl BalancerSource for ServingPlugins {
         set: &Arc<Set>,
         fallback: Box<dyn Balance>,
     ) -> Option<Arc<dyn PlacedBalance>> {
-        let plugin = self.0.load().get(plugin).cloned()?;
-        let balancer = plugin.balancer(service)?;
+        let balancer = self.0.load().get(plugin)?.plugin.balancer(service)?;
         let candidates = set.members().iter().map(candidate).collect();
         Some(Arc::new(Placed {
             candidates: balancer.set(candidates),

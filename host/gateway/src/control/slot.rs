@@ -1,7 +1,10 @@
 //! One plugin's place in the set: its component slot, its kept copies, what is shown of it. Whoever
 //! changes it holds the lock of its offers, so that deployments of one plugin never overlap.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::Mutex;
 use postern_core::{
@@ -19,13 +22,19 @@ use super::{
     waiting::Waiting,
 };
 use crate::{
-    config::{Extension, Hints, Manifest, Topics},
+    config::{Canary, Extension, Hints, Manifest, Topics},
     pipeline::chain::LinkCounts,
-    plugins::store::{Copy, Deployment, PluginCopies},
+    plugins::{
+        label::{plugin_of, version_of},
+        signature::Signed,
+        store::{Copy, Deployment, PluginCopies},
+        trust::TrustState,
+    },
 };
 
-/// One plugin.
+/// One plugin, or one version of it.
 pub(super) struct PluginSlot {
+    /// `users`, or `users@2` for a version.
     pub name: String,
     pub plugin: Arc<Plugin>,
     pub store: PluginCopies,
@@ -35,6 +44,9 @@ pub(super) struct PluginSlot {
     shown: Mutex<Shown>,
     /// The last offer, where it was refused and may be taken later.
     pub waiting: Mutex<Option<Waiting>>,
+    signature_refusals: AtomicU64,
+    /// What the next version is judged by, once something was noted.
+    trust: Mutex<Option<TrustState>>,
 }
 
 /// What was offered. Only who holds its lock changes the plugin.
@@ -60,6 +72,8 @@ pub(super) struct Shown {
     pub n_unhealthy: u32,
     /// What it will answer for, while it is deployed and nothing of it takes calls.
     pub loading: Option<Loading>,
+    /// Who signed what takes calls.
+    pub signed: Option<Signed>,
 }
 
 /// What a manifest promises before its component is there.
@@ -96,6 +110,8 @@ pub(super) struct Written {
     pub topics: Vec<Topics>,
     /// Schemas of the file that it names, which come before those of the component.
     pub schemas: Arc<TypeSchemas>,
+    /// How it is tried beside another version.
+    pub canary: Option<Canary>,
 }
 
 /// Where a generation came from.
@@ -116,6 +132,8 @@ impl PluginSlot {
             offers: Arc::default(),
             shown: Mutex::default(),
             waiting: Mutex::default(),
+            signature_refusals: AtomicU64::new(0),
+            trust: Mutex::default(),
         }
     }
 
@@ -130,6 +148,19 @@ impl PluginSlot {
 
     pub(super) fn is_serving(&self) -> bool {
         self.shown.lock().current.is_some()
+    }
+
+    /// The plugin that it is of. Services, routes and places in the chain are the plugin's.
+    pub(super) fn plugin_name(&self) -> &str {
+        plugin_of(&self.name)
+    }
+
+    pub(super) fn version(&self) -> Option<&str> {
+        version_of(&self.name)
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        self.shown.lock().loading.is_some()
     }
 
     /// It is being deployed, or not any more.
@@ -163,6 +194,27 @@ impl PluginSlot {
             shown.refused = None;
             shown.skipped = None;
         }
+    }
+
+    /// What takes calls is signed so.
+    pub(super) fn set_signed(&self, signed: Option<Signed>) {
+        self.shown.lock().signed = signed;
+    }
+
+    pub(super) fn trust(&self) -> Option<TrustState> {
+        self.trust.lock().clone()
+    }
+
+    pub(super) fn set_trust(&self, state: TrustState) {
+        *self.trust.lock() = Some(state);
+    }
+
+    pub(super) fn count_signature_refusal(&self) {
+        self.signature_refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn signature_refusals(&self) -> u64 {
+        self.signature_refusals.load(Ordering::Relaxed)
     }
 
     /// Why what lies in the folder is not what takes calls.
@@ -232,6 +284,7 @@ impl From<Manifest> for Written {
             hints: manifest.policy,
             topics: manifest.topics,
             schemas: Arc::default(),
+            canary: manifest.canary.0,
         }
     }
 }

@@ -1,15 +1,27 @@
 //! A plugin as operators see it.
 
-use postern_wasm::{HealthReport, InlinePathStatus, Outcome, PluginEvent, TrapReason};
+use postern_wasm::{
+    HealthReport, InlinePathStatus, Outcome, PluginEvent, TrapReason, TrapState, TrapStatus,
+};
 use serde::Serialize;
 
-use super::slot::{PluginSlot, Shown};
-use crate::{directory::listing::ServiceListing, plugins::store::Deployment};
+use super::{
+    slot::{PluginSlot, Shown},
+    usage_view::UsageView,
+    versions::view::VersionView,
+};
+use crate::{
+    directory::listing::ServiceListing,
+    plugins::{signature::Signed, store::Deployment, trust::ApprovalRecord},
+};
 
 /// One plugin with everything that is known of it.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct PluginView {
+    /// `users`, or `users@2` for a version.
     pub name: String,
+    #[serde(flatten)]
+    pub version: VersionView,
     pub state: PluginAvailability,
     /// 0 when none takes calls.
     pub generation: u64,
@@ -30,13 +42,30 @@ pub(crate) struct PluginView {
     /// Why what lies in the folder does not take calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalView>,
+    /// What lies in the folder and waits for an operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldView>,
+    /// The latest approvals of its versions, the last one last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalRecord>,
+    /// The artifact of a registry that its component came from, as is noted beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Who signed what takes calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signed>,
     /// What lies in the folder and was rolled back from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Deployment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthReport>,
+    /// What its traps do to it; absent where nothing of it takes calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_trap: Option<TrapStatus>,
     pub calls: Counts,
     pub traps: Counts,
+    /// What it asked for and is not granted, by the key of `[grants]`.
+    pub denied: Counts,
     /// Calls that came together: entries that answered several, the calls that they answered, entries
     /// that were undone.
     pub batches: Counts,
@@ -50,6 +79,8 @@ pub(crate) struct PluginView {
     pub memory_bytes_high: usize,
     pub reloads_ok: u64,
     pub reloads_refused: u64,
+    #[serde(flatten)]
+    pub usage: UsageView,
     /// Generations that still answer their last calls.
     pub draining: usize,
     /// What happened to it, the latest last.
@@ -67,6 +98,10 @@ pub(crate) enum PluginAvailability {
     Unhealthy,
     /// A trap ended it, as its manifest wants.
     Stopped,
+    /// Too many traps closed it, and it backs off.
+    Closed,
+    /// Too many traps took it out of service until an operator releases it.
+    Quarantined,
     /// Nothing of it ever took calls.
     Refused,
 }
@@ -80,24 +115,41 @@ pub(crate) struct RefusalView {
     pub at: u64,
 }
 
+/// An offer that waits for an operator.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct HeldView {
+    /// Of component and manifest together: what an approval is of.
+    pub digest: String,
+    /// What it asks for beyond what serves, as `KEY: WHAT`.
+    pub growth: Vec<String>,
+}
+
 /// Numbers by name; those of zero are left out.
 pub(crate) type Counts = std::collections::BTreeMap<&'static str, u64>;
 
 impl PluginView {
-    pub(super) fn of(slot: &PluginSlot) -> Self {
+    pub(super) fn of(slot: &PluginSlot, version: VersionView) -> Self {
         let shown = slot.shown();
         let status = slot.plugin.status();
         let stats = status.stats;
-        let state = if status.stopped.is_some() {
-            PluginAvailability::Stopped
-        } else {
-            state(&shown)
+        let state = match status.traps.as_ref().map(|traps| traps.state) {
+            Some(TrapState::Stopped) => PluginAvailability::Stopped,
+            Some(TrapState::Closed) => PluginAvailability::Closed,
+            Some(TrapState::Quarantined) => PluginAvailability::Quarantined,
+            Some(TrapState::Serving | TrapState::Trying) | None => state(&shown),
         };
+        let held = shown.refused.as_ref();
+        let held = held.and_then(|refused| refused.held.as_deref());
+        let held = held.map(|held| HeldView {
+            digest: held.digest.clone(),
+            growth: held.growth.iter().map(ToString::to_string).collect(),
+        });
         let current = shown.current;
         let services = current.as_ref().map(|current| &current.services);
         let services = services.into_iter().flatten().map(ServiceListing::from);
         Self {
             name: slot.name.clone(),
+            version,
             state,
             generation: current.as_ref().map_or(0, |current| current.generation),
             digest: current
@@ -118,8 +170,14 @@ impl PluginView {
                 reason: refused.reason,
                 at: refused.at,
             }),
+            held,
+            approvals: Vec::new(),
+            origin: None,
+            signature: shown.signed,
             skipped: shown.skipped,
             health: shown.health,
+            on_trap: status.traps,
+            denied: counts(slot.plugin.sandbox().denied),
             calls: counts(Outcome::ALL.map(|outcome| (outcome.name(), stats.calls_with(outcome)))),
             traps: counts(TrapReason::ALL.map(|reason| (reason.name(), stats.traps_with(reason)))),
             batches: counts([
@@ -136,6 +194,7 @@ impl PluginView {
             memory_bytes_high: stats.memory_bytes_high,
             reloads_ok: stats.reloads_ok,
             reloads_refused: stats.reloads_refused,
+            usage: UsageView::of(&slot.plugin, &stats),
             draining: status.draining,
             history: status.history,
         }

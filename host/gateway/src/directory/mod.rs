@@ -12,6 +12,7 @@
 //! | `fault` | what providers are told |
 //! | `running` | what happens by itself |
 //! | `drains` | what operators take out |
+//! | `plugins` | what plugins look up |
 //! | `local` | what this gateway's plugins and its configuration have |
 //! | `view` | numbers and snapshots for operators |
 //!
@@ -26,6 +27,7 @@ mod leases;
 pub(crate) mod listing;
 mod local;
 mod peers;
+mod plugins;
 pub(crate) mod probes;
 mod running;
 pub(crate) mod service;

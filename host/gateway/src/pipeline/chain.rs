@@ -85,6 +85,8 @@ pub(crate) struct LinkCounts {
     pub failed_open: AtomicU64,
     /// Broken or missing, and refused for that.
     pub failed_closed: AtomicU64,
+    /// Whether it fails open for its traps, whatever its settings say.
+    is_passed_by: AtomicBool,
     /// Milliseconds, on the chain's clock, until which nothing more is logged.
     quiet_until: AtomicU64,
 }
@@ -403,7 +405,12 @@ impl ChainLink {
     /// `unavailable` where it fails closed.
     pub(super) fn fail(&self, reason: &str) -> Result<(), Error> {
         let plugin = &self.plugin;
-        let fail = self.settings.fail;
+        let is_passed_by = self.counts.is_passed_by.load(Relaxed);
+        let fail = if is_passed_by {
+            Fail::Open
+        } else {
+            self.settings.fail
+        };
         let count = match fail {
             Fail::Open => &self.counts.failed_open,
             Fail::Closed => &self.counts.failed_closed,
@@ -460,6 +467,10 @@ impl LinkView {
 }
 
 impl LinkCounts {
+    pub(crate) fn set_passed_by(&self, is_passed_by: bool) {
+        self.is_passed_by.store(is_passed_by, Relaxed);
+    }
+
     /// At most one line in `LOG_INTERVAL`: a broken extension meets every call.
     fn may_log(&self, now: Instant) -> bool {
         let now_ms = millis(now);

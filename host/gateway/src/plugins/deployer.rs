@@ -117,7 +117,7 @@ impl Deployer {
     /// Brings one plugin to what lies in the folder; says whether nobody wrote to its files meanwhile.
     async fn update(self: Arc<Self>, name: String) -> bool {
         let mut is_whole = true;
-        match self.read(&name).await {
+        match self.read_signed(&name).await {
             Ok(Some(copy)) => drop(self.control.offer(&name, copy).await),
             // The folder is away, or was replaced: the plugin stays.
             Ok(None) if !self.is_removed(&name) => {}
@@ -130,13 +130,26 @@ impl Deployer {
         is_whole
     }
 
+    /// As `read`. What is not signed as it must be is read again after a while: a component, a manifest and
+    /// their signatures are put there one after the other.
+    async fn read_signed(&self, name: &str) -> Result<Option<Copy>, ReadError> {
+        let copy = self.read(name).await?;
+        let pause = match &copy {
+            Some(copy) => self.control.pause_for_signature(name, copy).await,
+            None => None,
+        };
+        let Some(pause) = pause else { return Ok(copy) };
+        tokio::time::sleep(pause).await;
+        self.read(name).await
+    }
+
     async fn read(&self, name: &str) -> Result<Option<Copy>, ReadError> {
         let (folder, plugin) = (self.folder.clone(), name.to_owned());
         let reading = spawn_blocking(move || {
             let package = folder::read(&folder, &plugin)?;
             Ok(package.map(|package| {
                 let manifest = package.manifest.map(|(_, text)| text);
-                Copy::new(package.component, manifest)
+                Copy::new(package.component, manifest).signed(package.signatures)
             }))
         });
         let copy = reading.await.unwrap_or_else(|error| {

@@ -2,8 +2,12 @@
 //!
 //! ```text
 //! plugins/users.wasm        a plugin called users      plugins/users.toml        its manifest
+//! plugins/users@2.wasm      version 2 of it            plugins/users@2.toml      the manifest of that
 //! plugins/chat/chat.wasm    a plugin called chat       plugins/chat/chat.toml    its manifest
+//! plugins/chat/chat@2.wasm  version 2 of it            plugins/chat/chat@2.toml  the manifest of that
 //! ```
+//! A version stands for itself: what is said of a plugin here is said of each.
+//! Beside each of these files its signature may lie: `users.wasm.minisig`, `users.toml.minisig`.
 //! Everything else is left alone: dotfiles, editor temporaries, sources. If both forms are there, the
 //! flat one counts.
 
@@ -15,6 +19,10 @@ use std::{
 
 use bytes::Bytes;
 
+use super::{
+    label::{is_label, plugin_of as name_without_version},
+    signature::{SIGNATURE_BYTES_MAX, SignatureTexts},
+};
 pub(crate) use crate::sources::sight::ReadError;
 use crate::sources::sight::{self, FileIdentity, PathState};
 
@@ -25,6 +33,7 @@ pub(crate) struct Package {
     pub component_path: PathBuf,
     /// Name of the manifest's file and its text.
     pub manifest: Option<(PathBuf, String)>,
+    pub signatures: SignatureTexts,
 }
 
 /// What a look at the folder finds.
@@ -33,7 +42,7 @@ pub(crate) struct FolderListing {
     pub identity: FileIdentity,
     /// Its path without links.
     pub real: PathBuf,
-    /// Names of plugins, of plugin folders, and of files that belong to a plugin.
+    /// Names of plugins, of their versions, of plugin folders, and of files that belong to a plugin.
     pub names: BTreeSet<String>,
     /// Plugins whose component is there, or should be.
     pub plugins: BTreeMap<String, PluginFiles>,
@@ -46,6 +55,8 @@ pub(crate) struct PluginFiles {
     /// `There`, `Dangling` or `Unreadable`.
     pub component: PathState,
     pub manifest: PathState,
+    /// Of the signatures of component and manifest.
+    pub signatures: [PathState; 2],
 }
 
 /// Names of all plugins in `folder`, in order. A folder that is not there has none.
@@ -66,7 +77,13 @@ pub(crate) fn list(folder: &Path) -> io::Result<Option<FolderListing>> {
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            names.extend(plugin_of(folder, &path).or_else(|| name_of(path.file_name())));
+            let name = plugin_of(folder, &path).or_else(|| name_of(path.file_name()));
+            // Versions in a plugin's own folder; of plugins there is one of that folder's name.
+            if name.is_some() && path.is_dir() {
+                let files = fs::read_dir(&path).into_iter().flatten().flatten();
+                names.extend(files.filter_map(|file| plugin_of(folder, &file.path())));
+            }
+            names.extend(name);
         }
         let found = |name: &String| Some((name.clone(), find(folder, name)?));
         Ok(FolderListing {
@@ -84,7 +101,7 @@ pub(crate) fn list(folder: &Path) -> io::Result<Option<FolderListing>> {
 
 /// Every path that a file of the plugin `name` may have.
 pub(crate) fn files(folder: &Path, name: &str) -> [PathBuf; 4] {
-    let nested = folder.join(name);
+    let nested = folder.join(name_without_version(name));
     let of = |folder: &Path, end: &str| folder.join(format!("{name}.{end}"));
     [
         of(folder, "wasm"),
@@ -92,6 +109,14 @@ pub(crate) fn files(folder: &Path, name: &str) -> [PathBuf; 4] {
         of(&nested, "wasm"),
         of(&nested, "toml"),
     ]
+}
+
+/// Where the signature of `file` lies.
+pub(crate) fn signature_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(SIGNATURE);
+    name.into()
 }
 
 /// The plugin whose file, or whose folder, `path` is.
@@ -104,11 +129,15 @@ pub(crate) fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
         return None;
     }
     let file = Path::new(second.unwrap_or(first));
+    // A signature is a file of the plugin like the one that it signs.
+    let signed = file.file_stem().map(Path::new);
+    let is_signature = file.extension().is_some_and(|end| end == SIGNATURE);
+    let file = signed.filter(|_| is_signature).unwrap_or(file);
     let has_known_end = matches!(file.extension()?.to_str()?, "wasm" | "toml");
     let name = name_of(file.file_stem()).filter(|_| has_known_end);
     match second {
         None => name,
-        Some(_) => name.filter(|name| first.to_str() == Some(name)),
+        Some(_) => name.filter(|name| first.to_str() == Some(name_without_version(name))),
     }
 }
 
@@ -125,11 +154,19 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadErr
     let Some(component) = sight::read(&component_path, COMPONENT_BYTES_MAX)? else {
         return Ok(None);
     };
-    let manifest = sight::read(&manifest_path, COMPONENT_BYTES_MAX)?.map(|bytes| {
+    let manifest = sight::read(&manifest_path, MANIFEST_BYTES_MAX)?.map(|bytes| {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         (manifest_path, text)
     });
-    // The two are one deployment: both as they were before.
+    let signature = |file: &Path| -> Result<Option<String>, ReadError> {
+        let read = sight::read(&signature_of(file), SIGNATURE_BYTES_MAX)?;
+        Ok(read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let signatures = SignatureTexts {
+        component: signature(&component_path)?,
+        manifest: signature(&component_path.with_extension("toml"))?.filter(|_| manifest.is_some()),
+    };
+    // All of them are one deployment: each as it was before.
     if find(folder, name) != Some(found) {
         return Err(ReadError::Changing(component_path));
     }
@@ -137,6 +174,7 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadErr
         component: component.into(),
         component_path,
         manifest,
+        signatures,
     }))
 }
 
@@ -144,38 +182,47 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadErr
 fn find(folder: &Path, name: &str) -> Option<PluginFiles> {
     let [flat, _, nested, _] = files(folder, name);
     let is_there = |sight: &PathState| !matches!(sight, PathState::Absent | PathState::Special);
+    let own_folder = folder.join(name_without_version(name));
     let below = || {
         let sight = PathState::of(&nested);
         // The plugin's own folder may be the link.
         let is_lost =
-            sight == PathState::Absent && PathState::of(&folder.join(name)) == PathState::Dangling;
+            sight == PathState::Absent && PathState::of(&own_folder) == PathState::Dangling;
         let sight = if is_lost { PathState::Dangling } else { sight };
         (nested, sight)
     };
     let flat = Some((flat.clone(), PathState::of(&flat))).filter(|(_, sight)| is_there(sight));
     let (component_path, component) = flat.or_else(|| Some(below()))?;
-    let manifest = PathState::of(&component_path.with_extension("toml"));
+    let manifest_path = component_path.with_extension("toml");
+    let manifest = PathState::of(&manifest_path);
+    let signatures =
+        [&component_path, &manifest_path].map(|file| PathState::of(&signature_of(file)));
     is_there(&component).then_some(PluginFiles {
         component_path,
         component,
         manifest,
+        signatures,
     })
 }
 
-/// A plugin's name as a file's name gives it: 1 to 64 letters, digits, `-`, `_` or `.`, the first a
-/// letter or a digit.
-fn name_of(stem: Option<&std::ffi::OsStr>) -> Option<String> {
-    let name = stem?.to_str()?;
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    (begins_well && name.len() <= NAME_BYTES_MAX && name.chars().all(is_allowed))
-        .then(|| name.to_owned())
+/// Whether a plugin may be called `name`.
+pub(crate) fn is_name(name: &str) -> bool {
+    name_of(Some(name.as_ref())).is_some()
 }
 
-const NAME_BYTES_MAX: usize = 64;
+/// A plugin's name, or that of a version of it, as a file's name gives it.
+fn name_of(stem: Option<&std::ffi::OsStr>) -> Option<String> {
+    let name = stem?.to_str()?;
+    is_label(name).then(|| name.to_owned())
+}
+
+const SIGNATURE: &str = "minisig";
+
+/// Manifests are some hundred octets.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Python and JavaScript components take tens of megabytes; 256 MiB leaves room.
-const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -194,6 +241,19 @@ mod tests {
         check("users/users.wasm", Some("users"));
         check("users/users.toml", Some("users"));
         check("acme.users-2_b.wasm", Some("acme.users-2_b"));
+        check("users.wasm.minisig", Some("users"));
+        check("users/users.toml.minisig", Some("users"));
+    }
+
+    #[test]
+    fn knows_versions_beside_their_plugin_in_both_layouts() {
+        check("users@2.wasm", Some("users@2"));
+        check("users@1.2.0-rc.1.toml", Some("users@1.2.0-rc.1"));
+        check("users/users@2.wasm", Some("users@2"));
+        check("users/other@2.wasm", None);
+        check("users@2/users@2.wasm", None);
+        check("users@.wasm", None);
+        check("users@1@2.wasm", None);
     }
 
     #[test]
@@ -212,7 +272,10 @@ mod tests {
             "users/target/users.wasm",
             "users/users/users.wasm",
             ".hidden/.hidden.wasm",
-            "users@2.wasm",
+            "@2.wasm",
+            "users.minisig",
+            "users.js.minisig",
+            "users.wasm.minisig.minisig",
         ] {
             check(path, None);
         }
@@ -239,20 +302,39 @@ mod tests {
         };
         write("users.wasm", "flat");
         write("users/users.wasm", "nested");
+        write("users.wasm.minisig", "of the flat one");
+        write("users/users.wasm.minisig", "of the nested one");
+        write("chat/chat.toml.minisig", "of no manifest");
         write("users.toml", "version = \"1\"");
         write("chat/chat.wasm", "chat");
+        write("chat/chat@2.wasm", "chat 2");
+        write("lone/lone@1.wasm", "lone 1");
+        write("users@2.0.0.wasm", "flat 2");
+        write("users@2.0.0.toml", "version = \"2\"");
         write("alone.toml", "");
         write("source/Cargo.toml", "");
         let names: Vec<_> = names(folder.path())
             .expect("readable")
             .into_iter()
             .collect();
-        assert_eq!(names, ["chat", "users"]);
+        assert_eq!(names, ["chat", "chat@2", "lone@1", "users", "users@2.0.0"]);
+        let newer = read(folder.path(), "users@2.0.0")
+            .expect("readable")
+            .expect("there");
+        assert_eq!(newer.component, "flat 2");
+        assert_eq!(newer.manifest.expect("a manifest").1, "version = \"2\"");
         let users = read(folder.path(), "users")
             .expect("readable")
             .expect("there");
         assert_eq!(users.component, "flat");
         assert_eq!(users.manifest.expect("a manifest").1, "version = \"1\"");
+        assert_eq!(
+            users.signatures.component.as_deref(),
+            Some("of the flat one")
+        );
+        assert_eq!(users.signatures.manifest, None);
+        let chat = read(folder.path(), "chat").expect("readable");
+        assert_eq!(chat.expect("there").signatures, SignatureTexts::default());
         assert_eq!(read(folder.path(), "alone").expect("readable"), None);
     }
 

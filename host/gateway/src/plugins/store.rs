@@ -6,6 +6,7 @@
 //! DATA-DIR/plugins/users/state.json        which deployment serves, which served before, which is skipped
 //! DATA-DIR/plugins/users/DIGEST.wasm       a component, by the digest of its octets
 //! DATA-DIR/plugins/users/DIGEST.toml       a manifest, by the digest of its text
+//! DATA-DIR/plugins/users/DIGEST.minisig    the signatures of both, by the digest of their texts
 //! ```
 //! Files are named by what they hold and never changed, and `state.json` is renamed into its place
 //! last. A crash leaves the old state with all files that it names; what is not as its name says counts
@@ -22,6 +23,8 @@ use bytes::Bytes;
 use postern_wasm::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::signature::SignatureTexts;
+
 /// The copies of one plugin.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginCopies {
@@ -34,6 +37,9 @@ pub(crate) struct Deployment {
     pub component: String,
     /// `None` where it has none.
     pub manifest: Option<String>,
+    /// Of the signatures of both; `None` where neither is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// What the deployments of a plugin are.
@@ -55,6 +61,7 @@ pub(crate) struct Copy {
     pub digest: String,
     pub component: Bytes,
     pub manifest: Option<String>,
+    pub signatures: SignatureTexts,
 }
 
 impl Copy {
@@ -64,7 +71,25 @@ impl Copy {
             digest: Digest::of(&component).to_string(),
             component,
             manifest,
+            signatures: SignatureTexts::default(),
         }
+    }
+
+    #[must_use]
+    pub(crate) fn signed(self, signatures: SignatureTexts) -> Self {
+        Self { signatures, ..self }
+    }
+
+    /// Of component and manifest together, whoever signed them: 64 hex digits.
+    #[must_use]
+    pub(crate) fn content_digest(&self) -> String {
+        let Deployment {
+            component,
+            manifest,
+            ..
+        } = self.deployment();
+        let text = format!("{component}\n{}\n", manifest.unwrap_or_default());
+        Digest::of(text.as_bytes()).to_string()
     }
 
     #[must_use]
@@ -73,6 +98,7 @@ impl Copy {
         Deployment {
             component: self.digest.clone(),
             manifest: manifest.map(|text| Digest::of(text.as_bytes()).to_string()),
+            signature: self.signatures.digest(),
         }
     }
 }
@@ -100,7 +126,11 @@ impl PluginCopies {
             Some(path) => Some(fs::read_to_string(path).ok()?),
             None => None,
         };
-        let copy = Copy::new(component, manifest);
+        let signatures = match self.signature_path(deployment) {
+            Some(path) => serde_json::from_slice(&fs::read(path).ok()?).ok()?,
+            None => SignatureTexts::default(),
+        };
+        let copy = Copy::new(component, manifest).signed(signatures);
         (copy.deployment() == *deployment).then_some(copy)
     }
 
@@ -131,6 +161,9 @@ impl PluginCopies {
             self.write(&self.component_path(&deployment), &copy.component)?;
             if let (Some(path), Some(text)) = (self.manifest_path(&deployment), &copy.manifest) {
                 self.write(&path, text.as_bytes())?;
+            }
+            if let Some(path) = self.signature_path(&deployment) {
+                self.write(&path, &serde_json::to_vec(&copy.signatures)?)?;
             }
         }
         let old = self.state();
@@ -185,14 +218,16 @@ impl PluginCopies {
         let kept: BTreeSet<PathBuf> = kept
             .flat_map(|deployment| {
                 let component = self.component_path(deployment);
-                std::iter::once(component).chain(self.manifest_path(deployment))
+                let others = self.manifest_path(deployment).into_iter();
+                let others = others.chain(self.signature_path(deployment));
+                std::iter::once(component).chain(others)
             })
             .collect();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let is_copy = path
                 .extension()
-                .is_some_and(|end| end == "wasm" || end == "toml");
+                .is_some_and(|end| end == "wasm" || end == "toml" || end == "minisig");
             if is_copy && !kept.contains(&path) {
                 remove_if_there(&path)?;
             }
@@ -207,6 +242,11 @@ impl PluginCopies {
     fn manifest_path(&self, deployment: &Deployment) -> Option<PathBuf> {
         let digest = deployment.manifest.as_ref()?;
         Some(self.folder.join(format!("{digest}.toml")))
+    }
+
+    fn signature_path(&self, deployment: &Deployment) -> Option<PathBuf> {
+        let digest = deployment.signature.as_ref()?;
+        Some(self.folder.join(format!("{digest}.minisig")))
     }
 
     /// On disk when it returns, whole under its name or not at all.

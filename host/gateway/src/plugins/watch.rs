@@ -14,6 +14,7 @@ use postern_system::clock;
 
 use super::{
     folder::{self, FolderListing, PluginFiles},
+    label,
     presence::{Presence, PresenceVerdict},
 };
 use crate::sources::{
@@ -117,7 +118,9 @@ impl FolderWatch {
         let files = self.seen.iter().flat_map(|(name, found)| {
             let component = found.component_path.clone();
             let manifest = component.with_extension("toml");
-            [component, manifest].map(|file| (file, name.clone()))
+            let signatures = [&component, &manifest].map(|file| folder::signature_of(file));
+            let files = [component, manifest].into_iter().chain(signatures);
+            files.map(|file| (file, name.clone())).collect::<Vec<_>>()
         });
         let files: BTreeMap<_, _> = files.collect();
         let mut state = self.known.state.lock();
@@ -275,7 +278,6 @@ impl FolderWatch {
         let components = components.map(|(name, found)| (name.as_str(), found.component));
         state.presence.on_look(now, identity, components);
         for (name, found) in &plugins {
-            let path = &found.component_path;
             if found.component != PathState::Dangling {
                 state.removed.remove(name);
             }
@@ -283,15 +285,7 @@ impl FolderWatch {
             if !is_change || before == Some(found) {
                 continue;
             }
-            let component = before.map(|before| (&before.component_path, before.component));
-            if component != Some((path, found.component)) {
-                state
-                    .settle
-                    .on_notice(now, name.clone(), path, Notice::Differs);
-            }
-            let manifest = before.map_or(PathState::Absent, |before| before.manifest);
-            if manifest != found.manifest {
-                let path = path.with_extension("toml");
+            for path in differing(before, found) {
                 state
                     .settle
                     .on_notice(now, name.clone(), &path, Notice::Differs);
@@ -324,10 +318,12 @@ impl FolderWatch {
             wanted.folders.insert(real.clone());
             for name in names {
                 let [flat, flat_toml, nested, nested_toml] = folder::files(Path::new(""), name);
-                let files = match real.join(name).is_dir() {
+                let mut files = match real.join(label::plugin_of(name)).is_dir() {
                     true => vec![flat, flat_toml, nested, nested_toml],
                     false => vec![flat, flat_toml],
                 };
+                let signatures = files.iter().map(|file| folder::signature_of(file));
+                files.extend(signatures.collect::<Vec<_>>());
                 for file in files {
                     for told in links::names_below(real.clone(), &file) {
                         let files = self.index.entry(told).or_default();
@@ -414,6 +410,33 @@ impl WatchedPlugins {
         drop(state);
         self.troubles.set_below(&self.folder, troubles);
     }
+}
+
+/// The files of a plugin that are not as they were at the look before.
+fn differing(before: Option<&PluginFiles>, found: &PluginFiles) -> Vec<PathBuf> {
+    let component = &found.component_path;
+    let manifest = component.with_extension("toml");
+    let signatures = [component, &manifest].map(|file| folder::signature_of(file));
+    let was_at = before.map(|before| (&before.component_path, before.component));
+    let was = |of: fn(&PluginFiles) -> PathState| before.map_or(PathState::Absent, of);
+    let [component_signature, manifest_signature] = signatures;
+    let differs = [
+        (
+            component.clone(),
+            was_at != Some((component, found.component)),
+        ),
+        (manifest, was(|files| files.manifest) != found.manifest),
+        (
+            component_signature,
+            was(|files| files.signatures[0]) != found.signatures[0],
+        ),
+        (
+            manifest_signature,
+            was(|files| files.signatures[1]) != found.signatures[1],
+        ),
+    ];
+    let differs = differs.into_iter().filter(|(_, differs)| *differs);
+    differs.map(|(path, _)| path).collect()
 }
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);

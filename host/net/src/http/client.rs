@@ -270,9 +270,10 @@ impl HttpClient {
         let kind = named.unwrap_or_else(|| Kind::from_http(status.as_u16()));
         let after = header_text(&response, header::RETRY_AFTER.as_str());
         let after = after.and_then(|seconds| seconds.parse().ok());
+        let headers = fields::of_failed_response(response.headers());
         match self.read_whole(response.into_body()).await {
             Ok((body, _)) => {
-                let error = read_error(kind, Some(status), &body);
+                let error = read_error(kind, Some(status), &body).with_headers(headers);
                 match after.map(Duration::from_secs) {
                     Some(after) if !error.is_too_large => error.with_retry(Retry::After(after)),
                     Some(_) | None => error,

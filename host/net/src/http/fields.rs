@@ -98,23 +98,45 @@ pub(super) fn to_value(headers: &Headers, value: Cow<'_, [u8]>) -> Option<Header
     HeaderValue::from_maybe_shared(value).ok()
 }
 
-/// The headers of a failed call: as of a reply, but for those that are about its body, which is
-/// written here.
+/// What is about the body of a failed call, which is written here, and not the handler's.
+const OF_FAILED_BODY: [HeaderName; 7] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::ACCEPT_RANGES,
+    // None follow.
+    header::TRAILER,
+];
+
+/// The headers of a failed call: as of a reply, but for those that are about its body.
 pub(super) fn of_failure(headers: Option<&Headers>) -> HeaderMap {
     let mut map = headers.map(to_map).unwrap_or_default();
-    for name in [
-        header::CONTENT_LENGTH,
-        header::CONTENT_ENCODING,
-        header::CONTENT_RANGE,
-        header::ETAG,
-        header::LAST_MODIFIED,
-        header::ACCEPT_RANGES,
-        // None follow.
-        header::TRAILER,
-    ] {
+    for name in OF_FAILED_BODY {
         map.remove(name);
     }
     map
+}
+
+/// The headers of a failed call as another gateway answered it: without what its listener adds to those of
+/// the handler.
+pub(super) fn of_failed_response(map: &HeaderMap) -> Headers {
+    let of_listener = |name: &str| {
+        [super::ERROR_HEADER, super::CORRELATION_HEADER].contains(&name)
+            || [
+                header::CONTENT_TYPE,
+                header::DATE,
+                header::RETRY_AFTER,
+                header::WWW_AUTHENTICATE,
+            ]
+            .iter()
+            .chain(&OF_FAILED_BODY)
+            .any(|of_listener| of_listener == name)
+    };
+    collect(map, n_octets(map), |name| {
+        !is_hop_by_hop(name) && !of_listener(name)
+    })
 }
 
 /// The host that a request names; one that is no text was refused before (head.rs, origin.rs).

@@ -117,6 +117,9 @@ async fn every_kind_of_error_has_its_status_and_comes_back_the_same() {
         assert_eq!(error.details.as_deref(), Some(&b"{\"n\":1}"[..]));
         // 1.5 s are two whole ones on this wire.
         assert_eq!(error.retry, Retry::After(Duration::from_secs(2)));
+        let headers = error.headers.expect("those of the handler");
+        let told: Vec<_> = headers.iter().collect();
+        assert_eq!(told, [(&b"x-colour"[..], (&b"green"[..]).into())]);
         let response = fixture
             .raw(&post(&format!("fail/{}", kind.name()), "", ""))
             .await;
@@ -329,8 +332,13 @@ impl Handler for Double {
                 "fail" => {
                     let kind = Kind::from_name(&call.method).expect("a kind");
                     let retry = Retry::After(Duration::from_millis(1500));
+                    let mut headers = Headers::new();
+                    for (key, value) in [("x-colour", "green"), ("etag", "\"of a reply\"")] {
+                        headers.push(key, value).expect("short");
+                    }
                     let error = Error::new(kind, Blame::Guest, "on purpose");
-                    Err(error.with_retry(retry).with_details("{\"n\":1}"))
+                    let error = error.with_headers(headers).with_retry(retry);
+                    Err(error.with_details("{\"n\":1}"))
                 }
                 "count" => Ok(Reply::new(
                     Headers::new(),

@@ -12,6 +12,13 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
+/// Makes the provider of this crate the one of libraries that ask the process for theirs. Where one is
+/// there already, it stays.
+pub fn install_provider() {
+    // The other answer is that one is there.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// Those of `given`, or the system's where nothing is given.
 pub(crate) fn authorities(given: Option<&[Pem]>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();

@@ -25,6 +25,7 @@ mod refusal;
 mod server;
 
 pub use self::{
+    authorities::install_provider,
     certificate::{CertificateInfo, KeyPair},
     challenge::ChallengeAnswers,
     client::{ClientTls, ClientTlsSettings},

@@ -12,6 +12,7 @@ use crate::{
     convert::all_headers,
     journal::{self, HostQuestion},
     state::StoreState,
+    store_stats::HostImport,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -25,14 +26,14 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
 
 fn link_headers(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("header", |mut store: Store<'_>, (name,): (WasmStr,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let name = name.to_str(&store)?;
         let ambient = store.data().ambient.as_ref();
         let value = ambient.and_then(|ambient| ambient.call.headers().get_str(&name));
         Ok((value.map(std::borrow::Cow::into_owned),))
     })?;
     interface.func_wrap("headers", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let ambient = store.data().ambient.as_ref();
         let all = ambient.map(|ambient| all_headers(ambient.call.headers()));
         Ok((all.unwrap_or_default(),))
@@ -74,7 +75,7 @@ fn link_reply(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Resul
 }
 
 fn add_header(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Call)?;
     let name = name.to_str(&store)?.into_owned();
     let head = store.data_mut().reply_head("a header");
     let added = head.and_then(|draft| Ok(draft.push_header(&name, value)?));
@@ -82,7 +83,7 @@ fn add_header(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
 }
 
 fn add_trailer(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Call)?;
     let name = name.to_str(&store)?.into_owned();
     let draft = store.data_mut().reply_draft();
     let added = draft.and_then(|draft| Ok(draft.push_trailer(&name, value)?));
@@ -91,7 +92,7 @@ fn add_trailer(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
 
 fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("peer", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let peer = context(&store).map(|context| Peer {
             transport: context.peer.transport.name(),
             address: match &context.peer.origin {
@@ -105,7 +106,7 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
         }),))
     })?;
     interface.func_wrap("principal", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let principal = context(&store).and_then(|context| context.principal.as_deref());
         Ok((principal.map(|principal| Principal {
             name: principal.name.to_string(),
@@ -113,7 +114,7 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
         }),))
     })?;
     interface.func_wrap("claim", |mut store: Store<'_>, (name,): (WasmStr,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let name = name.to_str(&store)?;
         let principal = context(&store).and_then(|context| context.principal.as_deref());
         let claims = principal.map_or(&[][..], |principal| &principal.claims);
@@ -121,7 +122,7 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
         Ok((claim.map(|(_, value)| value.to_string()),))
     })?;
     interface.func_wrap("remaining-ms", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let state = store.data();
         let asking = journal::asking(state.journal.as_ref(), |_| {
             HostQuestion::read("call.remaining-ms")
@@ -133,12 +134,12 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
         Ok((journal::told(asking, left),))
     })?;
     interface.func_wrap("correlation-id", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let id = context(&store).map(|context| context.correlation.to_string());
         Ok((id.unwrap_or_default(),))
     })?;
     interface.func_wrap("traceparent", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let trace = context(&store).and_then(|context| context.trace.as_ref());
         Ok((trace.map(ToString::to_string),))
     })

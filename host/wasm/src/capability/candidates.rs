@@ -2,7 +2,7 @@
 
 use wasmtime::{StoreContextMut, component::Linker};
 
-use crate::{bindings::extension::CANDIDATES, state::StoreState};
+use crate::{bindings::extension::CANDIDATES, state::StoreState, store_stats::HostImport};
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
 
@@ -18,12 +18,12 @@ pub(crate) struct Candidates {
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(CANDIDATES)?;
     interface.func_wrap("usable", |mut store: Store<'_>, (index,): (u32,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Candidates)?;
         let usable = candidates(store.data()).is_some_and(|all| all.is_usable(index));
         Ok((usable,))
     })?;
     interface.func_wrap("random", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Candidates)?;
         Ok((candidates(store.data()).map_or(0, |all| all.random),))
     })
 }

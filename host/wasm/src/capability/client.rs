@@ -3,10 +3,7 @@
 //! A call needs a grant, inherits what is left of the deadline and the caller's identity, and knows
 //! how many plugins stand above it, so that a circle of plugins ends.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -20,9 +17,13 @@ use wasmtime::{
 use crate::{
     bindings::{self, Failure, Options},
     convert::{self, failure, text_of},
+    denial::Denial,
+    host_call::HostCall,
     journal::{self, HostQuestion, Journal},
     limits::time,
+    shadowed,
     state::StoreState,
+    store_stats::HostImport,
     trap::Stop,
 };
 
@@ -73,7 +74,7 @@ async fn call(
     mut store: Store<'_>,
     arguments: Arguments<Bytes>,
 ) -> Result<Result<Vec<u8>, Failure>, Stop> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Client)?;
     let journal = store.data().journal.as_ref();
     let asking = journal::asking(journal, |journal| question_of(journal, &arguments));
     journal::through(asking, send(store, arguments)).await
@@ -104,7 +105,9 @@ async fn send(
     store: Store<'_>,
     arguments: Arguments<Bytes>,
 ) -> Result<Result<Vec<u8>, Failure>, Stop> {
-    let (pipeline, call, now) = match prepare(&store, arguments) {
+    let prepared = host_call(store.data())
+        .and_then(|host_call| Ok((prepare(&store, &host_call, arguments)?, host_call)));
+    let ((pipeline, call), host_call) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -115,28 +118,45 @@ async fn send(
         body.into_one(limit).await
     };
     // The pipeline ends it at its deadline.
-    let Some((answer, _)) = wait::before(deadline, answer).await else {
+    let answered = wait::before(deadline, answer).await;
+    let stats = store.data().host_calls.stats();
+    stats.on_wait(HostImport::Client, host_call.time());
+    let Some((answer, _)) = answered else {
         store.data().check_time(clock::now())?;
-        let message = format!("no answer within {}", time(clock::since(now)));
-        return Ok(Err(failure(Kind::DeadlineExceeded, message)));
+        let message = || format!("no answer within {}", time(host_call.time()));
+        let late = host_call.late();
+        return Ok(Err(
+            late.unwrap_or_else(|| failure(Kind::DeadlineExceeded, message()))
+        ));
     };
     if answer
         .as_ref()
         .is_err_and(|error| error.kind == Kind::DeadlineExceeded)
     {
-        // At its own end a guest stops; at a shorter timeout that it chose it goes on.
+        // At its own end a guest stops; at a shorter one of this call it goes on.
         store.data().check_time(clock::now())?;
+        if let Some(late) = host_call.late() {
+            return Ok(Err(late));
+        }
     }
     Ok(answer.map(Vec::from).map_err(convert::to_failure))
 }
 
-/// The call to make, where it goes, and when it began.
+/// A call of the host by `state`'s guest.
+fn host_call(state: &StoreState) -> Result<HostCall, Failure> {
+    let guest = &state.guest;
+    HostCall::begin(&guest.sandbox, &guest.spec.limits, &guest.plugin)
+}
+
+/// The call to make, and where it goes.
 fn prepare(
     store: &Store<'_>,
+    host_call: &HostCall,
     (service, method, body, options): Arguments<Bytes>,
-) -> Result<(Arc<dyn Handler>, Call, Instant), Failure> {
+) -> Result<(Arc<dyn Handler>, Call), Failure> {
     let state = store.data();
     permit(state, &service)?;
+    shadowed::permit(state.context(), "a call of another service")?;
     let unavailable = || {
         failure(
             Kind::Unavailable,
@@ -154,7 +174,7 @@ fn prepare(
     let wanted = options
         .timeout_ms
         .and_then(|ms| now.checked_add(Duration::from_millis(ms)));
-    let end = state.end();
+    let end = state.end().min(host_call.end());
     let call = Call {
         service: service.into(),
         method: method.into(),
@@ -164,15 +184,19 @@ fn prepare(
         context: state.context_of_own_call(wanted.map_or(end, |wanted| wanted.min(end))),
         http: None,
     };
-    Ok((pipeline, call, now))
+    Ok((pipeline, call))
 }
 
 /// Whether the guest may call `service`.
 fn permit(state: &StoreState, service: &str) -> Result<(), Failure> {
     let guest = &state.guest;
     if !guest.spec.grants.allows_service(service) {
-        let message = format!("plugin {} has no grant for service {service}", guest.plugin);
-        return Err(failure(Kind::PermissionDenied, message));
+        return Err(guest.deny(&Denial {
+            grant: "services",
+            what: "service",
+            name: service,
+            value: service,
+        }));
     }
     state.check_depth()
 }

@@ -9,6 +9,7 @@ use crate::{
     bindings,
     journal::{self, HostQuestion},
     state::StoreState,
+    store_stats::HostImport,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -16,7 +17,7 @@ type Store<'a> = StoreContextMut<'a, StoreState>;
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CONFIG)?;
     interface.func_wrap("get", |mut store: Store<'_>, (key,): (WasmStr,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Config)?;
         let key = key.to_str(&store)?;
         let state = store.data();
         let asking = journal::asking(state.journal.as_ref(), |_| {
@@ -26,7 +27,7 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
         Ok((value,))
     })?;
     interface.func_wrap("all", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Config)?;
         let state = store.data();
         let asking = journal::asking(state.journal.as_ref(), |_| HostQuestion::read("config.all"));
         let all = || {

@@ -16,8 +16,11 @@ use wasmtime::{
 use crate::{
     bindings::{Failure, extension::EVENTS},
     convert::{self, check_output, failure},
+    denial::Denial,
     journal::{self, HostQuestion},
+    shadowed,
     state::StoreState,
+    store_stats::HostImport,
 };
 
 /// Longest topic, in octets; also the longest value that fits in one header entry.
@@ -71,7 +74,7 @@ fn publish(
     mut store: Store<'_>,
     (topic, content_type, payload): Arguments<Result<Bytes, Failure>>,
 ) -> wasmtime::Result<Result<u32, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Events)?;
     let topic = Text::from(&*topic.to_str(&store)?);
     let content_type = match content_type {
         Some(text) => Some(text.to_str(&store)?.into_owned()),
@@ -93,6 +96,10 @@ fn tell(
     payload: Result<Bytes, Failure>,
 ) -> Result<u32, Failure> {
     let payload = permit(store.data(), &topic).and(payload)?;
+    if shadowed::is_shadow(store.data().context()) {
+        // As where nobody subscribes.
+        return Ok(0);
+    }
     let events = store.data().guest.shared.get::<Arc<EventsImport>>();
     let Some(sink) = events.and_then(|events| events.sink()) else {
         let message = "the gateway takes no events of plugins yet";
@@ -123,8 +130,12 @@ fn permit(state: &StoreState, topic: &str) -> Result<(), Failure> {
         return Err(failure(Kind::InvalidArgument, message));
     }
     if !guest.spec.grants.allows_topic(topic) {
-        let message = format!("plugin {} has no grant for topic {topic}", guest.plugin);
-        return Err(failure(Kind::PermissionDenied, message));
+        return Err(guest.deny(&Denial {
+            grant: "events",
+            what: "topic",
+            name: topic,
+            value: topic,
+        }));
     }
     state.check_depth()
 }

@@ -19,6 +19,7 @@ use crate::{
     },
     exchange::{Exchange, Half},
     state::{AmbientCall, CallContext, StoreState, on_payload},
+    store_stats::HostImport,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -26,23 +27,23 @@ type Store<'a> = StoreContextMut<'a, StoreState>;
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut request = linker.instance(REQUEST)?;
     request.func_wrap("service", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Exchange)?;
         let ambient = store.data().ambient.as_ref();
         Ok((ambient.map_or_else(String::new, |ambient| ambient.call.service().to_string()),))
     })?;
     request.func_wrap("method", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Exchange)?;
         let ambient = store.data().ambient.as_ref();
         Ok((ambient.map_or_else(String::new, |ambient| ambient.call.method().to_string()),))
     })?;
     link_half(&mut request, Half::Request)?;
     let mut response = linker.instance(RESPONSE)?;
     response.func_wrap("failed", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Exchange)?;
         Ok((exchange(store.data()).ok().and_then(Exchange::failure),))
     })?;
     response.func_wrap("elapsed-micros", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Exchange)?;
         let elapsed = match store.data().ambient.as_ref().map(|ambient| &ambient.call) {
             Some(AmbientCall::Shared(asked)) => clock::since(asked.start).as_micros(),
             Some(AmbientCall::Owned(_)) | None => 0,
@@ -56,14 +57,14 @@ fn link_half(interface: &mut LinkerInstance<'_, StoreState>, half: Half) -> wasm
     interface.func_wrap(
         "header",
         move |mut store: Store<'_>, (name,): (WasmStr,)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Exchange)?;
             let name = name.to_str(&store)?;
             let value = headers(store.data(), half).and_then(|headers| headers.get_str(&name));
             Ok((value.map(std::borrow::Cow::into_owned),))
         },
     )?;
     interface.func_wrap("headers", move |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Exchange)?;
         Ok((headers(store.data(), half)
             .map(all_headers)
             .unwrap_or_default(),))
@@ -71,7 +72,7 @@ fn link_half(interface: &mut LinkerInstance<'_, StoreState>, half: Half) -> wasm
     interface.func_wrap(
         "set-header",
         move |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Exchange)?;
             let (name, value) = (
                 name.to_str(&store)?.into_owned(),
                 value.to_str(&store)?.into_owned(),
@@ -83,7 +84,7 @@ fn link_half(interface: &mut LinkerInstance<'_, StoreState>, half: Half) -> wasm
     interface.func_wrap(
         "add-header",
         move |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Exchange)?;
             let (name, value) = (
                 name.to_str(&store)?.into_owned(),
                 value.to_str(&store)?.into_owned(),
@@ -95,7 +96,7 @@ fn link_half(interface: &mut LinkerInstance<'_, StoreState>, half: Half) -> wasm
     interface.func_wrap(
         "remove-header",
         move |mut store: Store<'_>, (name,): (WasmStr,)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Exchange)?;
             let name = name.to_str(&store)?.into_owned();
             let change = |headers: &Headers| Ok(without_header(headers, &name));
             Ok((change_headers(store.data_mut(), half, change),))
@@ -122,7 +123,7 @@ fn link_payload(
     interface.func_wrap(
         "set-payload",
         move |mut store: Store<'_>, (payload,): (WasmList<u8>,)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Exchange)?;
             let limit = store.data().guest.spec.limits.output_bytes_max;
             if let Err(refused) = check_output(payload.len(), limit) {
                 return Ok((Err(refused),));
@@ -134,7 +135,7 @@ fn link_payload(
     interface.func_wrap(
         "set-payload-text",
         move |mut store: Store<'_>, (payload,): (WasmStr,)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Exchange)?;
             let limit = store.data().guest.spec.limits.output_bytes_max;
             let payload = {
                 let text = payload.to_str(&store)?;
@@ -149,7 +150,7 @@ fn link_payload(
 
 /// The payload, which counts against the time of the entry.
 fn ask_payload(mut store: Store<'_>, half: Half) -> wasmtime::Result<Result<Bytes, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Exchange)?;
     let payload = payload(store.data(), half);
     if let Ok(payload) = &payload {
         on_payload(&mut store, payload.len())?;

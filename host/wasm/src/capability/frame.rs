@@ -11,6 +11,7 @@ use crate::{
     bindings::{Failure, extension::FRAME},
     convert::{added_header, all_headers, check_output, failure, with_header, without_header},
     state::{StoreState, on_payload},
+    store_stats::HostImport,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -26,20 +27,20 @@ pub(crate) struct Framed {
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(FRAME)?;
     interface.func_wrap("header", |mut store: Store<'_>, (name,): (WasmStr,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Frame)?;
         let name = name.to_str(&store)?;
         let value = framed(store.data()).and_then(|framed| framed.headers().get_str(&name));
         Ok((value.map(std::borrow::Cow::into_owned),))
     })?;
     interface.func_wrap("headers", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Frame)?;
         let all = framed(store.data()).map(|framed| all_headers(framed.headers()));
         Ok((all.unwrap_or_default(),))
     })?;
     interface.func_wrap(
         "set-header",
         |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Frame)?;
             let (name, value) = (
                 name.to_str(&store)?.into_owned(),
                 value.to_str(&store)?.into_owned(),
@@ -51,7 +52,7 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "add-header",
         |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Frame)?;
             let (name, value) = (
                 name.to_str(&store)?.into_owned(),
                 value.to_str(&store)?.into_owned(),
@@ -63,14 +64,14 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "remove-header",
         |mut store: Store<'_>, (name,): (WasmStr,)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Frame)?;
             let name = name.to_str(&store)?.into_owned();
             let change = |headers: &Headers| Ok(without_header(headers, &name));
             Ok((change_headers(store.data_mut(), change),))
         },
     )?;
     interface.func_wrap("payload", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Frame)?;
         let payload = framed(store.data()).map(|framed| framed.payload().clone());
         let payload = payload.unwrap_or_default();
         on_payload(&mut store, payload.len())?;
@@ -79,7 +80,7 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "set-payload",
         |mut store: Store<'_>, (payload,): (WasmList<u8>,)| {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Frame)?;
             let limit = store.data().guest.spec.limits.output_bytes_max;
             if let Err(refused) = check_output(payload.len(), limit) {
                 return Ok((Err(refused),));

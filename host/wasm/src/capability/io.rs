@@ -11,10 +11,10 @@ use wasmtime_wasi::{
     },
 };
 
-use crate::{state::StoreState, trap::waiting};
+use crate::{bindings, state::StoreState, trap::waiting};
 
 /// Version of WASI 0.2 under which wasmtime links its interfaces.
-pub(crate) const WASI_VERSION: &str = "0.2.12";
+pub(crate) const WASI_VERSION: &str = bindings::WASI_VERSION;
 
 /// Most octets of one `blocking-write-and-flush`, as the interface says.
 const WRITE_BYTES_MAX: usize = 4096;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use postern_core::Kind;
+use postern_system::clock;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, WasmList, WasmStr},
@@ -11,9 +12,12 @@ use wasmtime::{
 use crate::{
     bindings::{self, Failure},
     convert::{failure, text_of},
+    host_call::HostCall,
     journal::{self, HostQuestion},
+    shadowed,
     state::StoreState,
     store::{self, Change, StoreError},
+    store_stats::HostImport,
     trap::Stop,
 };
 
@@ -159,7 +163,7 @@ async fn keys(
     mut store: Store<'_>,
     (prefix, after, limit): (String, Option<String>, u32),
 ) -> wasmtime::Result<Result<Vec<String>, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Kv)?;
     let asking = journal::asking(store.data().journal.as_ref(), |_| {
         let question = HostQuestion::read("kv.keys").text(&prefix);
         question.option(after.clone()).text(limit.to_string())
@@ -177,6 +181,9 @@ async fn keys(
 async fn write(store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
     let asking = journal::asking(store.data().journal.as_ref(), |_| question_of(&change));
     let real = async move {
+        if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
+            return Ok(Err(refused));
+        }
         let Some(table) = table(&store) else {
             return Ok(Err(no_store()));
         };
@@ -207,11 +214,25 @@ async fn bounded<T>(
     store: Store<'_>,
     future: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<Result<T, Failure>, Stop> {
+    let guest = &store.data().guest;
+    let begun = HostCall::begin(&guest.sandbox, &guest.spec.limits, &guest.plugin);
+    let host_call = match begun {
+        Ok(host_call) => host_call,
+        Err(failure) => return Ok(Err(failure)),
+    };
     let end = store.data().end();
-    let stop = store.data().check_time(end).err().unwrap_or(Stop::Deadline);
     // It has an end of its own (`limits.time`), for which nobody else polls it.
-    let result = tokio::time::timeout_at(end.into(), future).await;
-    let result = result.map_err(|_| stop)?;
+    let result = tokio::time::timeout_at(end.min(host_call.end()).into(), future).await;
+    let stats = store.data().host_calls.stats();
+    stats.on_wait(HostImport::Kv, host_call.time());
+    let Ok(result) = result else {
+        // Where it is not the guest's own end that came, the guest is told and goes on.
+        return match (store.data().check_time(clock::now()), host_call.late()) {
+            (Ok(()), Some(late)) => Ok(Err(late)),
+            (Err(stop), _) => Err(stop),
+            (Ok(()), None) => Err(store.data().check_time(end).err().unwrap_or(Stop::Deadline)),
+        };
+    };
     Ok(result.map_err(|error| {
         // The store itself says once that it failed; each call that meets it is an exception of its own.
         tracing::debug!(plugin = %store.data().guest.plugin, %error, "key/value store failed");
@@ -220,7 +241,7 @@ async fn bounded<T>(
 }
 
 fn read_key(store: &mut Store<'_>, key: WasmStr) -> wasmtime::Result<Result<String, Failure>> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Kv)?;
     let key = key.to_str(&*store)?;
     let length = key.len();
     if (1..=KEY_BYTES_MAX).contains(&length) {

@@ -14,6 +14,7 @@ use crate::{
     journal::Journal,
     spec::LogLevel,
     state::{CallContext, StoreState},
+    store_stats::HostImport,
 };
 
 /// Longest message, and longest list of fields, in octets; the rest is cut.
@@ -34,7 +35,7 @@ pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
     interface.func_wrap(
         "write",
         |mut store: Store<'_>, (level, _, _): Line| -> wasmtime::Result<()> {
-            store.data_mut().on_host_call()?;
+            store.data_mut().on_host_call_of(HostImport::Log)?;
             if is_enabled(store.data(), level) {
                 return Err(Bailout::HostCall.into());
             }
@@ -45,7 +46,7 @@ pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
 
 fn link_enabled(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("enabled", |mut store: Store<'_>, (level,): (Level,)| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Log)?;
         Ok((is_enabled(store.data(), level),))
     })
 }
@@ -53,10 +54,12 @@ fn link_enabled(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
 type Line = (Level, WasmStr, WasmList<(WasmStr, WasmStr)>);
 
 fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Result<()> {
-    store.data_mut().on_host_call()?;
+    store.data_mut().on_host_call_of(HostImport::Log)?;
     if !is_enabled(store.data(), level) {
         return Ok(());
     }
+    let octets = message.to_str(&store)?.len();
+    store.data_mut().on_logged(octets)?;
     let journal = store.data().journal.clone();
     // Of a replay only its journal has lines: nobody is to take them for those of a call.
     let is_replay = journal.as_ref().is_some_and(Journal::is_replay);
@@ -87,6 +90,8 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
         journal.on_line(format!("{} {message} {text}", name(level)).trim_end());
     }
     if is_admitted {
+        let octets = message.len() + text.len();
+        store.data().guest.log_rate.charge(octets);
         emit(store.data(), level, &message, &text);
     }
     Ok(())

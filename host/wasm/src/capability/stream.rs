@@ -1,9 +1,10 @@
 //! Import `call`, what a streaming call needs of it: `next` and `send`, the kind of both bodies, and what
 //! follows their last messages.
 
-use std::sync::Arc;
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
+use futures_util::Stream as _;
 use postern_core::{BodyKind as CoreKind, BodyStream, Headers, Kind};
 use postern_system::wait;
 use tokio::sync::mpsc;
@@ -19,6 +20,7 @@ use crate::{
     progress::Progress,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
     state::{CallContext, StoreState},
+    store_stats::HostImport,
     trap::{Stop, waiting},
 };
 
@@ -35,6 +37,8 @@ pub(crate) struct StreamEnds {
     pub(crate) kind: CoreKind,
     /// What follows it, once it is over.
     pub(crate) trailers: Option<Headers>,
+    /// Whether the messages cross as streams of octets, and not by `next` and `send`.
+    pub(crate) is_async: bool,
 }
 
 /// What a streaming guest sends; the first carries the head of the reply.
@@ -47,18 +51,18 @@ pub(crate) struct Outbound {
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
     interface.func_wrap("request-kind", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let streams = store.data_mut().slots.get_mut::<StreamEnds>();
         Ok((streams.map_or(BodyKind::Message, |streams| streams.kind.into()),))
     })?;
     interface.func_wrap("trailers", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let streams = store.data_mut().slots.get_mut::<StreamEnds>();
         let trailers = streams.and_then(|streams| streams.trailers.as_ref());
         Ok((trailers.map(all_headers).unwrap_or_default(),))
     })?;
     interface.func_wrap("set-octets", |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
+        store.data_mut().on_host_call_of(HostImport::Call)?;
         let state = store.data_mut();
         let head = check_streaming(state).and_then(|()| state.reply_head("the kind of the reply"));
         Ok((head.map(ReplyDraft::set_octets),))
@@ -124,15 +128,26 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     let Some(streams) = state.slots.get_mut::<StreamEnds>() else {
         return Ok(Ok(None));
     };
+    if streams.is_async {
+        return Ok(Err(not_by("next")));
+    }
     let Some(mut inbound) = streams.inbound.take() else {
         return Ok(Ok(None));
     };
     let progress = Arc::clone(&streams.progress);
     let waiting = progress.begin_wait();
-    let came = wait::before(deadline, inbound.next()).await;
+    let next = poll_fn(|cx| match Pin::new(&mut inbound).poll_next(cx) {
+        Poll::Pending => progress.poll_left(cx).map(|()| Err(left())),
+        Poll::Ready(message) => Poll::Ready(Ok(message)),
+    });
+    let came = wait::before(deadline, next).await;
     let (message, waited) = came.ok_or(Stop::Deadline)?;
     drop(waiting);
-    state.give_back(waited);
+    on_waited(state, waited);
+    let message = match message {
+        Err(left) => return Ok(Err(left)),
+        Ok(message) => message,
+    };
     let message = match message {
         None => {
             if let Some(streams) = state.slots.get_mut::<StreamEnds>() {
@@ -149,6 +164,7 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     if let Some(streams) = state.slots.get_mut::<StreamEnds>() {
         streams.inbound = Some(inbound);
     }
+    state.on_message();
     Ok(Ok(Some(message.into())))
 }
 
@@ -171,18 +187,43 @@ async fn send(mut store: Store<'_>, message: Bytes) -> Result<Result<(), Failure
         let message = "a unary call is answered by returning, not by `send`";
         return Ok(Err(failure(Kind::FailedPrecondition, message)));
     };
+    if streams.is_async {
+        return Ok(Err(not_by("send")));
+    }
     let head = state.ambient.as_mut().and_then(take_head);
     let sent = streams.outbound.send(Outbound { head, message });
     let waiting = streams.progress.begin_wait();
     let sent = wait::before(deadline, sent).await;
     let (sent, waited) = sent.ok_or(Stop::Deadline)?;
     drop(waiting);
+    on_waited(state, waited);
+    if sent.is_ok() {
+        state.on_message();
+    }
+    Ok(sent.map_err(|_| left()))
+}
+
+/// What a guest is told whose caller has left.
+pub(crate) fn left() -> Failure {
+    failure(Kind::Cancelled, "the caller has gone away")
+}
+
+/// What a guest is told that answers by streams of octets.
+fn not_by(function: &str) -> Failure {
+    let message = format!("`handle-async` has its messages in streams, not by `{function}`");
+    failure(Kind::FailedPrecondition, message)
+}
+
+/// The guest has waited for the other end.
+fn on_waited(state: &mut StoreState, waited: Duration) {
+    let stats = state.host_calls.stats();
+    stats.on_call(HostImport::Call);
+    stats.on_wait(HostImport::Call, waited);
     state.give_back(waited);
-    Ok(sent.map_err(|_| failure(Kind::Cancelled, "the caller has gone away")))
 }
 
 /// What goes out with the first message.
-fn take_head(ambient: &mut CallContext) -> Drafted {
+pub(crate) fn take_head(ambient: &mut CallContext) -> Drafted {
     match std::mem::replace(&mut ambient.reply_state, ReplyState::Begun) {
         ReplyState::Begun => None,
         ReplyState::Open | ReplyState::Watched => ReplyDraft::take_head(&mut ambient.reply),

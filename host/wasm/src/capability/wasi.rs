@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,16 +15,20 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{
-    FsPerms, WasiCtx, WasiCtxView, WasiView, async_trait,
+    FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait,
     cli::{IsTerminal, StdoutStream},
-    p2::{OutputStream, Pollable, StreamResult},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
+    sockets::SocketAddrUse,
 };
 
 use crate::{
+    denial::Denial,
     guest_output::OutputTail,
     journal::Journal,
+    socket_grant::{SocketGrant, SocketProtocol},
     spec::{Access, FileGrant, LogLevel},
     state::{Guest, StoreState},
+    trap::Stop,
 };
 
 /// Longest line that a guest prints, in octets; longer ones are broken.
@@ -95,8 +100,14 @@ impl WasiView for StoreState {
 
 fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>, journal: Option<&Journal>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
-    builder.stdout(Printed::new(guest, Stream::Stdout, None, journal));
-    builder.stderr(Printed::new(guest, Stream::Stderr, Some(tail), journal));
+    builder.stdout(Printed::new(
+        guest,
+        Stream::Stdout,
+        Arc::clone(&tail),
+        journal,
+    ));
+    builder.stderr(Printed::new(guest, Stream::Stderr, tail, journal));
+    grant_sockets(&mut builder, guest);
     let grants = &guest.spec.grants;
     if let Some(journal) = journal {
         builder.wall_clock(journal.clone());
@@ -126,6 +137,58 @@ fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>, journal: Option<&Journal>)
     builder.build()
 }
 
+/// Lets a store of `guest` reach what its manifest names, and nothing else.
+fn grant_sockets(builder: &mut WasiCtxBuilder, guest: &Arc<Guest>) {
+    let grants = &guest.spec.grants.sockets;
+    builder.allow_ip_name_lookup(grants.contains(&SocketGrant::Names));
+    builder.allow_tcp(allows_any(grants, SocketProtocol::Tcp));
+    builder.allow_udp(allows_any(grants, SocketProtocol::Udp));
+    let guest = Arc::clone(guest);
+    builder.socket_addr_check(move |address, what| {
+        let is_granted = is_granted(&guest, address, what);
+        Box::pin(async move { is_granted })
+    });
+}
+
+fn is_granted(guest: &Guest, address: SocketAddr, what: SocketAddrUse) -> bool {
+    let grants = &guest.spec.grants.sockets;
+    let protocol = match what {
+        SocketAddrUse::TcpConnect => SocketProtocol::Tcp,
+        SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => SocketProtocol::Udp,
+        // What precedes a connection or a datagram: any port of the machine, nothing that others count on.
+        SocketAddrUse::TcpBind => {
+            return is_any(address) && allows_any(grants, SocketProtocol::Tcp);
+        }
+        SocketAddrUse::UdpBind => {
+            return is_any(address) && allows_any(grants, SocketProtocol::Udp);
+        }
+        SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => return false,
+    };
+    if grants.iter().any(|grant| grant.allows(protocol, address)) {
+        return true;
+    }
+    // Whoever sends a guest datagrams is not asked for by it.
+    if !matches!(what, SocketAddrUse::UdpReceive) {
+        let value = format!("{}:{address}", protocol.name());
+        // A socket has a code for it, and no text.
+        drop(guest.deny(&Denial {
+            grant: "sockets",
+            what: "sockets to",
+            name: &value,
+            value: &value,
+        }));
+    }
+    false
+}
+
+fn is_any(address: SocketAddr) -> bool {
+    address.ip().is_unspecified() && address.port() == 0
+}
+
+fn allows_any(grants: &[SocketGrant], protocol: SocketProtocol) -> bool {
+    grants.iter().any(|grant| grant.is_of(protocol))
+}
+
 /// Where a guest prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
@@ -139,8 +202,8 @@ struct Printed {
     guest: Arc<Guest>,
     stream: Stream,
     line: Arc<Mutex<Vec<u8>>>,
-    /// Where the end of it is kept.
-    tail: Option<Arc<OutputTail>>,
+    /// Counts what is printed, and keeps the end of standard error.
+    tail: Arc<OutputTail>,
     journal: Option<Journal>,
 }
 
@@ -148,7 +211,7 @@ impl Printed {
     fn new(
         guest: &Arc<Guest>,
         stream: Stream,
-        tail: Option<Arc<OutputTail>>,
+        tail: Arc<OutputTail>,
         journal: Option<&Journal>,
     ) -> Self {
         Self {
@@ -160,9 +223,14 @@ impl Printed {
         }
     }
 
-    fn push(&self, octets: &[u8]) {
-        if let Some(tail) = &self.tail {
-            tail.push(octets);
+    /// Takes what is printed, or stops a guest that has printed too much.
+    fn push(&self, octets: &[u8]) -> Result<(), Stop> {
+        let limit = self.guest.spec.limits.log_call_bytes_max;
+        if self.tail.count_printed(octets.len()) > limit {
+            return Err(Stop::Logged { limit });
+        }
+        if self.stream == Stream::Stderr {
+            self.tail.push(octets);
         }
         let mut line = self.line.lock();
         for octet in octets {
@@ -173,6 +241,7 @@ impl Printed {
                 self.tell(&mut line);
             }
         }
+        Ok(())
     }
 
     fn tell(&self, line: &mut Vec<u8>) {
@@ -206,9 +275,11 @@ fn on_line(guest: &Guest, stream: Stream, line: &str) {
     let (level, plugin) = (guest.spec.log_level, &*guest.plugin);
     match stream {
         Stream::Stdout if level <= LogLevel::Info && guest.admit_line() => {
+            guest.log_rate.charge(line.len());
             tracing::info!(target: "plugin", plugin, stream = "stdout", "{line}");
         }
         Stream::Stderr if level <= LogLevel::Warn && guest.admit_line() => {
+            guest.log_rate.charge(line.len());
             tracing::warn!(target: "plugin", plugin, stream = "stderr", "{line}");
         }
         Stream::Stdout | Stream::Stderr => {}
@@ -238,8 +309,8 @@ impl Pollable for Printed {
 
 impl OutputStream for Printed {
     fn write(&mut self, octets: Bytes) -> StreamResult<()> {
-        self.push(&octets);
-        Ok(())
+        let stopped = |stop: Stop| StreamError::Trap(stop.into());
+        self.push(&octets).map_err(stopped)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -257,8 +328,8 @@ impl AsyncWrite for Printed {
         _: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.push(octets);
-        Poll::Ready(Ok(octets.len()))
+        let pushed = self.push(octets).map_err(io::Error::other);
+        Poll::Ready(pushed.map(|()| octets.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

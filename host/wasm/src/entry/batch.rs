@@ -27,6 +27,7 @@ use crate::{
     instance::InlineError,
     lease::Lease,
     placement::{IN_PLACE_MAX, Placement},
+    processor_time,
     reply_draft::ReplyDraft,
     role::Role,
 };
@@ -132,8 +133,12 @@ fn enter(
                     let n_calls = u32::try_from(bodies.len()).unwrap_or(u32::MAX).max(1);
                     let computed = before
                         .map(|before| executor::thread_time().saturating_sub(before) / n_calls);
-                    let placements = &shard.generation().guest.placements;
-                    placements.on_in_place(&service, &method, time, computed);
+                    let guest = &shard.generation().guest;
+                    guest
+                        .placements
+                        .on_in_place(&service, &method, time, computed);
+                    let excess = time.saturating_sub(processor_time::of(time, computed));
+                    guest.stats.on_excess(excess.saturating_mul(n_calls));
                 }
                 return Ok(());
             }
@@ -145,6 +150,9 @@ fn enter(
         }
         Err(InlineError::Trapped(trapped)) => trapped.text,
     };
+    let computed = before.map(|before| executor::thread_time().saturating_sub(before));
+    let counted = processor_time::of(lease.time(), computed);
+    lease.guest().stats.on_computed(counted);
     let (plugin, n_calls) = (&lease.guest().plugin, bodies.len());
     tracing::debug!(%plugin, n_calls, reason = undone, "batch undone");
     // Before its calls need another instance.

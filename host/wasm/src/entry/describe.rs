@@ -16,6 +16,7 @@ use crate::{
     lease::Lease,
     offload::{self, Purpose},
     outcome::Outcome,
+    plugin_name::plugin_of_slot,
     role::Role,
     spec::PluginSpec,
 };
@@ -62,7 +63,7 @@ async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
     let (store, services) = instance.parts::<Services>();
     let Some(Services(services)) = services else {
         lease.finish(Outcome::Ok);
-        return Ok(from_manifest(&plugin, &spec));
+        return Ok(from_manifest(plugin_of_slot(&plugin), &spec));
     };
     let result = services.call_async(store, ()).await;
     let services = match instance.finish(result.map(|(services,)| services)) {

@@ -20,6 +20,7 @@ use crate::{
     offload::{self, Purpose},
     outcome::Outcome,
     placement::{IN_PLACE_MAX, Placement},
+    processor_time,
     reply_draft::ReplyDraft,
     role::Role,
     state::{AmbientCall, CallContext, Guest, StoreState},
@@ -92,7 +93,7 @@ pub(crate) fn call<F: Answering>(
         return offload::run_at(
             Placement::InPlace,
             &guest,
-            Purpose::role("gather"),
+            Purpose::role("gather").before_entry(),
             Err,
             gathered,
         );
@@ -192,8 +193,10 @@ fn enter<F: Answering>(
     let computed = || before.map(|before| executor::thread_time().saturating_sub(before));
     let told = |guest: &Guest, took: Duration| {
         if took > IN_PLACE_MAX || before.is_some() {
-            let placements = &guest.placements;
-            placements.on_in_place(service, method, took, computed());
+            let (placements, computed) = (&guest.placements, computed());
+            placements.on_in_place(service, method, took, computed);
+            let counted = processor_time::of(took, computed);
+            guest.stats.on_excess(took.saturating_sub(counted));
         }
     };
     let answered = match lease
@@ -207,6 +210,8 @@ fn enter<F: Answering>(
         }
         Err(InlineError::Bailout(bailout)) => {
             let computed = computed();
+            let counted = processor_time::of(lease.time(), computed);
+            lease.guest().stats.on_computed(counted);
             return bail_out::<F>(lease, request, bailout, computed);
         }
     };

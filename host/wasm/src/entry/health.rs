@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use postern_core::{Blame, Error, Kind};
+use postern_core::{Blame, Error, Kind, Retry};
 use postern_system::clock;
 use wasmtime::{AsContext, component::Func};
 
@@ -64,6 +64,16 @@ pub enum HealthStatus {
 pub(crate) async fn check(shard: Arc<WorkerShard>, limit: Duration) -> Result<HealthReport, Error> {
     let deadline = clock::now() + limit;
     let guest = Arc::clone(&shard.generation().guest);
+    // One that backs off for its traps says nothing of its health; others that take no calls are ill.
+    if let Some(error) = guest
+        .refusal()
+        .filter(|error| error.retry != Retry::Elsewhere)
+    {
+        return Ok(HealthReport {
+            status: HealthStatus::Busy,
+            message: Some(error.message.into_owned()),
+        });
+    }
     // No call bounds the question.
     let spare = tokio::time::timeout(limit, Lease::spare(shard, Some(deadline))).await;
     let lease = match spare.unwrap_or_else(|_| Err(late(limit))) {

@@ -2,6 +2,7 @@
 //! it puts into a store and takes out of it, and the choice of the call path: inline or async, in a
 //! batch or not.
 
+pub(crate) mod async_stream;
 pub(crate) mod balancer;
 pub(crate) mod batch;
 pub(crate) mod describe;

@@ -1,8 +1,9 @@
 //! Role `stream-handler`: messages in by `call.next`, messages out by `call.send`.
 //!
 //! The guest runs inside the reply's body: whoever polls the body runs the guest, so it goes no
-//! faster than the caller reads, and dropping the body cancels it. No task is spawned. One that holds
-//! its instance while its caller does nothing is ended from outside (`stream_registry.rs`).
+//! faster than the caller reads. Dropping the body cancels it: a guest that waits for its caller is told,
+//! and has a moment to end; one that does something else is dropped in the middle. One that holds its
+//! instance while its caller does nothing is ended from outside (both in `stream_registry.rs`).
 
 use std::{
     pin::Pin,
@@ -13,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::Stream;
 use postern_core::{Body, BodySource, BodyStream, Call, Error, Headers, Reply};
+use postern_system::clock;
 use tokio::sync::mpsc;
 use wasmtime::{AsContext, component::Func};
 
@@ -22,7 +24,7 @@ use crate::{
     convert,
     exports::{self, Export, Functions},
     generation::WorkerShard,
-    instance::no_role,
+    instance::{Instance, no_role},
     lease::Lease,
     offload::{self, Purpose},
     outcome::Outcome,
@@ -31,6 +33,7 @@ use crate::{
     role::Role,
     state::{AmbientCall, CallContext},
     stream_registry::{RegisteredStream, Running},
+    stream_role::StreamRole,
 };
 
 /// `stream-handler.handle-stream`.
@@ -49,6 +52,21 @@ impl Functions for HandleStream {
     }
 }
 
+impl StreamRole for HandleStream {
+    async fn enter(
+        instance: &mut Instance,
+        service: &str,
+        method: &str,
+        ends: StreamEnds,
+    ) -> wasmtime::Result<Result<(), Failure>> {
+        instance.state().slots.put(ends);
+        let (store, handle) = instance.parts::<Self>();
+        let Self(handle) = handle.ok_or_else(no_role::<Self>)?;
+        let (answer,) = handle.typed().call_async(store, (service, method)).await?;
+        Ok(answer)
+    }
+}
+
 /// Messages that a guest may be ahead of its caller.
 const AHEAD_MAX: usize = 8;
 
@@ -64,13 +82,16 @@ struct Messages {
     end: Option<Result<Drafted, Error>>,
 }
 
-/// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
-pub(crate) async fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> Result<Reply, Error> {
-    call_by(shard, call, None).await
+/// Answers `call` by the guest's role `R`. The reply is there with its first message.
+pub(crate) async fn call<R: StreamRole>(
+    shard: Arc<WorkerShard>,
+    call: Box<Call>,
+) -> Result<Reply, Error> {
+    call_by::<R>(shard, call, None).await
 }
 
 /// As `call`; by the instance of `lease`, where there is one.
-pub(crate) async fn call_by(
+pub(crate) async fn call_by<R: StreamRole>(
     shard: Arc<WorkerShard>,
     call: Box<Call>,
     lease: Option<Lease>,
@@ -79,7 +100,7 @@ pub(crate) async fn call_by(
     let progress = Arc::<Progress>::default();
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
     let ends = (sender, Arc::clone(&progress));
-    let entered = run(Arc::clone(&shard), call, ends, lease);
+    let entered = run::<R>(Arc::clone(&shard), call, ends, lease);
     let guest = offload::run(&shard.generation().guest, purpose, Err, Box::pin(entered));
     let (running, registered) = Running::register(&shard.generation().streams, guest, progress);
     drop(shard);
@@ -108,7 +129,7 @@ pub(crate) async fn call_by(
 }
 
 /// The guest's side: runs until it returns.
-async fn run(
+async fn run<R: StreamRole>(
     shard: Arc<WorkerShard>,
     mut call: Box<Call>,
     (outbound, progress): (mpsc::Sender<Outbound>, Arc<Progress>),
@@ -136,35 +157,36 @@ async fn run(
     };
     let ambient = CallContext::new(AmbientCall::Owned(call));
     let instance = lease.begin(Some(ambient));
-    instance.state().slots.put(StreamEnds {
+    instance.state().slots.put(Arc::clone(&progress));
+    instance.state().begin_stream(clock::now());
+    let ends = StreamEnds {
         inbound,
         outbound,
-        progress,
+        progress: Arc::clone(&progress),
         kind,
         trailers: None,
-    });
-    let (store, handle) = instance.parts::<HandleStream>();
-    let result = match handle {
-        Some(HandleStream(handle)) => {
-            let params = (&*service, &*method);
-            handle.typed().call_async(store, params).await
-        }
-        None => Err(no_role::<HandleStream>()),
+        is_async: R::ROLE == Role::AsyncStreamHandler,
     };
-    let answer = match instance.finish(result.map(|(answer,)| answer)) {
+    let result = R::enter(instance, &service, &method, ends).await;
+    let answer = match instance.finish(result) {
         Ok(answer) => answer,
-        Err(trapped) => return Err(lease.trap(trapped, Role::StreamHandler)),
+        Err(trapped) => return Err(lease.trap(trapped, R::ROLE)),
     };
     let draft = instance.end();
     // The caller sees the end of the messages when their sender is gone.
     drop(instance.state().slots.take::<StreamEnds>());
+    // What a guest says to a caller that has left is nobody's answer.
+    let outcome = |outcome| match progress.has_left() {
+        true => Outcome::Cancelled,
+        false => outcome,
+    };
     match answer {
         Ok(()) => {
-            lease.finish(Outcome::Ok);
+            lease.finish(outcome(Outcome::Ok));
             Ok(draft)
         }
         Err(failure) => {
-            lease.finish(Outcome::Failed);
+            lease.finish(outcome(Outcome::Failed));
             Err(convert::to_failed(failure, draft))
         }
     }
@@ -195,6 +217,16 @@ impl Messages {
             // Its sender went with the guest.
             Poll::Ready(None) if self.registered.is_none() => Poll::Ready(None),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Messages {
+    /// The caller has left, or has all that there is.
+    fn drop(&mut self) {
+        if let Some(registered) = self.registered.take() {
+            self.outbound.close();
+            Running::leave(&self.running, registered);
         }
     }
 }

@@ -1,10 +1,7 @@
 //! Instances and generations for calls that are recorded or replayed: each such call has a fresh instance,
 //! which begins under its journal, because only then another fresh one can do the same.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU16, Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::AtomicU32};
 
 use postern_core::{Blame, Error};
 use postern_system::clock;
@@ -16,12 +13,14 @@ use crate::{
     instance::{Code, Failed, Instance},
     journal::Journal,
     log_rate::LogRate,
+    on_trap::OnTrap,
     placement::Placements,
     slots::Shared,
-    spec::{LogLevel, Mode, OnTrap, PluginSpec},
+    spec::{LogLevel, Mode, PluginSpec},
     state::{Guest, StoreState},
     stats::PluginStats,
     trap::Trapped,
+    trap_policy::TrapPolicy,
 };
 
 /// Interfaces of WASI whose answers no journal has.
@@ -54,8 +53,7 @@ impl Generation {
         let stats = &self.guest.stats;
         match made {
             Ok(instance) => {
-                stats.instances_live.fetch_add(1, Relaxed);
-                stats.instances_created.fetch_add(1, Relaxed);
+                stats.on_made();
                 Ok(Box::new(instance))
             }
             Err(Failed::Guest(trapped)) => Err(self.not_started(trapped)),
@@ -84,15 +82,17 @@ impl Generation {
         let replica = Guest {
             plugin: Arc::clone(&guest.plugin),
             stats: Arc::<PluginStats>::default(),
+            sandbox: Arc::default(),
             log_rate: LogRate::new(&spec.limits, clock::now()),
             executor: Arc::clone(&guest.executor),
             placements: Placements::new(),
             role_placements: Placements::new(),
             drain: Drain::default(),
-            stopped: OnceLock::new(),
+            traps: TrapPolicy::new(spec.on_trap, spec.traps),
+            trap_notices: Arc::default(),
             shared: Shared::default(),
             tells_callers,
-            budgets_told: AtomicU16::new(0),
+            budgets_told: AtomicU32::new(0),
             spec,
         };
         let code = Code {
@@ -119,6 +119,11 @@ impl Generation {
         }
         if !guest.spec.grants.files.is_empty() {
             let reason = "it may read folders (grants.files), which a recording does not hold";
+            return Some(reason.to_owned());
+        }
+        if !guest.spec.grants.sockets.is_empty() {
+            let reason = "it may open sockets (grants.sockets), and a recording holds nothing of what comes \
+                over them";
             return Some(reason.to_owned());
         }
         let component = self.code.pre.component();

@@ -17,9 +17,10 @@ use crate::{
     answering::Answering,
     capability::log,
     entry::{
+        async_stream::HandleAsync,
         batch,
         handler::{self, Handle},
-        stream,
+        stream::{self, HandleStream},
         text::HandleText,
     },
     generation::{Generation, Serving, WorkerShard},
@@ -370,7 +371,11 @@ fn enter(
 ) -> BoxFuture<Result<Reply, Error>> {
     let generation = shard.generation();
     if generation.streams(&call) {
-        Box::pin(stream::call_by(shard, call, Some(lease)))
+        if generation.has(Role::AsyncStreamHandler) {
+            Box::pin(stream::call_by::<HandleAsync>(shard, call, Some(lease)))
+        } else {
+            Box::pin(stream::call_by::<HandleStream>(shard, call, Some(lease)))
+        }
     } else if generation.has(Role::Handler) {
         Box::pin(message::<Handle>(call, lease))
     } else {

@@ -37,6 +37,7 @@ use crate::{
     fuel,
     limits::time,
     outcome::{EntryOutcome, TrapReason},
+    retirement::Retirement,
     spec::{Budgets, Mode},
     state::{Guest, StoreState},
     trap::Trapped,
@@ -111,13 +112,15 @@ struct Instance<F> {
     functions: F,
     /// Memory when it was new, in octets.
     fresh_bytes: usize,
-    /// Memory as the statistics have it.
-    counted_bytes: usize,
-    _live: Live,
+    live: Live,
 }
 
 /// Counts an instance as alive for as long as it lives.
-struct Live(Arc<Guest>);
+struct Live {
+    guest: Arc<Guest>,
+    /// Why it ends when it does.
+    end: Retirement,
+}
 
 /// A slot with an instance in it, held by this thread. Dropping it lets go of an instance that
 /// trapped or has grown too much.
@@ -302,13 +305,11 @@ impl<F: DirectFunctions> WorkerLocal<F> {
         match made {
             Ok(functions) => {
                 let fresh_bytes = store.data().memory.bytes;
-                guest.stats.on_memory(fresh_bytes);
                 Ok(Instance {
                     store,
                     functions,
                     fresh_bytes,
-                    counted_bytes: fresh_bytes,
-                    _live: Live::new(guest),
+                    live: Live::new(guest),
                 })
             }
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
@@ -361,6 +362,14 @@ impl<F: DirectFunctions> DirectEntry<'_, F> {
             })
     }
 
+    /// Drops the instance.
+    fn end(&mut self, why: Retirement) {
+        if let Some(instance) = &mut self.slot.instance {
+            instance.live.end = why;
+        }
+        self.slot.instance = None;
+    }
+
     fn start_timer(&mut self) {
         let n_entries = self.slot.n_entries;
         self.slot.n_entries = n_entries.wrapping_add(1);
@@ -385,7 +394,7 @@ impl<F: DirectFunctions> DirectEntry<'_, F> {
 impl<F: DirectFunctions> Drop for DirectEntry<'_, F> {
     fn drop(&mut self) {
         if self.has_trapped {
-            self.slot.instance = None;
+            self.end(Retirement::Trapped);
             if F::QUARANTINE {
                 let now = self.now.unwrap_or_else(clock::now);
                 self.slot.quarantine.on_trap(now);
@@ -395,17 +404,12 @@ impl<F: DirectFunctions> Drop for DirectEntry<'_, F> {
         let Some(instance) = &mut self.slot.instance else {
             return;
         };
-        let bytes = instance.store.data().memory.bytes;
-        let mut is_spent = self.local.is_isolated;
-        if bytes != instance.counted_bytes {
-            instance.counted_bytes = bytes;
-            let guest = &self.local.code.guest;
-            guest.stats.on_memory(bytes);
-            let growth = bytes.saturating_sub(instance.fresh_bytes);
-            is_spent |= growth > guest.spec.instances.growth_bytes_max;
-        }
-        if is_spent {
-            self.slot.instance = None;
+        instance.store.data_mut().host_calls.hand_in();
+        let growth = (instance.store.data().memory.bytes).saturating_sub(instance.fresh_bytes);
+        if self.local.is_isolated {
+            self.end(Retirement::Isolated);
+        } else if growth > self.local.code.guest.spec.instances.growth_bytes_max {
+            self.end(Retirement::Growth);
         }
     }
 }
@@ -431,15 +435,17 @@ impl<F> Default for WorkerSlot<F> {
 
 impl Live {
     fn new(guest: &Arc<Guest>) -> Self {
-        guest.stats.instances_live.fetch_add(1, Relaxed);
-        guest.stats.instances_created.fetch_add(1, Relaxed);
-        Self(Arc::clone(guest))
+        guest.stats.on_made();
+        Self {
+            guest: Arc::clone(guest),
+            end: Retirement::Generation,
+        }
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.0.stats.instances_live.fetch_sub(1, Relaxed);
+        self.guest.stats.on_retired(self.end, 1);
     }
 }
 

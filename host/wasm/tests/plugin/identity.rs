@@ -156,7 +156,11 @@ async fn events_come_and_go_within_the_grant() {
     }
     let error = handler.on_event(event("t", "users.new")).await.unwrap_err();
     assert_eq!(error.kind, Kind::PermissionDenied);
-    assert_eq!(error.message, "plugin id has no grant for topic users.new");
+    assert_eq!(
+        error.message,
+        "plugin id has no grant for topic users.new; `events = [\"users.new\"]` below [grants] in id.toml \
+         would allow it"
+    );
     for (length, kind) in [(255, None), (256, Some(Kind::InvalidArgument))] {
         let topic = format!("orders.{}", "x".repeat(length - 7));
         let said = handler.on_event(event("t", &topic)).await;

@@ -173,7 +173,13 @@ async fn a_call_needs_a_grant_and_a_depth_within_the_bound() {
     let plugin = fixture.plugin("all", &all(), granted("users")).await;
     let error = call(&plugin, "x", b"orders").await.unwrap_err();
     assert_eq!(error.kind, Kind::PermissionDenied);
-    assert_eq!(error.message, "plugin all has no grant for service orders");
+    assert_eq!(
+        error.message,
+        "plugin all has no grant for service orders; `services = [\"orders\"]` below [grants] in \
+         all.toml would allow it"
+    );
+    let denied = plugin.sandbox().denied;
+    assert!(denied.contains(&("services", 1)), "{denied:?}");
     let at_depth = |depth| {
         let mut request = Call::unary("test", "x", "users");
         request.context.depth = depth;

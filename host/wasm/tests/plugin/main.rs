@@ -10,6 +10,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod async_streams;
 mod bailouts;
 mod balancer;
 mod batch;
@@ -22,6 +23,7 @@ mod interceptor;
 mod lifecycle;
 mod limits;
 mod pool;
+mod sandbox;
 mod sharing;
 mod streams;
 mod text;

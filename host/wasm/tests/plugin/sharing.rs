@@ -37,7 +37,7 @@ async fn held(plugin: &Plugin) -> Result<BodyStream, Error> {
 }
 
 /// Waits until `holds`, for at most a minute.
-async fn patiently(claim: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn patiently(claim: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < LONG, "{claim}");

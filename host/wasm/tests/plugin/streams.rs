@@ -1,12 +1,22 @@
 //! Role `stream-handler`: many messages in and out, back pressure, cancellation, errors at the end.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use postern_core::{Body, Call, Handler, Kind, Reply};
 use postern_wasm::{Outcome, Plugin, PluginSpec};
 
-use crate::guest::{Fixture, all, messages};
+use crate::{
+    guest::{Fixture, all, messages},
+    sharing::patiently,
+};
 
 async fn stream(plugin: &Plugin, method: &str, n_messages: u8) -> Reply {
     let mut call = Call::unary("test", method, "");
@@ -55,8 +65,58 @@ async fn an_endless_stream_goes_as_far_as_it_is_read_and_ends_when_it_is_dropped
         assert_eq!(body.next().await.unwrap().unwrap()[..], [number]);
     }
     drop(body);
-    let stats = plugin.stats().snapshot();
-    assert_eq!(stats.calls_with(Outcome::Cancelled), 1);
+    patiently("it is told and ends", || {
+        plugin.stats().snapshot().calls_with(Outcome::Cancelled) == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_for_a_caller_that_has_left_ends_and_its_instance_serves_on() {
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
+    let before = plugin.stats().snapshot();
+    for n_left in 1..4 {
+        let mut call = Call::unary("test", "e", "");
+        let request = futures_util::stream::once(async { Ok(Bytes::from_static(b"a")) });
+        let request = request.chain(futures_util::stream::pending());
+        call.body = Body::Messages(postern_core::BodyStream::new(request));
+        let Body::Messages(mut body) = plugin.call(call).await.unwrap().body else {
+            panic!("a stream")
+        };
+        assert_eq!(body.next().await.unwrap().unwrap(), "a");
+        drop(body);
+        patiently("it is told and ends", || {
+            plugin.stats().snapshot().calls_with(Outcome::Cancelled) == n_left
+        })
+        .await;
+    }
+    let after = plugin.stats().snapshot();
+    assert_eq!(after.instances_live, before.instances_live);
+    assert_eq!(after.instances_created, before.instances_created);
+}
+
+#[tokio::test]
+async fn a_request_is_read_no_further_than_the_reply_is_taken() {
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    let endless = futures_util::stream::repeat_with(move || {
+        counted.fetch_add(1, Relaxed);
+        Ok(Bytes::from_static(b"m"))
+    });
+    let mut call = Call::unary("test", "e", "");
+    call.body = Body::Messages(postern_core::BodyStream::new(endless));
+    let Body::Messages(mut body) = plugin.call(call).await.unwrap().body else {
+        panic!("a stream")
+    };
+    for _ in 0..10 {
+        assert_eq!(body.next().await.unwrap().unwrap(), "m");
+    }
+    // Eight are sent and not taken, and one is being sent.
+    let n_taken = taken.load(Relaxed);
+    assert!((10..20).contains(&n_taken), "{n_taken}");
 }
 
 #[tokio::test]

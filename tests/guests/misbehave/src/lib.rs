@@ -1,9 +1,14 @@
 //! Breaks every limit that a plugin has, one method each. `Echo` behaves, so that its latency shows
 //! whether the others are harmed.
 
-use std::{cell::RefCell, hint::black_box, time::Instant};
+use std::{
+    cell::RefCell,
+    hint::black_box,
+    thread,
+    time::{Duration, Instant},
+};
 
-use postern_guest::{Failure, Octets, Outgoing, config, info};
+use postern_guest::{Failure, Octets, Outgoing, client, config, info};
 use serde::{Deserialize, Serialize};
 
 /// 1 MiB: what `Allocate` asks for at a time.
@@ -64,6 +69,11 @@ impl Misbehave {
             n_rounds = black_box(n_rounds + 1);
         }
         n_rounds
+    }
+
+    /// Sleeps for so long, then returns.
+    fn sleep(Millis { ms }: Millis) {
+        thread::sleep(Duration::from_millis(ms));
     }
 
     /// Takes memory until there is none.
@@ -140,6 +150,36 @@ impl Misbehave {
         (0..count)
             .filter(|_| black_box(config::text("absent")).is_none())
             .count() as u64
+    }
+
+    /// Prints lines to its standard output until it is stopped.
+    #[expect(clippy::print_stdout, reason = "it is what this guest is for")]
+    fn flood_print() {
+        loop {
+            println!("a line of some forty octets, again and again");
+        }
+    }
+
+    /// Calls itself through the gateway until it is stopped.
+    fn call_itself() -> Result<Octets, Failure> {
+        client::call("misbehave", "CallItself", Octets(b"null".to_vec()))
+    }
+
+    /// Sends a message, then never returns.
+    fn loop_after(mut out: Outgoing<u64>) -> Result<(), Failure> {
+        out.send(1)?;
+        loop {
+            black_box(());
+        }
+    }
+
+    /// Streams a number every so many milliseconds until it is stopped.
+    fn drip(Millis { ms }: Millis, mut out: Outgoing<u64>) -> Result<(), Failure> {
+        for n in 0.. {
+            thread::sleep(Duration::from_millis(ms));
+            out.send(n)?;
+        }
+        Ok(())
     }
 
     /// Streams messages of 64 KiB until it is stopped.

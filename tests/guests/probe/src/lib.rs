@@ -1,11 +1,20 @@
 //! Uses every import and says what it saw: what tests ask about the current call, the store, the
 //! configuration, the log, other services, and how long an instance lives.
 
-use std::{cell::Cell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    hash::{BuildHasher, Hasher, RandomState},
+    io::{self, Read as _},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
 
 use postern_guest::{
-    Failure, Incoming, Kind, Octets, Outgoing, Result, call, client, config, kv,
+    Failure, Incoming, Kind, Octets, Outgoing, Result, call, client, config, directory, kv,
     log::{self, Level},
+    metrics::{self, MetricKind},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -70,6 +79,58 @@ struct Request {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     timeout_ms: Option<u64>,
+}
+
+/// A change of a metric of the plugin's own.
+#[derive(Deserialize)]
+struct Measure {
+    /// `increase`, `set`, `adjust` or `observe`.
+    change: String,
+    name: String,
+    #[serde(default)]
+    labels: Vec<(String, String)>,
+    value: f64,
+    /// How often; once where it says nothing.
+    times: Option<u32>,
+    /// Traps afterwards.
+    #[serde(default)]
+    traps: bool,
+}
+
+#[derive(Deserialize)]
+struct Declaration {
+    name: String,
+    /// `counter`, `gauge` or `histogram`.
+    kind: String,
+    help: String,
+    #[serde(default)]
+    bounds: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Look {
+    service: String,
+    /// Of the listing that is known.
+    revision: String,
+    timeout_ms: u64,
+}
+
+/// What `directory` lists.
+#[derive(Serialize)]
+struct Listed {
+    revision: String,
+    instances: Vec<ListedInstance>,
+}
+
+#[derive(Serialize)]
+struct ListedInstance {
+    id: String,
+    addresses: Vec<String>,
+    version: Option<String>,
+    zone: Option<String>,
+    weight: u32,
+    metadata: BTreeMap<String, String>,
+    healthy: bool,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +208,21 @@ impl Probe {
     /// The whole of `config`.
     fn config_all() -> Vec<(String, String)> {
         config::all()
+    }
+
+    /// Answers with the `name` of `config`, after `sleep-ms` of it. Of a hundred calls `failing` fail by chance,
+    /// with that name as their message.
+    fn version() -> Result<String> {
+        let number = |key| config::text(key).and_then(|text| text.parse::<u64>().ok());
+        if let Some(millis) = number("sleep-ms") {
+            thread::sleep(Duration::from_millis(millis));
+        }
+        let name = config::text("name").unwrap_or_default();
+        let chance = RandomState::new().build_hasher().finish() % 100;
+        match chance < number("failing").unwrap_or(0) {
+            true => Err(Failure::new(Kind::Internal, name)),
+            false => Ok(name),
+        }
     }
 
     /// A variable of the environment.
@@ -263,6 +339,79 @@ impl Probe {
         call.send(body)
     }
 
+    /// Connects to `HOST:PORT` by a socket of its own and gives what is said there to its end.
+    fn connect(address: String) -> Result<String> {
+        let refused = |error: io::Error| {
+            let kind = match error.kind() {
+                io::ErrorKind::PermissionDenied => Kind::PermissionDenied,
+                _ => Kind::Unavailable,
+            };
+            Failure::new(kind, error.to_string())
+        };
+        let mut said = String::new();
+        let mut stream = TcpStream::connect(address).map_err(refused)?;
+        stream.read_to_string(&mut said).map_err(refused)?;
+        Ok(said)
+    }
+
+    /// Changes a metric of the plugin's own.
+    fn measure(measure: Measure) -> Result<()> {
+        let pairs = measure.labels.iter();
+        let labels: Vec<_> = pairs.map(|(name, value)| (&**name, &**value)).collect();
+        for _ in 0..measure.times.unwrap_or(1) {
+            let (name, value) = (&*measure.name, measure.value);
+            match &*measure.change {
+                "increase" => metrics::increase(name, &labels, value)?,
+                "set" => metrics::set(name, &labels, value)?,
+                "adjust" => metrics::adjust(name, &labels, value)?,
+                "observe" => metrics::observe(name, &labels, value)?,
+                other => {
+                    let message = format!("no change is called `{other}`");
+                    return Err(Failure::invalid_argument(message));
+                }
+            }
+        }
+        assert!(!measure.traps, "told to trap");
+        Ok(())
+    }
+
+    /// Says what a metric is.
+    fn declare(declaration: Declaration) -> Result<()> {
+        let kind = match &*declaration.kind {
+            "counter" => MetricKind::Counter,
+            "gauge" => MetricKind::Gauge,
+            "histogram" => MetricKind::Histogram,
+            other => {
+                let message = format!("no kind is called `{other}`");
+                return Err(Failure::invalid_argument(message));
+            }
+        };
+        let Declaration { name, help, .. } = &declaration;
+        metrics::declare(name, kind, help, &declaration.bounds)
+    }
+
+    /// Who answers for a service.
+    fn discover(service: String) -> Result<Listed> {
+        Ok(directory::discover(&service)?.into())
+    }
+
+    /// What has changed there, after some time at most.
+    fn next_change(look: Look) -> Result<Option<Listed>> {
+        let timeout = Duration::from_millis(look.timeout_ms);
+        let changed = directory::next_change(&look.service, &look.revision, timeout)?;
+        Ok(changed.map(Listed::from))
+    }
+
+    /// Tells the listings of a service as they come.
+    fn watch(service: String, mut out: Outgoing<Listed>) -> Result<()> {
+        let mut watch = directory::watch(&service);
+        loop {
+            if let Some(listing) = watch.next(Duration::from_secs(1))? {
+                out.send(listing.into())?;
+            }
+        }
+    }
+
     /// Adds up the numbers of a stream.
     fn sum(numbers: Incoming<f64>) -> Result<f64> {
         numbers.sum()
@@ -313,5 +462,26 @@ impl Probe {
             out.send(message?)?;
         }
         Ok(())
+    }
+}
+
+impl From<directory::Listing> for Listed {
+    fn from(listing: directory::Listing) -> Self {
+        let instances = listing
+            .instances
+            .into_iter()
+            .map(|instance| ListedInstance {
+                id: instance.id,
+                addresses: instance.addresses,
+                version: instance.version,
+                zone: instance.zone,
+                weight: instance.weight,
+                metadata: instance.metadata,
+                healthy: instance.healthy,
+            });
+        Self {
+            revision: listing.revision,
+            instances: instances.collect(),
+        }
     }
 }

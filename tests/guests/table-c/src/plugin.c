@@ -231,10 +231,16 @@ static postern_result on_event(postern_slice topic, postern_slice content_type, 
     return postern_kv_set(postern_format("event:%.*s", (int)topic.length, topic.at), payload);
 }
 
+static postern_result throw_it(postern_slice method, postern_slice body) {
+    (void)method, (void)body;
+    __builtin_trap();
+}
+
 static const postern_method methods[] = {
     {.name = "Echo", .unary = echo, .idempotent = true},
     {.name = "Sum", .unary = sum},
     {.name = "Fail", .unary = fail},
+    {.name = "Throw", .unary = throw_it},
     {.name = "Header", .unary = header},
     {.name = "Setting", .unary = setting},
     {.name = "Store", .unary = store},

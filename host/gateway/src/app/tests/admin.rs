@@ -34,9 +34,15 @@ async fn shows_plugins_services_numbers_and_configuration() {
             .head
             .contains("content-type: application/openmetrics-text")
     );
+    // It tells no version.
+    let digest = plugins["plugins"][0]["digest"].as_str().expect("a digest");
+    let version = digest.get(..12).expect("64 digits");
+    let counted = format!(
+        r#"postern_plugin_calls_total{{plugin="greeter",version="{version}",outcome="ok"}} 1"#
+    );
     for line in [
         r#"postern_calls_total{service="greeter",transport="tcp",outcome="success"} 1"#,
-        r#"postern_plugin_calls_total{plugin="greeter",outcome="ok"} 1"#,
+        &*counted,
         r#"postern_plugin_active{plugin="greeter"} 1"#,
         "postern_ready 1",
     ] {

@@ -68,9 +68,11 @@ impl GatewayFixture {
         let file = folder.path().join("postern.toml");
         fs::write(&file, text).expect("written");
         let quiet = ("POSTERN_LOG_LEVEL".to_owned(), "error".to_owned());
+        // Nobody is there to approve what asks for more.
+        let approval = ("POSTERN_PLUGINS_APPROVAL".to_owned(), "off".to_owned());
         let source = ConfigSource {
             file: Some(file),
-            environment: [quiet].into(),
+            environment: [quiet, approval].into(),
         };
         let shutdown = Shutdown::new();
         let mut n_tries = 0;

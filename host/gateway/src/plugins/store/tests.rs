@@ -89,6 +89,33 @@ fn a_crash_between_the_files_leaves_the_pair_before() {
 }
 
 #[test]
+fn signatures_are_kept_with_what_they_sign() {
+    let (_folder, store) = store();
+    let signed = |text: &str| {
+        copy("one", Some("a = 1")).signed(SignatureTexts {
+            component: Some(text.to_owned()),
+            manifest: None,
+        })
+    };
+    for text in ["first", "second"] {
+        store.keep(&signed(text)).expect("kept");
+    }
+    assert_eq!(store.load_good(), Some(signed("second")));
+    assert_eq!(store.load_before(), Some(signed("first")));
+    assert_eq!(
+        (n_files(&store, "wasm"), n_files(&store, "minisig")),
+        (1, 2)
+    );
+    let unsigned = copy("one", Some("a = 1"));
+    assert_eq!(unsigned.content_digest(), signed("first").content_digest());
+    assert_ne!(unsigned.deployment(), signed("first").deployment());
+    assert_ne!(
+        copy("one", None).content_digest(),
+        unsigned.content_digest()
+    );
+}
+
+#[test]
 fn a_broken_note_counts_as_none() {
     let (_folder, store) = store();
     fs::create_dir_all(&store.folder).expect("created");

@@ -228,6 +228,31 @@ async fn without_notices_a_look_finds_the_change() {
 }
 
 #[tokio::test]
+async fn a_signature_is_a_file_of_its_plugin_in_both_layouts() {
+    for is_told in [true, false] {
+        for name in ["users.wasm", "users/users.wasm"] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("below")).expect("made");
+            fs::write(&path, "component").expect("written");
+            let mut watch = FolderWatch::new(folder.path(), QUIET, Arc::default());
+            if !is_told {
+                watch.notices.silence();
+            }
+            for signed in [path.clone(), path.with_extension("toml")] {
+                fs::write(folder::signature_of(&signed), "signature").expect("written");
+                let next = next_within(&mut watch, PATIENCE).await;
+                assert_eq!(next.as_deref(), Some("users"), "{name} {is_told}");
+            }
+            fs::remove_file(folder::signature_of(&path)).expect("removed");
+            let next = next_within(&mut watch, PATIENCE).await;
+            assert_eq!(next.as_deref(), Some("users"), "{name} {is_told}");
+            assert!(!watch.watched().is_removed("users"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn temporaries_are_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut watch = FolderWatch::new(folder.path(), QUIET, Arc::default());

@@ -31,11 +31,12 @@ impl MetricsSnapshot {
     fn encode_entries(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Direct entries into a plugin by role and outcome; of a balancer everything but answered is a pick of the native one";
         let mut family = counter(encoder, "plugin_entries", help)?;
-        for plugin in &self.plugins {
-            for entries in &plugin.stats.entries {
+        for (plugin, version) in self.versions() {
+            for entries in &version.stats.entries {
                 for (outcome, count) in EntryOutcome::ALL.into_iter().zip(entries.outcomes) {
                     let labels = [
-                        ("plugin", plugin.plugin.as_str()),
+                        ("plugin", plugin),
+                        ("version", version.version.as_str()),
                         ("role", entries.role.name()),
                         ("outcome", outcome.name()),
                     ];
@@ -45,10 +46,11 @@ impl MetricsSnapshot {
         }
         let help = "Time of direct entries into a plugin by role, sampled";
         let mut family = counter(encoder, "plugin_entry_seconds", help)?;
-        for plugin in &self.plugins {
-            for entries in &plugin.stats.entries {
+        for (plugin, version) in self.versions() {
+            for entries in &version.stats.entries {
                 let labels = [
-                    ("plugin", plugin.plugin.as_str()),
+                    ("plugin", plugin),
+                    ("version", version.version.as_str()),
                     ("role", entries.role.name()),
                 ];
                 let mut family = family.encode_family(&labels)?;

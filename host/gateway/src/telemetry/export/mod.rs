@@ -3,8 +3,13 @@
 
 mod certificates;
 mod extensions;
+mod own_metrics;
+mod plugin_usage;
 mod plugins;
+mod sandbox;
 mod services;
+mod supply;
+mod versions;
 
 use std::fmt;
 
@@ -13,7 +18,7 @@ use postern_net::{
     counters::{Reading, ReadingKind},
     pool::PoolSnapshot,
 };
-use postern_wasm::{StatsSnapshot, StoreHealth};
+use postern_wasm::{OwnMetric, SandboxSnapshot, StoreHealth, VersionStats};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, text::encode},
@@ -21,6 +26,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub(crate) use self::versions::VersionNumbers;
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{
     acme::AcmeNumbers, certificates::ShownCertificate, cluster::ServiceNumbers, directory,
@@ -33,7 +39,12 @@ pub(crate) struct MetricsSnapshot {
     /// By service.
     pub calls: Vec<(Text, CallNumbers)>,
     pub transports: Vec<TransportNumbers>,
+    /// Each version by itself.
     pub plugins: Vec<PluginNumbers>,
+    /// What became of the grants and bounds of each plugin.
+    pub sandbox: Vec<(String, SandboxSnapshot)>,
+    /// By plugin, those of which versions were tried.
+    pub versions: Vec<VersionNumbers>,
     /// In the order in which they see calls.
     pub extensions: Vec<LinkView>,
     /// By service, those with instances.
@@ -79,14 +90,23 @@ pub(crate) struct TransportNumbers {
     pub readings: Vec<Reading>,
 }
 
-/// One plugin, all generations together.
+/// One plugin.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginNumbers {
     pub plugin: String,
+    /// As its file's name says; `None` where that says none.
+    pub version: Option<String>,
     /// 0 when none takes calls.
     pub generation: u64,
     pub is_active: bool,
-    pub stats: StatsSnapshot,
+    /// Whether a version of it waits for an operator.
+    pub is_held: bool,
+    /// Offers refused for their signatures.
+    pub signature_refusals: u64,
+    /// Counters of each version.
+    pub versions: Vec<VersionStats>,
+    /// What its guests count themselves.
+    pub own_metrics: Vec<OwnMetric>,
 }
 
 /// The exposition of `numbers`, as `CONTENT_TYPE`.
@@ -118,6 +138,11 @@ impl Collector for MetricsSnapshot {
         self.encode_calls(&mut encoder)?;
         self.encode_transports(&mut encoder)?;
         self.encode_plugins(&mut encoder)?;
+        self.encode_sandbox(&mut encoder)?;
+        self.encode_plugin_usage(&mut encoder)?;
+        self.encode_own_metrics(&mut encoder)?;
+        self.encode_versions(&mut encoder)?;
+        self.encode_supply(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
@@ -341,7 +366,7 @@ mod tests {
 
     use postern_core::{Kind, Transport};
     use postern_net::Counters;
-    use postern_wasm::{PluginStats, TrapReason};
+    use postern_wasm::{OwnMetricKind, OwnSample, OwnValue, PluginStats, TrapReason};
 
     use super::*;
     use crate::telemetry::calls::{self, Booking, CallBook};
@@ -368,12 +393,21 @@ mod tests {
         stats.traps[TrapReason::MemoryLimit as usize] = 2;
         stats.reloads_refused = 1;
         stats.queue_wait_nanos = 1_500_000_000;
+        stats.processor_nanos = 250_000_000;
         stats.call_buckets[0] = 3;
         let plugin = PluginNumbers {
             plugin: "users".to_owned(),
+            version: None,
             generation: 7,
             is_active: true,
-            stats,
+            is_held: true,
+            signature_refusals: 2,
+            versions: vec![VersionStats {
+                version: "1.2.0".to_owned(),
+                is_alive: true,
+                stats,
+            }],
+            own_metrics: vec![jobs()],
         };
         MetricsSnapshot {
             calls: book.numbers(),
@@ -381,6 +415,18 @@ mod tests {
             plugins: vec![plugin],
             resident_bytes: Some(4096),
             ..MetricsSnapshot::default()
+        }
+    }
+
+    fn jobs() -> OwnMetric {
+        OwnMetric {
+            name: "jobs".to_owned(),
+            kind: OwnMetricKind::Counter,
+            help: "Jobs done".to_owned(),
+            samples: vec![OwnSample {
+                labels: vec![("queue".to_owned(), "a\"b".to_owned())],
+                value: OwnValue::Number(2.5),
+            }],
         }
     }
 
@@ -417,11 +463,31 @@ mod tests {
 
     #[test]
     fn counts_traps_and_reloads_of_a_plugin_by_reason() {
-        check(r#"postern_plugin_traps_total{plugin="users",reason="memory-limit"} 2"#);
-        check(r#"postern_plugin_queue_wait_seconds_total{plugin="users"} 1.5"#);
-        check(r#"postern_plugin_call_duration_seconds_bucket{le="0.00001",plugin="users"} 3"#);
+        let of = r#"plugin="users",version="1.2.0""#;
+        check(&format!(
+            r#"postern_plugin_traps_total{{{of},reason="memory-limit"}} 2"#
+        ));
+        check(&format!(
+            "postern_plugin_queue_wait_seconds_total{{{of}}} 1.5"
+        ));
+        check(&format!(
+            r#"postern_plugin_call_duration_seconds_bucket{{le="0.00001",{of}}} 3"#
+        ));
+        check(&format!(
+            "postern_plugin_processor_seconds_total{{{of}}} 0.25"
+        ));
         check(r#"postern_plugin_generation{plugin="users"} 7"#);
-        check(r#"postern_plugin_reloads_total{plugin="users",result="refused"} 1"#);
+        check(r#"postern_plugin_held{plugin="users"} 1"#);
+        check(r#"postern_plugin_signature_refusals_total{plugin="users"} 2"#);
+        check(&format!(
+            r#"postern_plugin_reloads_total{{{of},result="refused"}} 1"#
+        ));
+    }
+
+    #[test]
+    fn a_plugins_own_metrics_stand_under_its_name_and_their_kind() {
+        check(r#"postern_plugin_counter_jobs_total{plugin="users",queue="a\"b"} 2.5"#);
+        check("# HELP postern_plugin_counter_jobs Jobs done");
     }
 
     #[test]

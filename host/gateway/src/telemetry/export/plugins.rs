@@ -1,9 +1,9 @@
-//! The families of metrics that every plugin has.
+//! The families of metrics that every plugin has, by version.
 
 use std::fmt;
 
-use postern_wasm::{BUCKETS_MICROS, Outcome, StatsSnapshot, TrapReason};
-use prometheus_client::encoding::DescriptorEncoder;
+use postern_wasm::{BUCKETS_MICROS, Outcome, StatsSnapshot, TrapReason, VersionStats};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder};
 
 use super::{
     MetricsSnapshot, PluginNumbers, counter, encode_count, encode_level, gauge, histogram,
@@ -11,42 +11,57 @@ use super::{
 use crate::telemetry::histogram::seconds;
 
 impl MetricsSnapshot {
+    /// Every version of every plugin, with the plugin's name.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&str, &VersionStats)> {
+        self.plugins.iter().flat_map(|plugin| {
+            let versions = plugin.versions.iter();
+            versions.map(|version| (plugin.plugin.as_str(), version))
+        })
+    }
+
     pub(super) fn encode_plugins(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_plugin_counts(encoder)?;
         self.encode_plugin_totals(encoder)?;
-        let by = |plugin: &PluginNumbers| [("plugin", plugin.plugin.clone())];
         let help = "Time in the component, its own waiting included";
         let mut family = histogram(encoder, "plugin_call_duration_seconds", help)?;
-        for plugin in &self.plugins {
-            let (sum, buckets) = plugin_durations(&plugin.stats);
+        for (plugin, version) in self.versions() {
+            let (sum, buckets) = plugin_durations(&version.stats);
             let count = buckets.iter().map(|(_, count)| count).sum();
-            let labels = by(plugin);
+            let labels = labels(plugin, version);
             let mut family = family.encode_family(&labels)?;
             family.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)?;
         }
         let help = "Time that calls waited for a free instance";
         let mut family = counter(encoder, "plugin_queue_wait_seconds", help)?;
-        for plugin in &self.plugins {
-            let waited = seconds(plugin.stats.queue_wait_nanos);
-            let labels = by(plugin);
-            let mut family = family.encode_family(&labels)?;
-            family.encode_counter::<[(&str, &str); 0], _, u64>(&waited, None)?;
+        for (plugin, version) in self.versions() {
+            let waited = seconds(version.stats.queue_wait_nanos);
+            encode_seconds(&mut family, &labels(plugin, version), waited)?;
         }
-        type Level = fn(&PluginNumbers) -> u64;
-        let levels: [(&str, &str, Level); 5] = [
+        type VersionLevel = fn(&StatsSnapshot) -> usize;
+        let levels: [(&str, &str, VersionLevel); 3] = [
             (
                 "plugin_queue_length",
                 "Calls waiting for an instance",
-                |p| size(p.stats.queue_length),
+                |stats| stats.queue_length,
             ),
             (
                 "plugin_memory_bytes",
                 "The most memory that any one instance has had",
-                |p| size(p.stats.memory_bytes_high),
+                |stats| stats.memory_bytes_high,
             ),
-            ("plugin_instances", "Instances alive", |p| {
-                size(p.stats.instances_live)
+            ("plugin_instances", "Instances alive", |stats| {
+                stats.instances_live
             }),
+        ];
+        for (name, help, level) in levels {
+            let mut family = gauge(encoder, name, help)?;
+            for (plugin, version) in self.versions() {
+                let level = size(level(&version.stats));
+                encode_level(&mut family, &labels(plugin, version), level)?;
+            }
+        }
+        type Level = fn(&PluginNumbers) -> u64;
+        let levels: [(&str, &str, Level); 2] = [
             ("plugin_generation", "Generation that takes calls", |p| {
                 p.generation
             }),
@@ -57,7 +72,7 @@ impl MetricsSnapshot {
         for (name, help, level) in levels {
             let mut family = gauge(encoder, name, help)?;
             for plugin in &self.plugins {
-                encode_level(&mut family, &by(plugin), level(plugin))?;
+                encode_level(&mut family, &slot_labels(plugin), level(plugin))?;
             }
         }
         Ok(())
@@ -106,9 +121,10 @@ impl MetricsSnapshot {
         ];
         for (name, help, label, counts) in families {
             let mut family = counter(encoder, name, help)?;
-            for plugin in &self.plugins {
-                for (value, count) in counts(&plugin.stats) {
-                    let labels = [("plugin", plugin.plugin.as_str()), (label, value)];
+            for (plugin, version) in self.versions() {
+                for (value, count) in counts(&version.stats) {
+                    let [plugin, version] = labels(plugin, version);
+                    let labels = [plugin, version, (label, value)];
                     encode_count(&mut family, &labels, count)?;
                 }
             }
@@ -153,13 +169,21 @@ impl MetricsSnapshot {
         ];
         for (name, help, count) in singles {
             let mut family = counter(encoder, name, help)?;
-            for plugin in &self.plugins {
-                let labels = [("plugin", plugin.plugin.as_str())];
-                encode_count(&mut family, &labels, count(&plugin.stats))?;
+            for (plugin, version) in self.versions() {
+                let count = count(&version.stats);
+                encode_count(&mut family, &labels(plugin, version), count)?;
             }
         }
         Ok(())
     }
+}
+
+/// The plugin, and its version where the file's name says one.
+pub(super) fn slot_labels(plugin: &PluginNumbers) -> Vec<(&'static str, &str)> {
+    let version = plugin.version.iter();
+    let version = version.map(|version| ("version", version.as_str()));
+    let plugin = std::iter::once(("plugin", plugin.plugin.as_str()));
+    plugin.chain(version).collect()
 }
 
 /// Sum in seconds, and each bucket's upper edge in seconds with its own count, the open one last.
@@ -174,6 +198,23 @@ fn plugin_durations(stats: &StatsSnapshot) -> (f64, Vec<(f64, u64)>) {
     )
 }
 
-fn size(size: usize) -> u64 {
+pub(super) fn labels<'a>(
+    plugin: &'a str,
+    version: &'a VersionStats,
+) -> [(&'static str, &'a str); 2] {
+    [("plugin", plugin), ("version", &version.version)]
+}
+
+pub(super) fn encode_seconds(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    seconds: f64,
+) -> fmt::Result {
+    family
+        .encode_family(labels)?
+        .encode_counter::<[(&str, &str); 0], _, u64>(&seconds, None)
+}
+
+pub(super) fn size(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
 }

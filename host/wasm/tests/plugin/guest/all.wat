@@ -87,6 +87,7 @@
     (data (i32.const 64) "ran")
     (data (i32.const 80) "bad health")
     (global $count (mut i32) (i32.const 0))
+    (table $table 1 funcref)
 
     (func $ok (param $at i32) (param $len i32) (result i32)
       (i32.store (i32.const 256) (i32.const 0))
@@ -134,6 +135,10 @@
       ;; a: all the memory there is
       (if (i32.eq (local.get $what) (i32.const 97)) (then
         (loop $more (br_if $more (i32.ge_s (memory.grow (i32.const 16)) (i32.const 0))))
+        unreachable))
+      ;; b: all the elements of tables there are
+      (if (i32.eq (local.get $what) (i32.const 98)) (then
+        (loop $more (br_if $more (i32.ge_s (table.grow $table (ref.null func) (i32.const 100)) (i32.const 0))))
         unreachable))
       ;; g: as many pages as the first octet says
       (if (i32.eq (local.get $what) (i32.const 103)) (then
@@ -199,7 +204,7 @@
       (call $not-found))
 
     (func (export "handle-stream") (param $s i32) (param $sl i32) (param $m i32) (param $ml i32)
-      (result i32) (local $what i32) (local $n i32)
+      (result i32) (local $what i32) (local $n i32) (local $left i32) (local $since i64)
       (local.set $what (i32.load8_u (local.get $m)))
       (call $set-header (i32.const 16) (i32.const 6) (i32.const 64) (i32.const 3) (i32.const 384))
       ;; e: every message back
@@ -215,13 +220,40 @@
             (br $more))))
         (i32.store (i32.const 256) (i32.const 0))
         (return (i32.const 256))))
-      ;; n: one octet after the other, for ever
+      ;; n: one octet after the other, until nobody takes them
       (if (i32.eq (local.get $what) (i32.const 110)) (then
         (loop $more
           (i32.store8 (i32.const 512) (local.get $n))
           (call $send (i32.const 512) (i32.const 1) (i32.const 448))
           (local.set $n (i32.add (local.get $n) (i32.const 1)))
+          (br_if $more (i32.eqz (i32.load8_u (i32.const 448)))))
+        (i32.store (i32.const 256) (i32.const 0))
+        (return (i32.const 256))))
+      ;; l: one message, then for ever
+      (if (i32.eq (local.get $what) (i32.const 108)) (then
+        (call $send (i32.const 64) (i32.const 3) (i32.const 448))
+        (call $forever)))
+      ;; d: a message every 20 ms by the clock, for ever
+      (if (i32.eq (local.get $what) (i32.const 100)) (then
+        (loop $more
+          (local.set $since (call $now))
+          (loop $wait
+            (br_if $wait (i64.lt_u (i64.sub (call $now) (local.get $since)) (i64.const 20000000))))
+          (call $send (i32.const 64) (i32.const 3) (i32.const 448))
           (br $more))))
+      ;; m: asks for the time left 400 times before each of five messages
+      (if (i32.eq (local.get $what) (i32.const 109)) (then
+        (loop $more
+          (local.set $left (i32.const 400))
+          (loop $ask
+            (drop (call $remaining))
+            (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+            (br_if $ask (local.get $left)))
+          (call $send (i32.const 64) (i32.const 3) (i32.const 448))
+          (local.set $n (i32.add (local.get $n) (i32.const 1)))
+          (br_if $more (i32.lt_u (local.get $n) (i32.const 5))))
+        (i32.store (i32.const 256) (i32.const 0))
+        (return (i32.const 256))))
       ;; t: two messages, then a trap
       (if (i32.eq (local.get $what) (i32.const 116)) (then
         (call $send (i32.const 64) (i32.const 3) (i32.const 448))

@@ -1,0 +1,3 @@
+import { installAsync } from "./globals-async.js";
+
+installAsync();

@@ -1,0 +1,101 @@
+//! What operators do with versions of plugins: promote, pin, unpin, and what happened so far.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+
+use super::{guard, view::AdminFailure};
+use crate::{
+    app::gateway::Gateway,
+    control::{Control, OfferRefused},
+};
+
+/// As `super::ENDPOINTS`. `{name}` is a plugin or `PLUGIN@VERSION`.
+pub(super) const ENDPOINTS: [(&str, &str, &str); 4] = [
+    (
+        "POST",
+        "/plugins/{name}/promote",
+        "the version, or the one under trial, takes the plugin's calls",
+    ),
+    (
+        "POST",
+        "/plugins/{name}/pin",
+        "nothing changes by itself which version takes the plugin's calls",
+    ),
+    (
+        "POST",
+        "/plugins/{name}/unpin",
+        "newer versions are tried again",
+    ),
+    (
+        "GET",
+        "/plugins/{name}/log",
+        "what happened to the plugin's versions, the latest last",
+    ),
+];
+
+pub(super) fn router() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/plugins/{name}/promote", post(promote))
+        .route("/plugins/{name}/pin", post(pin))
+        .route("/plugins/{name}/unpin", post(unpin))
+        .route("/plugins/{name}/log", get(log))
+}
+
+async fn promote(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, AdminFailure> {
+    change(&gateway, &name, &headers, Control::promote)
+}
+
+async fn pin(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, AdminFailure> {
+    change(&gateway, &name, &headers, Control::pin)
+}
+
+async fn unpin(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, AdminFailure> {
+    change(&gateway, &name, &headers, Control::unpin)
+}
+
+async fn log(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+) -> Result<Response, AdminFailure> {
+    let entries = gateway.control().version_history(&name);
+    if entries.is_empty() && !gateway.control().is_plugin_known(&name) {
+        return Err(AdminFailure::unknown_plugin(&name, &gateway));
+    }
+    Ok(Json(json!({ "log": entries })).into_response())
+}
+
+fn change(
+    gateway: &Gateway,
+    name: &str,
+    headers: &HeaderMap,
+    change: impl FnOnce(&Control, &str) -> Result<(), OfferRefused>,
+) -> Result<Response, AdminFailure> {
+    guard::check(headers, &gateway.loaded().config.admin)?;
+    if !gateway.control().is_plugin_known(name) {
+        return Err(AdminFailure::unknown_plugin(name, gateway));
+    }
+    match change(gateway.control(), name) {
+        Ok(()) => Ok(Json(gateway.control().version_in_force(name)).into_response()),
+        Err(refused) => Err(AdminFailure::new(StatusCode::CONFLICT, refused.to_string())),
+    }
+}

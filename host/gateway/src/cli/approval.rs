@@ -1,0 +1,144 @@
+//! `postern plugins approve`, and what `info` shows of signatures and of versions that are held.
+
+use clap::Args;
+use serde_json::Value as Json;
+
+use super::{
+    admin::{Admin, AdminArgs, path},
+    failure::CommandFailure,
+    options::SharedOptions,
+    output::Output,
+    plugins::text,
+    runtime::block_on,
+};
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  postern plugins info users                       shows what is held, and what it asks for
+  postern plugins approve users --digest 5f2b91c0  approves that, and nothing that came after
+
+An approval is of exactly the component and the manifest that are held.")]
+pub(super) struct ApproveArgs {
+    /// The plugin's name.
+    name: String,
+    /// How the digest begins that `info` shows below `held`; something else that is held meanwhile is not
+    /// approved. At least 8 digits.
+    #[arg(long, value_name = "DIGITS", value_parser = digits)]
+    digest: Option<String>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub(super) fn approve(
+    options: &SharedOptions,
+    args: &ApproveArgs,
+    output: &Output,
+) -> Result<(), CommandFailure> {
+    let admin = Admin::new(options, &args.admin, output)?;
+    let reply = block_on(async {
+        let digest = match &args.digest {
+            Some(digest) => digest.clone(),
+            // What is held at this moment, and nothing that comes between the two requests.
+            None => {
+                let plugin = admin.read(&path("plugins", &args.name, "")).await?;
+                text(&plugin, "/held/digest")
+            }
+        };
+        let end = match digest.as_str() {
+            "" => "/approve".to_owned(),
+            digest => format!("/approve?digest={digest}"),
+        };
+        admin.change(&path("plugins", &args.name, &end)).await
+    })?;
+    if output.is_json() {
+        return output.json(&reply);
+    }
+    output.line(&format!(
+        "{}: approved {}, generation {} takes the calls",
+        args.name,
+        short(&text(&reply, "/digest")),
+        text(&reply, "/plugin/generation"),
+    ))?;
+    for growth in strings(&reply, "growth") {
+        output.line(&format!("    {growth}"))?;
+    }
+    Ok(())
+}
+
+/// `5f2b91c0aa31: approve with ...`, and a line for each thing that is asked for.
+pub(super) fn held_lines(held: &Json) -> String {
+    let digest = short(&text(held, "/digest"));
+    let growth = strings(held, "growth").into_iter();
+    let growth = growth.map(|growth| format!("\n    {growth}"));
+    format!(
+        "{digest}, asks for more than what serves{}",
+        growth.collect::<String>()
+    )
+}
+
+/// A line for each file that is signed: key, then comment.
+pub(super) fn signature_lines(signature: &Json) -> String {
+    let files = ["component", "manifest"].into_iter().filter_map(|file| {
+        let signed = signature.get(file)?;
+        let (key, comment) = (text(signed, "/key"), text(signed, "/comment"));
+        Some(format!("\n    {file} by {key}: {}", printable(&comment)))
+    });
+    files.collect()
+}
+
+/// What a signer writes has tabs, and may have anything else.
+fn printable(text: &str) -> String {
+    let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    shown.collect()
+}
+
+fn strings(json: &Json, key: &str) -> Vec<String> {
+    let items = json.get(key).and_then(Json::as_array);
+    let items = items.into_iter().flatten().filter_map(Json::as_str);
+    items.map(str::to_owned).collect()
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+fn digits(text: &str) -> Result<String, String> {
+    let is_digits = text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    match (8..=64).contains(&text.len()) && is_digits {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("write 8 to 64 of the digits 0-9 and a-f that `plugins info` shows".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_held_and_who_signed_read_like_this() {
+        let held = json!({ "digest": "5f2b91c0aa3177", "growth": ["grants.kv: \"s\""] });
+        assert_eq!(
+            held_lines(&held),
+            "5f2b91c0aa31, asks for more than what serves\n    grants.kv: \"s\""
+        );
+        let signature =
+            json!({ "component": { "key": "E762", "comment": "timestamp:7\tfile:a\u{1b}" } });
+        assert_eq!(
+            signature_lines(&signature),
+            "\n    component by E762: timestamp:7 file:a "
+        );
+    }
+
+    #[test]
+    fn a_digest_is_long_enough_to_mean_one_version() {
+        assert!(digits("5f2b91c0").is_ok());
+        for refused in ["5f2b91c", "5F2B91C0", "5f2b91c0?x", ""] {
+            assert!(digits(refused).is_err(), "{refused}");
+        }
+    }
+}

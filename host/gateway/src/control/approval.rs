@@ -1,0 +1,360 @@
+//! What an offer is judged by before anything of it runs: its signatures, and what it asks for beyond
+//! what serves.
+//!
+//! ```text
+//!          signatures           newest that served     what served, what was approved
+//!              ▼                        ▼                         ▼
+//! offer ──▶ good? ──────────────▶ not older? ────────────▶ no more, or approved? ──▶ started
+//!              │                        │                         │ held until `approve`
+//!              └────────────────────────┴────────refused──────────┘ what serves serves on
+//! ```
+//! The last good copy and a rollback are judged by their signatures alone: they have served.
+
+use std::{io, sync::Arc, time::Duration};
+
+use postern_system::clock;
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+
+use super::{
+    Control,
+    offer::{HeldOffer, Needs, OfferRefused, unix_now},
+    slot::{PluginSlot, Source},
+};
+use crate::{
+    config::{Approval, Config, quantities},
+    plugins::{
+        asks::{Asks, Growth},
+        signature::{SignatureFault, SignaturePolicy, Signed},
+        store::{Copy, PluginCopies},
+        trust::{ApprovalRecord, Served, TrustFault, TrustFiles, TrustState},
+    },
+};
+
+/// What judges one offer.
+struct OfferJudge {
+    name: String,
+    config: Arc<Config>,
+    trust: KnownTrust,
+    copies: PluginCopies,
+    /// Those of the version that takes the plugin's calls, where this is another one.
+    stable: Option<(KnownTrust, PluginCopies)>,
+}
+
+/// What is known of a plugin: as it was noted last, also where that could not be written.
+struct KnownTrust {
+    files: TrustFiles,
+    noted: Option<TrustState>,
+}
+
+/// Why an offer is not started.
+enum Judgement {
+    Signature(SignatureFault),
+    Held(HeldOffer),
+    Unknown(TrustFault),
+}
+
+impl Control {
+    /// Who signed `copy`, where it may serve by its signatures. Those of what `is_new`, of which nothing
+    /// has served yet, are also compared with what has, and it waits where it asks for more than that.
+    pub(super) async fn admit(
+        &self,
+        slot: &PluginSlot,
+        copy: &Copy,
+        is_new: bool,
+    ) -> Result<Option<Signed>, OfferRefused> {
+        let judge = self.judge_of(slot);
+        let judged = {
+            let copy = copy.clone();
+            spawn_blocking(move || judge.judge(&copy, is_new)).await
+        };
+        let judged = judged.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let plugin = slot.name.as_str();
+        judged.map_err(|judgement| match judgement {
+            Judgement::Signature(fault) => {
+                warn!(plugin, %fault, "signature refused");
+                slot.count_signature_refusal();
+                let needs = Needs {
+                    settings: true,
+                    time: fault.may_pass(),
+                    ..Needs::default()
+                };
+                OfferRefused::new(&copy.digest, format!("signature: {fault}")).until(needs)
+            }
+            Judgement::Held(held) => {
+                let asked = told(&held.growth);
+                let digest = held.digest.as_str();
+                warn!(plugin, digest, asked, "plugin held until it is approved");
+                OfferRefused::held(copy, held)
+            }
+            Judgement::Unknown(fault) => {
+                warn!(plugin, %fault, "what is known of the plugin cannot be read");
+                let needs = Needs {
+                    time: true,
+                    ..Needs::default()
+                };
+                OfferRefused::new(&copy.digest, fault).until(needs)
+            }
+        })
+    }
+
+    /// How long to wait for another file of the plugin `name`, where its signatures do not fit yet.
+    pub(crate) async fn pause_for_signature(&self, name: &str, copy: &Copy) -> Option<Duration> {
+        let config = self.config.load_full();
+        let settle = config.plugins.settle;
+        let (name, copy) = (name.to_owned(), copy.clone());
+        let judging = spawn_blocking(move || {
+            let signed = signed_by(&config, &name, &copy);
+            signed.is_err_and(|fault| fault.may_be_half())
+        });
+        judging.await.unwrap_or(false).then_some(settle)
+    }
+
+    /// `copy` takes calls: the next version is compared with it.
+    pub(super) async fn note_served(
+        &self,
+        slot: &PluginSlot,
+        copy: &Copy,
+        (source, signed): (Source, Option<Signed>),
+    ) {
+        if source == Source::LastGood {
+            return;
+        }
+        let (trust, copy) = (self.trust(slot), copy.clone());
+        let noting = spawn_blocking(move || {
+            let mut state = trust.state().map_err(io::Error::other)?;
+            let before = state.clone();
+            let served = Served {
+                digest: copy.content_digest(),
+                asks: Asks::of(&copy.component, copy.manifest.as_deref()),
+            };
+            state.on_served(served, signed.as_ref());
+            let written = match state == before {
+                true => Ok(()),
+                false => trust.files.note(&state),
+            };
+            Ok((state, written))
+        });
+        let noted = noting.await;
+        let noted = noted.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        let written = noted.and_then(|(state, written)| {
+            slot.set_trust(state);
+            written
+        });
+        if let Err(error) = written {
+            let told = "what this version asks for is not noted, and forgotten with the next start";
+            warn!(plugin = slot.name, %error, "{told}");
+        }
+    }
+
+    /// The version of the plugin `name` that is held may take calls, and is deployed. `digest` begins that
+    /// of what was looked at; another one is not approved.
+    ///
+    /// # Errors
+    /// When there is no such plugin, nothing of it is held, something else is, the approval cannot be
+    /// written, or what was approved is refused for another reason.
+    pub(crate) async fn approve(
+        &self,
+        name: &str,
+        digest: Option<&str>,
+    ) -> Result<HeldOffer, OfferRefused> {
+        let refused = |reason: String| OfferRefused::new("", reason);
+        let slot = self.slots.lock().get(name).cloned();
+        let slot = slot.ok_or_else(|| refused(format!("no plugin {name}")))?;
+        let offers = slot.lock_offers().await;
+        let shown = slot.shown().refused.filter(|_| !offers.is_gone);
+        let component = shown.as_ref().map(|shown| shown.digest.clone());
+        let held = shown.and_then(|shown| shown.held).map(|held| *held);
+        let held = held.filter(|_| slot.is_waiting());
+        let (Some(held), Some(component)) = (held, component) else {
+            return Err(refused(format!("nothing of plugin {name} is held")));
+        };
+        if let Some(digest) = digest.filter(|digest| !held.digest.starts_with(digest)) {
+            return Err(refused(format!(
+                "what is held of plugin {name} has the digest {}, not {digest}; look at it again",
+                held.digest
+            )));
+        }
+        let (trust, record) = (self.trust(&slot), ApprovalRecord::of(&held, component));
+        let writing = spawn_blocking(move || {
+            let mut state = trust.state().map_err(io::Error::other)?;
+            // A line too many in the log is better than an approval that is in none.
+            trust.files.record(&record)?;
+            state.approve(&record.digest);
+            trust.files.note(&state)?;
+            Ok(state)
+        });
+        let written = writing.await;
+        let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        let state = written.map_err(|error| {
+            refused(format!(
+                "the approval cannot be written, so it does not hold: {error}"
+            ))
+        })?;
+        slot.set_trust(state);
+        let digest = held.digest.as_str();
+        info!(plugin = name, digest, "plugin approved");
+        self.note_approved(&slot);
+        drop(offers);
+        self.try_again(&slot).await;
+        match slot.shown().refused {
+            Some(other) => Err(refused(format!("it is approved, and refused: {other}"))),
+            None => Ok(held),
+        }
+    }
+
+    fn trust(&self, slot: &PluginSlot) -> KnownTrust {
+        KnownTrust {
+            files: TrustFiles::new(&self.data_dir, &slot.name),
+            noted: slot.trust(),
+        }
+    }
+
+    fn judge_of(&self, slot: &PluginSlot) -> OfferJudge {
+        OfferJudge {
+            name: slot.name.clone(),
+            config: self.config.load_full(),
+            trust: self.trust(slot),
+            copies: slot.store.clone(),
+            stable: self
+                .serving()
+                .remove(slot.plugin_name())
+                .filter(|stable| stable.name != slot.name)
+                .map(|stable| (self.trust(&stable), stable.store.clone())),
+        }
+    }
+}
+
+impl OfferJudge {
+    /// Blocks.
+    fn judge(&self, copy: &Copy, is_new: bool) -> Result<Option<Signed>, Judgement> {
+        let signed = signed_by(&self.config, &self.name, copy).map_err(Judgement::Signature)?;
+        if !is_new {
+            return Ok(signed);
+        }
+        let state = self.state().map_err(Judgement::Unknown)?;
+        let (has_manifest, settings) = (copy.manifest.is_some(), &self.config.plugins.signatures);
+        let is_required = settings.require_signature;
+        let checked = state
+            .newest
+            .check(&self.name, signed.as_ref(), has_manifest, is_required);
+        checked.map_err(Judgement::Signature)?;
+        match self.held(copy, &state) {
+            Some(held) => Err(Judgement::Held(held)),
+            None => Ok(signed),
+        }
+    }
+
+    /// What is known. A version of which nothing has served is judged by the one that takes the plugin's
+    /// calls: a new name of a file is no way around an approval.
+    fn state(&self) -> Result<TrustState, TrustFault> {
+        let own = self.trust.state()?;
+        let has_served = own.served.is_some() || self.copies.load_good().is_some();
+        let Some((trust, copies)) = self.stable.as_ref().filter(|_| !has_served) else {
+            return Ok(own);
+        };
+        let stable = trust.state()?;
+        let served = stable
+            .served
+            .or_else(|| Some(served_by(&copies.load_good()?)));
+        Ok(TrustState {
+            served,
+            newest: stable.newest,
+            approved: own.approved,
+        })
+    }
+
+    /// What `copy` waits for an operator with; `None` where it need not.
+    fn held(&self, copy: &Copy, state: &TrustState) -> Option<HeldOffer> {
+        let approval = self.config.approval();
+        let digest = copy.content_digest();
+        if approval == Approval::Off || state.is_approved(&digest) {
+            return None;
+        }
+        // Of a gateway that noted nothing, the copy of what served last tells.
+        let served = state.served.clone();
+        let served = served.or_else(|| Some(served_by(&self.copies.load_good()?)));
+        if served
+            .as_ref()
+            .is_some_and(|served| served.digest == digest)
+        {
+            return None;
+        }
+        let is_first = served.is_none();
+        let before = served.map(|served| served.asks).unwrap_or_default();
+        let growth = served_by(copy)
+            .asks
+            .beyond(&before, &quantities(&self.config));
+        let waits = match approval {
+            Approval::Off => false,
+            Approval::Growth => !is_first && !growth.is_empty(),
+            Approval::Always => true,
+        };
+        waits.then_some(HeldOffer { digest, growth })
+    }
+}
+
+impl KnownTrust {
+    /// Blocks.
+    fn state(&self) -> Result<TrustState, TrustFault> {
+        self.noted.clone().map_or_else(|| self.files.state(), Ok)
+    }
+}
+
+impl ApprovalRecord {
+    fn of(held: &HeldOffer, component: String) -> Self {
+        Self {
+            at: unix_now(),
+            digest: held.digest.clone(),
+            component,
+            growth: held.growth.clone(),
+        }
+    }
+}
+
+impl OfferRefused {
+    fn held(copy: &Copy, held: HeldOffer) -> Self {
+        let asked = told(&held.growth);
+        let reason =
+            format!("held until it is approved (`postern plugins approve`): it asks for {asked}");
+        let needs = Needs {
+            settings: true,
+            ..Needs::default()
+        };
+        Self {
+            held: Some(Box::new(held)),
+            ..Self::new(&copy.digest, reason).until(needs)
+        }
+    }
+}
+
+/// What is noted of `copy` when it serves.
+fn served_by(copy: &Copy) -> Served {
+    Served {
+        digest: copy.content_digest(),
+        asks: Asks::of(&copy.component, copy.manifest.as_deref()),
+    }
+}
+
+fn signed_by(config: &Config, name: &str, copy: &Copy) -> Result<Option<Signed>, SignatureFault> {
+    let policy = SignaturePolicy::open(&config.plugins.signatures)?;
+    let octets = (copy.component.as_ref(), copy.manifest.as_deref());
+    policy.judge(name, octets, &copy.signatures, clock::unix_time())
+}
+
+/// The first few, and how many more there are.
+fn told(growth: &[Growth]) -> String {
+    if growth.is_empty() {
+        return "no more than what serves".to_owned();
+    }
+    let first = growth.iter().take(TOLD_MAX).map(ToString::to_string);
+    let mut told = format!("more: {}", first.collect::<Vec<_>>().join(", "));
+    let more = growth.len().saturating_sub(TOLD_MAX);
+    if more > 0 {
+        told += &format!(", and {more} more");
+    }
+    told
+}
+
+/// Differences in a line of text; all of them are with the plugin.
+const TOLD_MAX: usize = 8;

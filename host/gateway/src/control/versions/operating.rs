@@ -1,0 +1,360 @@
+//! What operators and rules do to versions: promote, roll back, pin.
+
+use postern_core::{
+    Context, Headers,
+    event::{Event, EventSink},
+};
+use serde_json::{Value as Json, json};
+use tracing::{debug, info, warn};
+
+use super::{
+    SlotsByName,
+    history::HistoryEntry,
+    state::{Rejected, VersionOffer, VersionRole},
+    trial::TrialFigures,
+};
+use crate::{
+    control::{
+        Control,
+        offer::{OfferRefused, unix_now},
+        slot::PluginSlot,
+    },
+    plugins::label::{at_start, plugin_of, version_of},
+};
+
+/// Who changes something, and why.
+#[derive(Clone, Copy)]
+pub(super) struct By<'a> {
+    who: &'static str,
+    why: &'a str,
+    figures: Option<&'a TrialFigures>,
+}
+
+impl<'a> By<'a> {
+    const OPERATOR: By<'static> = By {
+        who: "operator",
+        why: "",
+        figures: None,
+    };
+
+    pub(super) const fn rule(why: &'a str, figures: Option<&'a TrialFigures>) -> Self {
+        Self {
+            who: "rule",
+            why,
+            figures,
+        }
+    }
+}
+
+impl Control {
+    /// `name`, a version, takes the calls of its plugin from here on; the one that is tried where it is a
+    /// plugin's name.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot take calls.
+    pub(crate) fn promote(&self, name: &str) -> Result<(), OfferRefused> {
+        let plugin = plugin_of(name);
+        let canary = self
+            .canary_of(plugin)
+            .filter(|_| version_of(name).is_none());
+        let label = canary.unwrap_or_else(|| name.to_owned());
+        if version_of(name).is_none() && label == name && !self.is_version_there(name) {
+            let reason =
+                format!("plugin {plugin} has no version under trial; name one: {plugin}@VERSION");
+            return Err(OfferRefused::new("", reason));
+        }
+        let figures = self.figures_of(plugin);
+        let by = By {
+            figures: figures.as_ref(),
+            ..By::OPERATOR
+        };
+        self.promote_version(plugin, &label, by)
+    }
+
+    /// The version that is tried gets no more calls; without one, the version before takes the calls again;
+    /// without that, the generation before of the only version does, as it does where `name` is a version.
+    ///
+    /// # Errors
+    /// When there is no such plugin, none before, or the one before does not start.
+    pub(crate) async fn rollback(&self, name: &str) -> Result<(), OfferRefused> {
+        let plugin = plugin_of(name);
+        let figures = self.figures_of(plugin);
+        let by = By {
+            figures: figures.as_ref(),
+            ..By::OPERATOR
+        };
+        let canary = self.canary_of(plugin);
+        let canary = canary.filter(|canary| version_of(name).is_none() || canary == name);
+        if let Some(canary) = canary {
+            self.reject_version(plugin, &canary, "operator", by);
+            return Ok(());
+        }
+        let slots = self.slots.lock().clone();
+        let serving = serving_labels(plugin, &slots);
+        let (stable, before) = self.versions.change(plugin, |set| {
+            let before = set
+                .state
+                .before
+                .iter()
+                .find(|label| serving.contains(label));
+            (set.state.stable.clone(), before.cloned())
+        });
+        let stable_label = stable.clone();
+        let is_of_stable = version_of(name).is_none() || stable.as_deref() == Some(name);
+        if let (Some(stable), Some(before), true) = (stable, before, is_of_stable) {
+            self.promote_version(plugin, &before, by)?;
+            self.reject_version(plugin, &stable, "operator", by);
+            return Ok(());
+        }
+        let label = match (version_of(name), &stable_label) {
+            (None, Some(stable)) => stable.as_str(),
+            (Some(_), _) | (None, None) => name,
+        };
+        self.rollback_generation(label).await?;
+        let entry = HistoryEntry::new(label, "rolled-back", "operator");
+        let entry = entry.because("its generation before takes the calls");
+        self.versions.note(plugin, &entry);
+        Ok(())
+    }
+
+    /// Nothing changes by itself from here on which version takes the calls: `name`, where it is a version, or
+    /// the one that takes them.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot take calls.
+    pub(crate) fn pin(&self, name: &str) -> Result<(), OfferRefused> {
+        let plugin = plugin_of(name);
+        let serving = self.serving();
+        let Some(stable) = serving.get(plugin).filter(|slot| slot.is_serving()) else {
+            return Err(OfferRefused::new(
+                "",
+                format!("nothing of plugin {plugin} takes calls"),
+            ));
+        };
+        if version_of(name).is_some() && stable.name != name {
+            self.promote_version(plugin, name, By::OPERATOR)?;
+        }
+        let label = self.versions.change(plugin, |set| {
+            set.state.stable.get_or_insert_with(|| stable.name.clone());
+            set.state.is_pinned = true;
+            set.state.canary = None;
+            set.state.stable.clone().unwrap_or_default()
+        });
+        self.publish();
+        let entry = HistoryEntry::new(&label, "pinned", "operator");
+        self.versions.note(plugin, &entry);
+        info!(plugin, version = label, "version pinned");
+        Ok(())
+    }
+
+    /// Newer versions are tried again, or take the calls, as their manifests say.
+    ///
+    /// # Errors
+    /// When the plugin is not pinned.
+    pub(crate) fn unpin(&self, name: &str) -> Result<(), OfferRefused> {
+        let plugin = plugin_of(name);
+        let was_pinned = self.versions.change(plugin, |set| {
+            std::mem::replace(&mut set.state.is_pinned, false)
+        });
+        if !was_pinned {
+            return Err(OfferRefused::new(
+                "",
+                format!("plugin {plugin} is not pinned"),
+            ));
+        }
+        let entry = HistoryEntry::new(plugin, "unpinned", "operator");
+        self.versions.note(plugin, &entry);
+        info!(plugin, "versions unpinned");
+        self.place_again(plugin);
+        self.publish();
+        Ok(())
+    }
+
+    /// What happened to the versions of the plugin of `name`, or to that version, the latest last.
+    #[must_use]
+    pub(crate) fn version_history(&self, name: &str) -> Vec<Json> {
+        let mut entries = self.versions.history.read(plugin_of(name));
+        if version_of(name).is_some() {
+            entries.retain(|entry| entry.get("version").and_then(Json::as_str) == Some(name));
+        }
+        entries
+    }
+
+    /// Whether `name` is a plugin or a version that is there, or was.
+    #[must_use]
+    pub(crate) fn is_plugin_known(&self, name: &str) -> bool {
+        let slots = self.slots.lock();
+        let is_of = |slot: &PluginSlot| slot.name == name || slot.plugin_name() == name;
+        slots.values().any(|slot| is_of(slot))
+    }
+
+    /// `label` takes the calls of `plugin` from here on.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub(super) fn promote_version(
+        &self,
+        plugin: &str,
+        label: &str,
+        by: By<'_>,
+    ) -> Result<(), OfferRefused> {
+        let refused = |reason: String| OfferRefused::new("", reason);
+        let slot = self.slots.lock().get(label).cloned();
+        let slot = slot.ok_or_else(|| refused(format!("no version {label}")))?;
+        let shown = slot.shown();
+        if shown.current.is_none() {
+            return Err(refused(format!(
+                "version {label} cannot take calls: nothing of it is ready"
+            )));
+        }
+        if !shown.is_healthy() {
+            return Err(refused(format!("version {label} is not healthy")));
+        }
+        let old = self.versions.change(plugin, |set| {
+            let old = set.state.clone();
+            set.state.promote(label);
+            old
+        });
+        if old.stable.as_deref() == Some(label) {
+            return Err(refused(format!("version {label} takes the calls already")));
+        }
+        if let Err(taken) = self.claim_again(plugin) {
+            self.versions.change(plugin, |set| set.state = old);
+            // What it held before.
+            drop(self.claim_again(plugin));
+            return Err(refused(taken.to_string()));
+        }
+        self.versions.change(plugin, |set| {
+            set.promoted += 1;
+            set.reasons.insert(label.to_owned(), reason("promoted", by));
+        });
+        self.publish();
+        self.tell("promoted", plugin, label, by);
+        Ok(())
+    }
+
+    /// `label` gets no more calls of `plugin`, and is not tried again as it is.
+    pub(super) fn reject_version(
+        &self,
+        plugin: &str,
+        label: &str,
+        cause: &'static str,
+        by: By<'_>,
+    ) {
+        let slot = self.slots.lock().get(label).cloned();
+        let Some(current) = slot.and_then(|slot| slot.shown().current) else {
+            return;
+        };
+        let why = reason("rolled back", by);
+        self.versions.change(plugin, |set| {
+            set.state.reject(
+                label,
+                Rejected {
+                    deployment: current.deployment,
+                    reason: why.clone(),
+                    at: unix_now(),
+                },
+            );
+            *set.rolled_back.entry(cause).or_default() += 1;
+            set.reasons.insert(label.to_owned(), why);
+        });
+        self.publish();
+        self.tell("rolled-back", plugin, label, by);
+    }
+
+    /// Gives versions the places that are free.
+    fn place_again(&self, plugin: &str) {
+        let slots = self.slots.lock().clone();
+        let mut labels = serving_labels(plugin, &slots);
+        labels.sort_by_cached_key(|label| at_start(label));
+        // The newest first: what it takes, others do not.
+        for label in labels.into_iter().rev() {
+            let current = slots.get(&label).and_then(|slot| slot.shown().current);
+            let Some(current) = current else { continue };
+            let candidate = VersionOffer {
+                label: &label,
+                deployment: &current.deployment,
+                is_tried: current.written.canary.is_some() && !current.services.is_empty(),
+            };
+            let is_known = |label: &str| self.versions.is_known(label);
+            let (place, is_stable) = self.versions.change(plugin, |set| {
+                let place = set.state.place(candidate, is_known);
+                let is_stable = set.state.stable.as_deref() == Some(label.as_str());
+                if place == VersionRole::Canary {
+                    set.state.enter(candidate, place);
+                }
+                (place, is_stable)
+            });
+            if place == VersionRole::Stable && !is_stable {
+                let promoted = self.promote_version(plugin, &label, By::rule("newer", None));
+                if let Err(refused) = promoted {
+                    self.explain(plugin, &label, &format!("not promoted: {refused}"));
+                }
+            }
+        }
+    }
+
+    fn canary_of(&self, plugin: &str) -> Option<String> {
+        self.versions.change(plugin, |set| set.state.canary.clone())
+    }
+
+    fn figures_of(&self, plugin: &str) -> Option<TrialFigures> {
+        self.versions.change(plugin, |set| {
+            let trial = set.trial.as_mut()?;
+            // Counts are as of the last look.
+            trial.look();
+            Some(trial.figures())
+        })
+    }
+
+    fn is_version_there(&self, label: &str) -> bool {
+        self.slots.lock().contains_key(label)
+    }
+
+    /// In the log, in the history, and as an event.
+    fn tell(&self, event: &'static str, plugin: &str, label: &str, by: By<'_>) {
+        let By { who, why, figures } = by;
+        match event {
+            "promoted" => info!(plugin, version = label, by = who, why, "version promoted"),
+            _ => warn!(
+                plugin,
+                version = label,
+                by = who,
+                why,
+                "version rolled back"
+            ),
+        }
+        let entry = HistoryEntry {
+            figures,
+            ..HistoryEntry::new(label, event, who).because(why)
+        };
+        self.versions.note(plugin, &entry);
+        let payload =
+            json!({ "plugin": plugin, "version": label, "event": event, "by": who, "why": why });
+        let mut headers = Headers::new();
+        // Three dozen octets fit.
+        let _ = headers.push("content-type", "application/json");
+        let event = Event {
+            topic: format!("postern.plugins.{event}").into(),
+            headers,
+            payload: payload.to_string().into(),
+            publisher: Context::default().into(),
+        };
+        if let Err(error) = self.events().hub().publish(event) {
+            debug!(plugin, %error, "subscribers are not told of a version");
+        }
+    }
+}
+
+fn reason(what: &str, By { who, why, .. }: By<'_>) -> String {
+    match why {
+        "" => format!("{what} by {who}"),
+        why => format!("{what} by {who}: {why}"),
+    }
+}
+
+fn serving_labels(plugin: &str, slots: &SlotsByName) -> Vec<String> {
+    let of_plugin = slots.values().filter(|slot| slot.plugin_name() == plugin);
+    let serving = of_plugin.filter(|slot| slot.is_serving());
+    serving.map(|slot| slot.name.clone()).collect()
+}

@@ -1,0 +1,27 @@
+//! Components out of registries, as the OCI distribution specification has them: named, fetched within
+//! bounds, compared with their digests, and put into the plugin folder.
+//!
+//! | part of an artifact | known by |
+//! | --- | --- |
+//! | component | the layer of type `application/wasm` or `application/vnd.wasm.content.layer.v1+wasm` |
+//! | manifest | a layer whose title (`org.opencontainers.image.title`) ends with `.toml` |
+//! | signatures | layers whose titles end with `.wasm.minisig` and `.toml.minisig` |
+//!
+//! Titles say what a layer is and are never a path. Layers are fetched from the registry alone, whatever
+//! other places a descriptor names.
+
+mod artifact;
+mod credentials;
+mod fault;
+mod fetch;
+mod folder;
+mod reference;
+
+pub(crate) use self::{
+    artifact::Artifact,
+    credentials::{RegistryCredentials, credentials_of},
+    fault::PullFault,
+    fetch::{FetchOptions, fetch},
+    folder::{ManifestChoice, Placed, PutFault, put},
+    reference::ArtifactReference,
+};

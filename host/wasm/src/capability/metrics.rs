@@ -1,0 +1,254 @@
+//! Import `metrics`: a plugin's own counters, gauges and histograms. On the inline path a change waits for
+//! the end of its call.
+
+use std::{collections::HashMap, sync::Arc};
+
+use postern_core::Kind;
+use wasmtime::{
+    StoreContextMut,
+    component::{ComponentType, Lift, Linker, WasmList, WasmStr},
+};
+
+use crate::{
+    bindings::{Failure, METRICS},
+    convert::failure,
+    own_metrics::{
+        self, BOUNDS_MAX, LABELS_MAX, MetricChange, OwnMetricError, OwnMetricKind, OwnMetricLimits,
+        OwnMetrics, Series,
+    },
+    state::StoreState,
+    store_stats::HostImport,
+};
+
+/// Series that an instance finds again without a look at those of the plugin. An instance that uses more
+/// begins anew.
+const REMEMBERED_MAX: usize = 128;
+
+type Store<'a> = StoreContextMut<'a, StoreState>;
+type Labels = WasmList<(WasmStr, WasmStr)>;
+type Answer = Result<(), Failure>;
+
+/// When a change is made.
+#[derive(Clone, Copy)]
+enum When {
+    AtOnce,
+    AfterTheCall,
+}
+
+/// The series that one instance has used: by name and labels, as the guest wrote them.
+#[derive(Default)]
+struct Remembered(HashMap<Vec<u8>, Arc<Series>>);
+
+/// `metrics.metric-kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "variants are made by lifting")]
+enum MetricKind {
+    #[component(name = "counter")]
+    Counter,
+    #[component(name = "gauge")]
+    Gauge,
+    #[component(name = "histogram")]
+    Histogram,
+}
+
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    link_when(linker, When::AtOnce)
+}
+
+/// As `link`, for calls that may be begun anew.
+pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    link_when(linker, When::AfterTheCall)
+}
+
+fn link_when(linker: &mut Linker<StoreState>, when: When) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(METRICS)?;
+    interface.func_wrap("declare", declare)?;
+    for (name, change) in [
+        ("increase", MetricChange::Increase),
+        ("set", MetricChange::Set),
+        ("adjust", MetricChange::Adjust),
+        ("observe", MetricChange::Observe),
+    ] {
+        interface.func_wrap(
+            name,
+            move |mut store: Store<'_>, (name, labels, value): (WasmStr, Labels, f64)| {
+                let series = look_up(&mut store, (&name, &labels), change, value)?;
+                Ok((series.map_or_else(refused, |series| {
+                    match when {
+                        When::AtOnce => series.apply(change, value),
+                        When::AfterTheCall => {
+                            let effects = &mut store.data_mut().effects;
+                            effects.push(move || series.apply(change, value));
+                        }
+                    }
+                    Ok(())
+                }),))
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// What a metric is for is no effect of a call: it says the same each time.
+fn declare(
+    mut store: Store<'_>,
+    (name, kind, help, bounds): (WasmStr, MetricKind, WasmStr, WasmList<f64>),
+) -> wasmtime::Result<(Answer,)> {
+    store.data_mut().on_host_call_of(HostImport::Metrics)?;
+    let (metrics, limits) = (metrics(&store)?, limits(&store));
+    // One more than there may be is refused as such.
+    let n_bounds = bounds.len().min(BOUNDS_MAX + 1);
+    let bounds = (0..n_bounds).filter_map(|index| bounds.get(&mut store, index));
+    let bounds: Vec<f64> = bounds.collect::<wasmtime::Result<_>>()?;
+    let (name, help) = (name.to_str(&store)?, help.to_str(&store)?);
+    let declared = metrics.declare(&name, kind.into(), &help, &bounds, limits);
+    Ok((declared.or_else(refused),))
+}
+
+/// The series that a guest wants to change by `value`.
+fn look_up(
+    store: &mut Store<'_>,
+    (name, labels): (&WasmStr, &Labels),
+    change: MetricChange,
+    value: f64,
+) -> wasmtime::Result<Result<Arc<Series>, OwnMetricError>> {
+    store.data_mut().on_host_call_of(HostImport::Metrics)?;
+    let key = match key(store, name, labels)? {
+        Ok(key) => key,
+        Err(error) => return Ok(Err(error)),
+    };
+    let series = match remembered(store, &key) {
+        Some(series) => Ok(series),
+        None => find(store, (name, labels), change.kind(), key)?,
+    };
+    let name = name.to_str(&*store)?;
+    Ok(series.and_then(|series| {
+        series.check(&name, change, value)?;
+        Ok(series)
+    }))
+}
+
+/// What names a series as the guest has written it, within the limits. Each part has its length before it,
+/// so that no two series have the same.
+fn key(
+    store: &mut Store<'_>,
+    name: &WasmStr,
+    labels: &Labels,
+) -> wasmtime::Result<Result<Vec<u8>, OwnMetricError>> {
+    let n_labels = labels.len();
+    if n_labels > LABELS_MAX {
+        return Ok(Err(OwnMetricError::Labels { n_labels }));
+    }
+    let mut key = Vec::with_capacity(64);
+    let mut push = |part: &str| {
+        key.extend_from_slice(&part.len().to_le_bytes());
+        key.extend_from_slice(part.as_bytes());
+    };
+    let name = name.to_str(&*store)?;
+    if let Err(error) = own_metrics::check_metric(&name) {
+        return Ok(Err(error));
+    }
+    push(&name);
+    drop(name);
+    for index in 0..n_labels {
+        let Some(label) = labels.get(&mut *store, index) else {
+            break;
+        };
+        let (name, value) = label?;
+        let (name, value) = (name.to_str(&*store)?, value.to_str(&*store)?);
+        if let Err(error) = own_metrics::check_label(&name, &value) {
+            return Ok(Err(error));
+        }
+        push(&name);
+        push(&value);
+    }
+    Ok(Ok(key))
+}
+
+fn remembered(store: &Store<'_>, key: &[u8]) -> Option<Arc<Series>> {
+    let remembered = store.data().kept.get::<Remembered>()?;
+    remembered.0.get(key).cloned()
+}
+
+/// Looks a series up among those of the plugin, and remembers it.
+fn find(
+    store: &mut Store<'_>,
+    (name, labels): (&WasmStr, &Labels),
+    kind: OwnMetricKind,
+    key: Vec<u8>,
+) -> wasmtime::Result<Result<Arc<Series>, OwnMetricError>> {
+    let mut pairs = Vec::with_capacity(labels.len());
+    for index in 0..labels.len() {
+        let Some(label) = labels.get(&mut *store, index) else {
+            break;
+        };
+        let (name, value) = label?;
+        let name = name.to_str(&*store)?.into_owned();
+        pairs.push((name, value.to_str(&*store)?.into_owned()));
+    }
+    let (metrics, limits) = (metrics(store)?, limits(store));
+    let series = {
+        let name = name.to_str(&*store)?;
+        metrics.series(&name, kind, pairs, limits)
+    };
+    if let Ok(series) = &series {
+        let kept = &mut store.data_mut().kept;
+        if kept.get::<Remembered>().is_none() {
+            kept.put(Remembered::default());
+        }
+        if let Some(Remembered(all)) = kept.get_mut() {
+            if all.len() >= REMEMBERED_MAX {
+                all.clear();
+            }
+            all.insert(key, Arc::clone(series));
+        }
+    }
+    Ok(series)
+}
+
+/// Those of the plugin: every generation has them.
+fn metrics(store: &Store<'_>) -> wasmtime::Result<Arc<OwnMetrics>> {
+    let metrics = store.data().guest.shared.get().cloned();
+    metrics.ok_or_else(|| wasmtime::format_err!("this plugin has no metrics"))
+}
+
+fn limits(store: &Store<'_>) -> OwnMetricLimits {
+    let limits = &store.data().guest.spec.limits;
+    OwnMetricLimits {
+        metrics_max: limits.metrics_max,
+        series_max: limits.metric_series_max,
+    }
+}
+
+fn refused(error: OwnMetricError) -> Answer {
+    let kind = match error {
+        OwnMetricError::Name { .. }
+        | OwnMetricError::Suffix { .. }
+        | OwnMetricError::LabelTaken { .. }
+        | OwnMetricError::LabelTwice { .. }
+        | OwnMetricError::LabelValue { .. }
+        | OwnMetricError::Labels { .. }
+        | OwnMetricError::Help { .. }
+        | OwnMetricError::Bounds { .. }
+        | OwnMetricError::Value { .. } => Kind::InvalidArgument,
+        OwnMetricError::Kind { .. } | OwnMetricError::OtherBounds { .. } => {
+            Kind::FailedPrecondition
+        }
+        OwnMetricError::TooManyMetrics { .. } | OwnMetricError::TooManySeries { .. } => {
+            Kind::ResourceExhausted
+        }
+    };
+    Err(failure(kind, error.to_string()))
+}
+
+impl From<MetricKind> for OwnMetricKind {
+    fn from(kind: MetricKind) -> Self {
+        match kind {
+            MetricKind::Counter => Self::Counter,
+            MetricKind::Gauge => Self::Gauge,
+            MetricKind::Histogram => Self::Histogram,
+        }
+    }
+}
