@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// What is known of a body so far.
-pub(crate) type Copied = Arc<Mutex<RecordedBody>>;
+pub(crate) type CopiedBody = Arc<Mutex<RecordedBody>>;
 
 /// Told when a body has ended, in order or with an error.
 pub(crate) type OnEnd = Box<dyn FnOnce() + Send>;
 
 /// `body`, of which `copied` gets a copy while it flows. `on_end` is told of its end, which of a body at
 /// hand is at once.
-pub(crate) fn tee(body: Body, journal: Journal, copied: Copied, on_end: OnEnd) -> Body {
+pub(crate) fn tee(body: Body, journal: Journal, copied: CopiedBody, on_end: OnEnd) -> Body {
     if !body.is_stream() {
         on_end();
         return body;
@@ -43,7 +43,7 @@ pub(crate) fn tee(body: Body, journal: Journal, copied: Copied, on_end: OnEnd) -
 struct Tee {
     inner: BodyStream,
     journal: Journal,
-    copied: Copied,
+    copied: CopiedBody,
     /// What follows the body, until it is asked for.
     trailers: Option<Headers>,
     on_end: Option<OnEnd>,
@@ -105,8 +105,8 @@ mod tests {
     use super::*;
     use crate::{journal::JournalStart, recorded::RecordedOctets};
 
-    fn copying(body: Body) -> (Body, Copied, Arc<AtomicBool>) {
-        let copied = Copied::default();
+    fn copying(body: Body) -> (Body, CopiedBody, Arc<AtomicBool>) {
+        let copied = CopiedBody::default();
         copied.lock().unread = body.is_stream();
         let ended = Arc::<AtomicBool>::default();
         let on_end = {

@@ -36,7 +36,7 @@ use crate::{
         SkippedCalls,
     },
     role::Role,
-    tee::{Copied, tee},
+    tee::{CopiedBody, tee},
 };
 
 /// How long the replay of one call may take, whatever the limits of the plugin are.
@@ -198,7 +198,7 @@ struct Recording {
     journal: Journal,
     request: RecordedRequest,
     /// The body of the request, as far as it was read.
-    body: Copied,
+    body: CopiedBody,
     deadline: Option<std::time::Instant>,
 }
 
@@ -227,7 +227,7 @@ async fn record(
     };
     let request = RecordedRequest::of(&call, &left_out);
     journal.charge(octets_of(&call));
-    let body = Copied::new(request.body.clone().into());
+    let body = CopiedBody::new(request.body.clone().into());
     let flowing = mem::take(&mut call.body);
     call.body = tee(flowing, journal.clone(), Arc::clone(&body), Box::new(|| ()));
     let recording = Recording {
@@ -242,7 +242,7 @@ async fn record(
         Ok(reply) => {
             let recorded = RecordedReply::of(&reply);
             journal.charge(recorded_octets(&recorded));
-            let copied = Copied::new(recorded.body.clone().into());
+            let copied = CopiedBody::new(recorded.body.clone().into());
             let out = Arc::clone(&copied);
             let on_end = Box::new(move || {
                 let body = out.lock().clone();
@@ -345,7 +345,7 @@ impl CallReplayer {
 /// Reads a reply to its end.
 async fn drain(reply: Reply, journal: Journal) -> RecordedReply {
     let recorded = RecordedReply::of(&reply);
-    let copied = Copied::new(recorded.body.clone().into());
+    let copied = CopiedBody::new(recorded.body.clone().into());
     let body = tee(reply.body, journal, Arc::clone(&copied), Box::new(|| ()));
     if let Ok(mut stream) = body.try_into_stream() {
         let mut n_octets = 0;
