@@ -208,6 +208,7 @@ fn deployed(variable: &str, name: &str) -> (Plugin, tokio::runtime::Runtime) {
                 instances_max: 4,
                 ..Pooling::default()
             },
+            ..RuntimeConfig::default()
         };
         let runtime = Runtime::new(config).expect("a runtime");
         let plugin = Plugin::new(&runtime, name);

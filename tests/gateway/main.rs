@@ -46,6 +46,7 @@ mod plugin_metrics;
 mod projects;
 mod proxy;
 mod quic;
+mod record;
 mod reload;
 mod routes;
 mod settings;

@@ -24,6 +24,7 @@ mod pipeline;
 mod plugins;
 mod private_file;
 mod readiness;
+mod recording;
 mod scaffold;
 mod schema;
 mod sources;

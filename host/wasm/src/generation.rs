@@ -1,5 +1,7 @@
 //! One loaded version of a plugin: compiled code and its instances.
 
+mod fresh;
+
 use std::{
     any::Any,
     sync::{Arc, OnceLock, atomic::Ordering::Relaxed},

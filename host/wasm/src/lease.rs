@@ -14,6 +14,7 @@ use crate::{
     exports::Functions,
     generation::{Direct, Serving, WorkerShard},
     instance::{Instance, no_role},
+    journal::Journal,
     offload::{self, Purpose},
     outcome::Outcome,
     placement::Placement,
@@ -131,6 +132,23 @@ impl Lease {
         }
         let instance = generation.instantiate(CallPath::Async).await?;
         let mut lease = Self::of(shard, instance);
+        lease.slot.is_spare = true;
+        Ok(lease)
+    }
+
+    /// An instance of its own for a call that goes by `journal`, beyond those of the pool.
+    ///
+    /// # Errors
+    /// What kept it from starting.
+    pub(crate) async fn journaled(
+        shard: Arc<WorkerShard>,
+        journal: Journal,
+    ) -> Result<Self, Error> {
+        let entered = Arc::clone(&shard);
+        let make = async move { entered.generation().instantiate_journaled(journal).await };
+        let guest = &shard.generation().guest;
+        let made = offload::run(guest, Purpose::role("start"), Err, Box::pin(make)).await;
+        let mut lease = Self::of(shard, made?);
         lease.slot.is_spare = true;
         Ok(lease)
     }

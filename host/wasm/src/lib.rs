@@ -15,7 +15,7 @@
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance; how a role for streams is entered | `generation`, `linking`, `question`, `stream_role` |
 //! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `octet_streams`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import; its event loop | `state`, `concurrent`; `exchange`, `status`, `store` |
-//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `allowance`, `memory`, `trap`, `trap_policy`, `convert`, `shadowed`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
+//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across, what is recorded | `spec`, `allowance`, `memory`, `trap`, `trap_policy`, `convert`, `shadowed`, `stats`, `drain`, `exports`, `cache`, `stage`, `journal/`, `recorder`, .. |
 //! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `framing`, `bindings`, `reply_draft`, `call_path`, `placement`, `plugin_name`, `pool`, `executor`, `slots`, .. |
 //!
 //! `tests/tidy/imports.rs` counts them.
@@ -53,6 +53,7 @@ mod http_bodies;
 mod http_fields;
 mod http_grant;
 mod instance;
+mod journal;
 mod lease;
 mod limits;
 mod linking;
@@ -72,6 +73,8 @@ mod pool;
 mod processor_time;
 mod progress;
 mod question;
+mod recorded;
+mod recorder;
 mod records;
 mod reload;
 mod reply_draft;
@@ -95,6 +98,7 @@ mod stream_registry;
 mod stream_role;
 mod streamed_methods;
 mod tails;
+mod tee;
 mod trap;
 mod trap_notices;
 mod trap_policy;
@@ -110,13 +114,23 @@ pub use entry::{
     health::{HealthReport, HealthStatus},
 };
 pub use http_grant::{HttpGrant, HttpGrantError};
+pub use journal::{AskChange, AskDifference};
 pub use limits::PluginLimits;
 pub use offer::{ImportFault, check_import};
 pub use on_trap::{OnTrap, TrapBounds, TrapChange, TrapState};
 pub use outcome::{EntryOutcome, Outcome, TrapReason};
 pub use own_metrics::{OwnMetric, OwnMetricKind, OwnSample, OwnValue};
-pub use plugin::Plugin;
+pub use plugin::{
+    Plugin,
+    recording::{CallRecording, CallReplayer, ReplayTerms, ReplayedCall},
+};
 pub use plugin_name::{plugin_of_slot, version_of_slot};
+pub use recorded::{
+    HostAnswer, HostAsk, RecordedBody, RecordedBodyKind, RecordedCall, RecordedFailure,
+    RecordedHeaders, RecordedHost, RecordedHttp, RecordedOctets, RecordedOrigin, RecordedOutcome,
+    RecordedPeer, RecordedPrincipal, RecordedReply, RecordedRequest,
+};
+pub use recorder::{RecordedGeneration, RecordingFilter, SkippedCalls};
 pub use records::Records;
 pub use reload::ReadyGeneration;
 pub use retirement::Retirement;

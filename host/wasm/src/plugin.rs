@@ -1,6 +1,8 @@
 //! A plugin: a named slot that holds one generation in service. What was in service before is not
 //! remembered here: whoever owns the components deploys an earlier one again.
 
+pub(crate) mod recording;
+
 use std::{
     sync::{
         Arc,
@@ -45,6 +47,7 @@ use crate::{
     linking::RoleSpec,
     on_trap::TrapState,
     own_metrics::OwnMetric,
+    recorder::RecorderSlot,
     reload::{Loader, ReadyGeneration, told_version},
     role::Role,
     runtime::Runtime,
@@ -88,6 +91,7 @@ pub struct Plugin {
     /// Tells of the end of each generation that was put into service.
     ended: Mutex<Vec<oneshot::Receiver<()>>>,
     numbers: AtomicU64,
+    recorder: RecorderSlot,
 }
 
 impl Plugin {
@@ -109,6 +113,7 @@ impl Plugin {
             record: Mutex::default(),
             ended: Mutex::default(),
             numbers: AtomicU64::new(0),
+            recorder: RecorderSlot::default(),
         }
     }
 
@@ -411,6 +416,7 @@ impl Handler for Plugin {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         match self.answering() {
             // Its octets move once: from here on it is handed on by pointer.
+            Ok(shard) if self.recorder.is_on() => recording::call(&self.recorder, shard, call),
             Ok(shard) => call_one(shard, Box::new(call)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
@@ -418,6 +424,9 @@ impl Handler for Plugin {
 
     fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
         match self.answering() {
+            Ok(shard) if self.recorder.is_on() => {
+                recording::call_batch(&self.recorder, &shard, calls)
+            }
             Ok(shard) => batch::call(&shard, calls, |call| {
                 call_one(Arc::clone(&shard), Box::new(call))
             }),

@@ -41,6 +41,8 @@ pub struct RuntimeConfig {
     /// Folder for compiled code (`cache/`, private to this user) and the key/value store
     /// (`kv.redb`). Default `.postern`.
     pub data_dir: PathBuf,
+    /// Folder for compiled code in the place of `cache/`, for those who have their store for a short time.
+    pub cache_dir: Option<PathBuf>,
     /// How often a running guest looks up: to yield its thread, and to notice that its time is
     /// over; at most 2 ms while guests compute on threads of their own. Default 10 ms.
     pub tick: Duration,
@@ -86,7 +88,8 @@ impl Runtime {
     /// private or cannot be made.
     pub fn new(config: RuntimeConfig) -> Result<Arc<Self>, RuntimeError> {
         let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
-        let cache = Cache::open(&config.data_dir.join(CACHE))?;
+        let cache_dir = config.cache_dir;
+        let cache = Cache::open(&cache_dir.unwrap_or_else(|| config.data_dir.join(CACHE)))?;
         let memory_bytes_max = config.pooling.memory_bytes_max;
         let no_thread = |error: std::io::Error| RuntimeError::Engine(error.to_string());
         let executor = Arc::new(Executor::start().map_err(no_thread)?);
@@ -266,6 +269,7 @@ impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
             data_dir: ".postern".into(),
+            cache_dir: None,
             tick: Duration::from_millis(10),
             pooling: Pooling::default(),
         }

@@ -27,6 +27,7 @@ use crate::{
     executor::Executor,
     fuel,
     guest_output::OutputTail,
+    journal::Journal,
     limits::octets,
     log_rate::{Admission, LogRate},
     memory::Memory,
@@ -97,6 +98,8 @@ pub(crate) struct StoreState {
     pub(crate) effects: Effects,
     /// The end of the guest's standard error, once it has one.
     pub(crate) stderr: Option<Arc<OutputTail>>,
+    /// Where its one call is recorded, or replayed from.
+    pub(crate) journal: Option<Journal>,
 }
 
 /// The ambient call.
@@ -172,6 +175,7 @@ impl StoreState {
             effects: Effects::default(),
             waited: None,
             stderr: None,
+            journal: None,
             guest,
         }
     }

@@ -24,6 +24,7 @@ service({
       if (value !== undefined) call.addHeader("x-out", value);
       return { value: value ?? null };
     },
+    draw: () => ({ random: Math.random(), now: Date.now(), greeting: config.get("greeting") ?? null }),
     setting: ({ key }) => ({ value: config.get(key) ?? null }),
     store({ key, value }) {
       kv.setOctets(key, value);

@@ -1,5 +1,8 @@
 """The calls of tests/vectors/guests.json in Python."""
 
+import random
+import time
+import uuid
 from dataclasses import dataclass
 from typing import Any, Iterator
 
@@ -36,6 +39,14 @@ class Line:
     text: str
 
 
+@dataclass
+class Drawn:
+    random: float
+    id: str
+    now: float
+    clock: float
+
+
 @table.method(idempotent=True)
 def echo(body: bytes) -> bytes:
     """Gives back what it got."""
@@ -53,6 +64,12 @@ def _sum(values: list[int]) -> Sum:
     for value in values:
         total += value
     return Sum(total, len(values))
+
+
+@table.method
+def draw() -> Drawn:
+    """What differs each time."""
+    return Drawn(random.random(), str(uuid.uuid4()), time.time(), time.monotonic())
 
 
 @table.method

@@ -4,6 +4,7 @@
 
 mod approval;
 mod guard;
+mod recording;
 mod scrape;
 mod versions;
 pub(crate) mod view;
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 18] = [
+const ENDPOINTS: [(&str, &str, &str); 20] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -94,6 +95,18 @@ const ENDPOINTS: [(&str, &str, &str); 18] = [
     ),
     (
         "POST",
+        "/plugins/{name}/record",
+        "calls of the plugin with all that it was told, a line each, as they end; \
+         ?calls=N&share=0.01&time_ms=N&method=SERVICE/METHOD&credentials=true",
+    ),
+    (
+        "POST",
+        "/plugins/{name}/replay",
+        "replays the recorded calls in the body by the version in service, without any effect; \
+         a line each",
+    ),
+    (
+        "POST",
         "/instances/{name}/drain",
         "an instance gets no new calls until it is undrained; a / in its name is written %2F",
     ),
@@ -132,6 +145,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins", get(plugins))
         .route("/plugins/{name}", get(plugin))
         .route("/plugins/{name}/rollback", post(rollback))
+        .route("/plugins/{name}/record", post(recording::record))
+        .route("/plugins/{name}/replay", post(recording::replay))
         .route("/plugins/{name}/release", post(release))
         .merge(versions::router())
         .route("/plugins/{name}/approve", post(approval::approve))

@@ -46,6 +46,12 @@ pub(crate) use self::{
     outcome::{BuildError, BuildOutcome, BuildProgress, Built, UnitTests},
 };
 
+/// A folder of the user's that is kept between runs; `None` where the environment names none.
+#[must_use]
+pub(crate) fn kept_folder(name: &str) -> Option<PathBuf> {
+    Some(Cache::of_user().ok()?.of_tool(name))
+}
+
 /// Builds one project.
 ///
 /// # Errors

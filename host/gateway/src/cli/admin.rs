@@ -1,12 +1,12 @@
 //! The admin listener of a running gateway, from outside.
 
 use clap::Args;
-use postern_core::Headers;
+use postern_core::{Body, BodyStream, Headers};
 use postern_net::http::{HttpClient, HttpClientConfig};
 use serde_json::Value as Json;
 
 use super::{failure::CommandFailure, options::SharedOptions, output::Output};
-use crate::config::ListenAddress;
+use crate::{config::ListenAddress, recording::LINE_BYTES_MAX};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AdminArgs {
@@ -54,7 +54,12 @@ impl Admin {
                 return Err(CommandFailure::new(message).with_remedy(remedy));
             }
         };
-        let client = HttpClient::new(&address, HttpClientConfig::default());
+        let limits = HttpClientConfig {
+            // A recorded call is one line.
+            message_bytes_max: LINE_BYTES_MAX,
+            ..HttpClientConfig::default()
+        };
+        let client = HttpClient::new(&address, limits);
         let client = client.map_err(|error| CommandFailure::usage(error.message.to_string()))?;
         let token = config
             .admin
@@ -69,12 +74,35 @@ impl Admin {
     }
 
     pub(super) async fn change(&self, path: &str) -> Result<Json, CommandFailure> {
+        self.ask("POST", path, &self.headers()?).await
+    }
+
+    /// Sends `body` and gives the lines of the answer as they come.
+    pub(super) async fn follow(
+        &self,
+        path: &str,
+        body: Body,
+    ) -> Result<BodyStream, CommandFailure> {
+        let headers = self.headers()?;
+        let reply = self.client.exchange("POST", path, &headers, body);
+        let reply = reply.await.map_err(|error| CommandFailure::admin(&error))?;
+        match reply.body {
+            Body::Messages(lines) => Ok(lines),
+            Body::Empty | Body::One(_) | Body::Octets(_) => {
+                let message = format!("{path} answered no lines");
+                let failure = CommandFailure::new(message);
+                Err(failure.with_remedy("is the gateway of the same version?"))
+            }
+        }
+    }
+
+    fn headers(&self) -> Result<Headers, CommandFailure> {
         let mut headers = Headers::new();
         if let Some(token) = &self.token {
             let pushed = headers.push("authorization", format!("Bearer {token}"));
             pushed.map_err(|error| CommandFailure::usage(format!("admin.token: {error}")))?;
         }
-        self.ask("POST", path, &headers).await
+        Ok(headers)
     }
 
     async fn ask(

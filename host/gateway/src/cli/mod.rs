@@ -25,9 +25,12 @@ mod plugins;
 mod progress;
 mod publish;
 mod pull;
+mod record;
+mod replays;
 mod run;
 mod runtime;
 mod services;
+mod shadow;
 mod sources;
 mod subscribe;
 mod target;
@@ -62,7 +65,7 @@ enum Command {
     New(new::NewArgs),
     /// Build a plugin project into DIR/NAME.wasm.
     Build(build::BuildArgs),
-    /// Run the unit tests of a plugin project.
+    /// Run the unit tests of a plugin project, then replay its recorded calls.
     Test(test::TestArgs),
     /// Look into a component file, whoever made it.
     #[command(subcommand)]
@@ -78,6 +81,8 @@ enum Command {
     /// Look at plugins of a running gateway, approve or roll one back; fetch one from a registry.
     #[command(subcommand)]
     Plugins(plugins::PluginsCommand),
+    /// Keep calls of a plugin of a running gateway in a file, to be replayed.
+    Record(record::RecordArgs),
     /// Look at services of a running gateway.
     #[command(subcommand)]
     Services(services::ServicesCommand),
@@ -124,13 +129,14 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Dev(args) => dev::dev(&options, &args, output),
         Command::New(args) => new::new(&args, output),
         Command::Build(args) => build::build(&args, output),
-        Command::Test(args) => test::test(&args, output),
+        Command::Test(args) => test::test(&options, &args, output),
         Command::Component(command) => component::component(&command, output),
         Command::Check(args) => check::check(&options, &args, output),
         Command::Call(args) => call::call(&options, args, output),
         Command::Pub(args) => publish::publish(&options, args, output),
         Command::Sub(args) => subscribe::subscribe(&options, args, output),
         Command::Plugins(command) => plugins::plugins(&options, command, output),
+        Command::Record(args) => record::record(&options, &args, output),
         Command::Services(command) => services::services(&options, command, output),
         Command::OpenApi(args) => openapi::openapi(&options, &args, output),
         Command::Certs(command) => certs::certs(&options, &command, output),

@@ -14,6 +14,7 @@ use super::{
     plugin_versions::{self, VersionsCommand},
     pull,
     runtime::block_on,
+    shadow,
 };
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,8 @@ pub(super) enum PluginsCommand {
     Info(PluginArgs),
     /// End the trial of a version; without one, let the version or generation before take the calls again.
     Rollback(PluginArgs),
+    /// Replay recorded calls by a component or by what a running gateway serves, and compare.
+    Shadow(shadow::ShadowArgs),
     /// Let a plugin take calls again that its traps keep from that.
     Release(PluginArgs),
     #[command(flatten)]
@@ -67,6 +70,7 @@ pub(super) fn plugins(
                 info(&reply, output)
             }
         }
+        PluginsCommand::Shadow(args) => shadow::shadow(options, &args, output),
         PluginsCommand::Release(args) => {
             let admin = Admin::new(options, &args.admin, output)?;
             let reply = block_on(admin.change(&path("plugins", &args.name, "/release")))?;

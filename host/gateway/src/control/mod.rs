@@ -21,6 +21,7 @@ mod numbers;
 mod offer;
 mod proof;
 mod publish;
+mod recording;
 mod remote;
 mod remote_services;
 mod retries;

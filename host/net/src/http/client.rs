@@ -162,21 +162,31 @@ impl HttpClient {
     /// # Errors
     /// As a call's; `invalid-argument` where `method` or `path` cannot stand in a request.
     pub async fn fetch(&self, method: &str, path: &str, headers: &Headers) -> Result<Bytes, Error> {
-        let body = Full::new(Bytes::new())
-            .map_err(|never| match never {})
-            .boxed_unsync();
+        let left = self.config.call_timeout;
+        let reply = self.exchange(method, path, headers, Body::Empty);
+        let reply = timeout(left, reply).await.map_err(|_| late(left))??;
+        reply.body.into_one(self.config.message_bytes_max).await
+    }
+
+    /// As `fetch`, with a body, and with the reply as it flows. Whoever asks bounds the time.
+    ///
+    /// # Errors
+    /// As `fetch`.
+    pub async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &Headers,
+        body: Body,
+    ) -> Result<Reply, Error> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
-        let mut request = request.body(body).map_err(|error| {
+        let mut request = request.body(to_request_body(body)).map_err(|error| {
             Error::invalid_argument(format!("{method} {path} is no request")).with_source(error)
         })?;
         *request.headers_mut() = fields::to_map(headers);
-        let left = self.config.call_timeout;
-        let reply = timeout(left, self.send(request))
-            .await
-            .map_err(|_| late(left))??;
-        reply.body.into_one(self.config.message_bytes_max).await
+        self.send(request).await
     }
 
     fn to_request(&self, call: Call, left: Duration) -> Result<Request<RequestBody>, Error> {

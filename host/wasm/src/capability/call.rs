@@ -10,6 +10,7 @@ use wasmtime::{
 use crate::{
     bindings::{self, Failure, Peer, Principal},
     convert::all_headers,
+    journal::{self, HostQuestion},
     state::StoreState,
     store_stats::HostImport,
 };
@@ -122,8 +123,15 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
     })?;
     interface.func_wrap("remaining-ms", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call_of(HostImport::Call)?;
-        let left = store.data().end().saturating_duration_since(clock::now());
-        Ok((u64::try_from(left.as_millis()).unwrap_or(u64::MAX),))
+        let state = store.data();
+        let asking = journal::asking(state.journal.as_ref(), |_| {
+            HostQuestion::read("call.remaining-ms")
+        });
+        let left = || {
+            let left = state.end().saturating_duration_since(clock::now());
+            u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+        };
+        Ok((journal::told(asking, left),))
     })?;
     interface.func_wrap("correlation-id", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call_of(HostImport::Call)?;

@@ -19,6 +19,7 @@ use crate::{
     convert::{self, failure, text_of},
     denial::Denial,
     host_call::HostCall,
+    journal::{self, HostQuestion, Journal},
     limits::time,
     shadowed,
     state::StoreState,
@@ -74,6 +75,36 @@ async fn call(
     arguments: Arguments<Bytes>,
 ) -> Result<Result<Vec<u8>, Failure>, Stop> {
     store.data_mut().on_host_call_of(HostImport::Client)?;
+    let journal = store.data().journal.as_ref();
+    let asking = journal::asking(journal, |journal| question_of(journal, &arguments));
+    journal::through(asking, send(store, arguments)).await
+}
+
+/// What a journal writes of a call: service, method and body say what it is about.
+fn question_of(
+    journal: &Journal,
+    (service, method, body, options): &Arguments<Bytes>,
+) -> HostQuestion {
+    let question = HostQuestion::effect("client.call")
+        .text(service)
+        .text(method);
+    let question = question.octets(body.clone()).about();
+    let Some(options) = options else {
+        return question;
+    };
+    let timeout = options.timeout_ms.map(|ms| format!("timeout {ms} ms"));
+    let headers = options.headers.iter();
+    let headers = headers.filter(|(name, _)| journal.keeps(name));
+    let headers = headers.map(|(name, value)| format!("{name}: {value}"));
+    headers
+        .chain(timeout)
+        .fold(question, |question, text| question.text(text))
+}
+
+async fn send(
+    store: Store<'_>,
+    arguments: Arguments<Bytes>,
+) -> Result<Result<Vec<u8>, Failure>, Stop> {
     let prepared = host_call(store.data())
         .and_then(|host_call| Ok((prepare(&store, &host_call, arguments)?, host_call)));
     let ((pipeline, call), host_call) = match prepared {

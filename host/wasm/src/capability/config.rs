@@ -5,7 +5,12 @@ use wasmtime::{
     component::{Linker, WasmStr},
 };
 
-use crate::{bindings, state::StoreState, store_stats::HostImport};
+use crate::{
+    bindings,
+    journal::{self, HostQuestion},
+    state::StoreState,
+    store_stats::HostImport,
+};
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
 
@@ -14,14 +19,22 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("get", |mut store: Store<'_>, (key,): (WasmStr,)| {
         store.data_mut().on_host_call_of(HostImport::Config)?;
         let key = key.to_str(&store)?;
-        Ok((store.data().guest.spec.config.get(&*key).cloned(),))
+        let state = store.data();
+        let asking = journal::asking(state.journal.as_ref(), |_| {
+            HostQuestion::read("config.get").text(&*key)
+        });
+        let value = journal::told(asking, || state.guest.spec.config.get(&*key).cloned());
+        Ok((value,))
     })?;
     interface.func_wrap("all", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call_of(HostImport::Config)?;
-        let config = &store.data().guest.spec.config;
-        let all = config
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone()));
-        Ok((all.collect::<Vec<(String, String)>>(),))
+        let state = store.data();
+        let asking = journal::asking(state.journal.as_ref(), |_| HostQuestion::read("config.all"));
+        let all = || {
+            let all = state.guest.spec.config.iter();
+            let all = all.map(|(key, value)| (key.clone(), value.clone()));
+            all.collect::<Vec<(String, String)>>()
+        };
+        Ok((journal::told(asking, all),))
     })
 }

@@ -17,6 +17,7 @@ use crate::{
     bindings::{Failure, extension::EVENTS},
     convert::{self, check_output, failure},
     denial::Denial,
+    journal::{self, HostQuestion},
     shadowed,
     state::StoreState,
     store_stats::HostImport,
@@ -79,24 +80,36 @@ fn publish(
         Some(text) => Some(text.to_str(&store)?.into_owned()),
         None => None,
     };
-    let payload = match permit(store.data(), &topic).and(payload) {
-        Ok(payload) => payload,
-        Err(refused) => return Ok(Err(refused)),
-    };
+    let asking = journal::asking(store.data().journal.as_ref(), |_| {
+        let question = HostQuestion::effect("events.publish").text(&*topic).about();
+        let question = question.option(content_type.clone());
+        question.option(payload.as_ref().ok().cloned())
+    });
+    let real = || tell(&store, topic, content_type, payload);
+    journal::through_now(asking, || Ok(real()))
+}
+
+fn tell(
+    store: &Store<'_>,
+    topic: Text,
+    content_type: Option<String>,
+    payload: Result<Bytes, Failure>,
+) -> Result<u32, Failure> {
+    let payload = permit(store.data(), &topic).and(payload)?;
     if shadowed::is_shadow(store.data().context()) {
         // As where nobody subscribes.
-        return Ok(Ok(0));
+        return Ok(0);
     }
     let events = store.data().guest.shared.get::<Arc<EventsImport>>();
     let Some(sink) = events.and_then(|events| events.sink()) else {
         let message = "the gateway takes no events of plugins yet";
-        return Ok(Err(failure(Kind::Unavailable, message)));
+        return Err(failure(Kind::Unavailable, message));
     };
     let mut headers = Headers::new();
     if let Some(content_type) = content_type
         && let Err(error) = headers.push("content-type", content_type)
     {
-        return Ok(Err(failure(Kind::InvalidArgument, error.to_string())));
+        return Err(failure(Kind::InvalidArgument, error.to_string()));
     }
     let end = store.data().end();
     let event = Event {
@@ -105,7 +118,7 @@ fn publish(
         payload,
         publisher: store.data().context_of_own_call(end).into(),
     };
-    Ok(sink.publish(event).map_err(convert::to_failure))
+    sink.publish(event).map_err(convert::to_failure)
 }
 
 /// Whether the guest may publish under `topic`.

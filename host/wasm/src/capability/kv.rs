@@ -13,6 +13,7 @@ use crate::{
     bindings::{self, Failure},
     convert::{failure, text_of},
     host_call::HostCall,
+    journal::{self, HostQuestion},
     shadowed,
     state::StoreState,
     store::{self, Change, StoreError},
@@ -106,10 +107,15 @@ async fn get(
         Ok(key) => key,
         Err(failure) => return Ok(Err(failure)),
     };
-    let Some(table) = table(&store) else {
-        return Ok(Err(no_store()));
+    let journal = store.data().journal.as_ref();
+    let asking = journal::asking(journal, |_| HostQuestion::read("kv.get").text(&key));
+    let real = async move {
+        let Some(table) = table(&store) else {
+            return Ok(Err(no_store()));
+        };
+        bounded(&mut store, table.store.get(&table.name, key)).await
     };
-    Ok(bounded(&mut store, table.store.get(&table.name, key)).await?)
+    Ok(journal::through(asking, real).await?)
 }
 
 async fn set(
@@ -158,25 +164,53 @@ async fn keys(
     (prefix, after, limit): (String, Option<String>, u32),
 ) -> wasmtime::Result<Result<Vec<String>, Failure>> {
     store.data_mut().on_host_call_of(HostImport::Kv)?;
-    let Some(table) = table(&store) else {
-        return Ok(Err(no_store()));
+    let asking = journal::asking(store.data().journal.as_ref(), |_| {
+        let question = HostQuestion::read("kv.keys").text(&prefix);
+        question.option(after.clone()).text(limit.to_string())
+    });
+    let real = async move {
+        let Some(table) = table(&store) else {
+            return Ok(Err(no_store()));
+        };
+        let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
+        bounded(
+            &mut store,
+            table.store.keys(&table.name, prefix, after, limit),
+        )
+        .await
     };
-    let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
-    Ok(bounded(
-        &mut store,
-        table.store.keys(&table.name, prefix, after, limit),
-    )
-    .await?)
+    Ok(journal::through(asking, real).await?)
 }
 
 async fn write(mut store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
-    if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
-        return Ok(Err(refused));
-    }
-    let Some(table) = table(&store) else {
-        return Ok(Err(no_store()));
+    let asking = journal::asking(store.data().journal.as_ref(), |_| question_of(&change));
+    let real = async move {
+        if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
+            return Ok(Err(refused));
+        }
+        let Some(table) = table(&store) else {
+            return Ok(Err(no_store()));
+        };
+        bounded(&mut store, table.store.write(&table.name, change)).await
     };
-    bounded(&mut store, table.store.write(&table.name, change)).await
+    journal::through(asking, real).await
+}
+
+/// What a journal writes of a change.
+fn question_of(change: &Change) -> HostQuestion {
+    let about = |ask, key: &String| HostQuestion::effect(ask).text(key).about();
+    match change {
+        Change::Set { key, value } => about("kv.set", key).octets(value.clone()),
+        Change::Delete { key } => about("kv.delete", key),
+        Change::Swap {
+            key,
+            expected,
+            value,
+        } => {
+            let question = about("kv.swap", key).option(expected.clone());
+            question.option(value.clone())
+        }
+    }
 }
 
 /// Waits for the store, at most until the call's end. A write that was begun is then still done.

@@ -11,6 +11,7 @@ use crate::{
     bindings::{self, Level},
     call_path::Bailout,
     convert,
+    journal::Journal,
     spec::LogLevel,
     state::{CallContext, StoreState},
     store_stats::HostImport,
@@ -59,7 +60,11 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
     }
     let octets = message.to_str(&store)?.len();
     store.data_mut().on_logged(octets)?;
-    if !store.data().guest.admit_line() {
+    let journal = store.data().journal.clone();
+    // Of a replay only its journal has lines: nobody is to take them for those of a call.
+    let is_replay = journal.as_ref().is_some_and(Journal::is_replay);
+    let is_admitted = !is_replay && store.data().guest.admit_line();
+    if !is_admitted && journal.is_none() {
         return Ok(());
     }
     let mut message = message.to_str(&store)?.into_owned();
@@ -81,9 +86,14 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
             break;
         }
     }
-    let octets = message.len() + text.len();
-    store.data().guest.log_rate.charge(octets);
-    emit(store.data(), level, &message, &text);
+    if let Some(journal) = journal {
+        journal.on_line(format!("{} {message} {text}", name(level)).trim_end());
+    }
+    if is_admitted {
+        let octets = message.len() + text.len();
+        store.data().guest.log_rate.charge(octets);
+        emit(store.data(), level, &message, &text);
+    }
     Ok(())
 }
 
@@ -101,7 +111,28 @@ fn push_word(text: &mut String, word: &str) {
 }
 
 pub(super) fn is_enabled(state: &StoreState, level: Level) -> bool {
-    rank(level) >= state.guest.spec.log_level
+    match &state.journal {
+        Some(journal) => journal.enables(level as u8),
+        None => is_told(state.guest.spec.log_level, level),
+    }
+}
+
+/// The least level that is written, where the plugin may write those from `least` on: its number among all
+/// levels, 5 where none is.
+pub(crate) fn least_told(least: LogLevel) -> u8 {
+    let levels = [
+        Level::Trace,
+        Level::Debug,
+        Level::Info,
+        Level::Warn,
+        Level::Error,
+    ];
+    let told = levels.into_iter().find(|level| is_told(least, *level));
+    told.map_or(5, |level| level as u8)
+}
+
+fn is_told(least: LogLevel, level: Level) -> bool {
+    rank(level) >= least
         && match level {
             Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
             Level::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
@@ -150,6 +181,16 @@ fn emit(state: &StoreState, level: Level, message: &str, fields: &str) {
         Level::Info => line!(INFO),
         Level::Warn => line!(WARN),
         Level::Error => line!(ERROR),
+    }
+}
+
+const fn name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 

@@ -13,7 +13,12 @@ use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::{WasiView, p2::DynPollable};
 use wasmtime_wasi_io::bindings::wasi::io::poll;
 
-use crate::{state::StoreState, trap::Stop, waited::Waited};
+use crate::{
+    journal::{self, HostQuestion, Journal},
+    state::StoreState,
+    trap::Stop,
+    waited::Waited,
+};
 
 /// The resources of a store, and when a wait is over.
 struct Bounded<'a> {
@@ -21,6 +26,8 @@ struct Bounded<'a> {
     end: Instant,
     stop: Stop,
     waited: Option<Arc<Waited>>,
+    /// Where what was ready when is written down, or comes from.
+    journal: Option<Journal>,
 }
 
 /// How a store gives them.
@@ -44,6 +51,7 @@ fn bounded(state: &mut StoreState) -> Bounded<'_> {
     let stop = state.check_time(end).err().unwrap_or(Stop::Deadline);
     let waited = state.waited.clone();
     Bounded {
+        journal: state.journal.clone(),
         table: state.ctx().table,
         end,
         stop,
@@ -78,7 +86,11 @@ async fn within<T>(
 impl poll::Host for Bounded<'_> {
     async fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
         let bound = (self.end, self.stop);
+        let asking = journal::asking(self.journal.as_ref(), |_| {
+            HostQuestion::effect("poll.poll").text(pollables.len().to_string())
+        });
         let ready = poll::Host::poll(self.table, pollables);
+        let ready = journal::told_later(asking, ready);
         within(bound, self.waited.clone(), ready).await?
     }
 }
@@ -86,12 +98,19 @@ impl poll::Host for Bounded<'_> {
 impl poll::HostPollable for Bounded<'_> {
     async fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
         let bound = (self.end, self.stop);
+        let asking = journal::asking(self.journal.as_ref(), |_| {
+            HostQuestion::effect("poll.block")
+        });
         let ready = poll::HostPollable::block(self.table, pollable);
+        let ready = journal::told_later(asking, ready);
         within(bound, self.waited.clone(), ready).await?
     }
 
     async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
-        poll::HostPollable::ready(self.table, pollable).await
+        let asking = journal::asking(self.journal.as_ref(), |_| {
+            HostQuestion::effect("poll.ready")
+        });
+        journal::told_later(asking, poll::HostPollable::ready(self.table, pollable)).await
     }
 
     fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {

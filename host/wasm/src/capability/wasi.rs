@@ -27,6 +27,7 @@ use super::outgoing::OutgoingHooks;
 use crate::{
     denial::Denial,
     guest_output::OutputTail,
+    journal::Journal,
     socket_grant::{SocketGrant, SocketProtocol},
     spec::{Access, FileGrant, LogLevel},
     state::{Guest, StoreState},
@@ -134,7 +135,7 @@ fn wasi(state: &mut StoreState) -> &mut Wasi {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELD_BYTES_MAX);
         state.kept.put(Wasi {
-            context: context(&state.guest, stderr),
+            context: context(&state.guest, stderr, state.journal.as_ref()),
             table,
             http,
             outgoing: OutgoingHooks::new(&state.guest),
@@ -144,13 +145,25 @@ fn wasi(state: &mut StoreState) -> &mut Wasi {
     wasi.expect("it was put in place above")
 }
 
-fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>) -> WasiCtx {
+fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>, journal: Option<&Journal>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
-    builder.stdout(Printed::new(guest, Stream::Stdout, Arc::clone(&tail)));
-    builder.stderr(Printed::new(guest, Stream::Stderr, tail));
+    builder.stdout(Printed::new(
+        guest,
+        Stream::Stdout,
+        Arc::clone(&tail),
+        journal,
+    ));
+    builder.stderr(Printed::new(guest, Stream::Stderr, tail, journal));
     grant_sockets(&mut builder, guest);
     let grants = &guest.spec.grants;
-    for (name, value) in &grants.env {
+    if let Some(journal) = journal {
+        builder.wall_clock(journal.clone());
+        builder.monotonic_clock(journal.clone());
+        builder.secure_random(journal.random(0));
+        builder.insecure_random(journal.random(1));
+        builder.insecure_random_seed(journal.random(2).next_u128());
+    }
+    for (name, value) in journal.map_or(&grants.env, Journal::env) {
         builder.env(name, value);
     }
     for FileGrant {
@@ -238,15 +251,22 @@ struct Printed {
     line: Arc<Mutex<Vec<u8>>>,
     /// Counts what is printed, and keeps the end of standard error.
     tail: Arc<OutputTail>,
+    journal: Option<Journal>,
 }
 
 impl Printed {
-    fn new(guest: &Arc<Guest>, stream: Stream, tail: Arc<OutputTail>) -> Self {
+    fn new(
+        guest: &Arc<Guest>,
+        stream: Stream,
+        tail: Arc<OutputTail>,
+        journal: Option<&Journal>,
+    ) -> Self {
         Self {
             guest: Arc::clone(guest),
             stream,
             line: Arc::default(),
             tail,
+            journal: journal.cloned(),
         }
     }
 
@@ -274,7 +294,14 @@ impl Printed {
     fn tell(&self, line: &mut Vec<u8>) {
         let text = String::from_utf8_lossy(line);
         if !text.trim().is_empty() {
-            on_line(&self.guest, self.stream, text.trim_end());
+            let text = text.trim_end();
+            if let Some(journal) = &self.journal {
+                journal.on_line(text);
+            }
+            // Nobody is to take those of a replay for those of a call.
+            if !self.journal.as_ref().is_some_and(Journal::is_replay) {
+                on_line(&self.guest, self.stream, text);
+            }
         }
         line.clear();
     }

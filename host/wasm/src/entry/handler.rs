@@ -142,7 +142,8 @@ async fn wait<F: Answering>(
     begin::<F>(lease, call, placement).await
 }
 
-fn begin<F: Answering>(
+/// Answers `call`, of which the message is at hand, by the instance of `lease`.
+pub(crate) fn begin<F: Answering>(
     mut lease: Lease,
     mut call: Box<Call>,
     placement: Placement,

@@ -87,10 +87,20 @@ pub(crate) async fn call<R: StreamRole>(
     shard: Arc<WorkerShard>,
     call: Box<Call>,
 ) -> Result<Reply, Error> {
+    call_by::<R>(shard, call, None).await
+}
+
+/// As `call`; by the instance of `lease`, where there is one.
+pub(crate) async fn call_by<R: StreamRole>(
+    shard: Arc<WorkerShard>,
+    call: Box<Call>,
+    lease: Option<Lease>,
+) -> Result<Reply, Error> {
     let (sender, outbound) = mpsc::channel(AHEAD_MAX);
     let progress = Arc::<Progress>::default();
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
-    let entered = run::<R>(Arc::clone(&shard), call, sender, Arc::clone(&progress));
+    let ends = (sender, Arc::clone(&progress));
+    let entered = run::<R>(Arc::clone(&shard), call, ends, lease);
     let guest = offload::run(&shard.generation().guest, purpose, Err, Box::pin(entered));
     let (running, registered) = Running::register(&shard.generation().streams, guest, progress);
     drop(shard);
@@ -122,8 +132,8 @@ pub(crate) async fn call<R: StreamRole>(
 async fn run<R: StreamRole>(
     shard: Arc<WorkerShard>,
     mut call: Box<Call>,
-    outbound: mpsc::Sender<Outbound>,
-    progress: Arc<Progress>,
+    (outbound, progress): (mpsc::Sender<Outbound>, Arc<Progress>),
+    lease: Option<Lease>,
 ) -> Result<Drafted, Error> {
     let deadline = call.context.deadline;
     let generation = shard.generation();
@@ -131,7 +141,10 @@ async fn run<R: StreamRole>(
         .streams
         .permit(&generation.guest, deadline)
         .await?;
-    let mut lease = Lease::for_async(Arc::clone(&shard), deadline).await?;
+    let mut lease = match lease {
+        Some(lease) => lease,
+        None => Lease::for_async(Arc::clone(&shard), deadline).await?,
+    };
     if call.context.is_deadline_of_head {
         // Whoever bounds the call waits for its head. What the guest does behind that has no such end.
         call.context.deadline = None;
