@@ -208,7 +208,7 @@ impl RecordingPermit {
     pub(crate) fn skip(mut self, why: impl FnOnce(&mut SkippedCalls) -> &mut u64) {
         self.is_counted = true;
         let mut skipped = self.recorder.skipped.lock();
-        *why(&mut *skipped) += 1;
+        *why(&mut skipped) += 1;
     }
 }
 

@@ -64,10 +64,8 @@ impl Stream for Tee {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(Pin::new(&mut self.inner).poll_next(cx));
         match &next {
-            Some(Ok(message)) => {
-                if self.journal.charge(message.len()) {
-                    self.copied.lock().messages.push(message.clone().into());
-                }
+            Some(Ok(message)) if self.journal.charge(message.len()) => {
+                self.copied.lock().messages.push(message.clone().into());
             }
             Some(Err(error)) => {
                 self.copied.lock().failed = Some(RecordedFailure::of(error));
@@ -79,7 +77,7 @@ impl Stream for Tee {
                 self.copied.lock().trailers = trailers;
                 self.end();
             }
-            None => {}
+            Some(Ok(_)) | None => {}
         }
         Poll::Ready(next)
     }
