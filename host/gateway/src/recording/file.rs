@@ -38,6 +38,9 @@ pub(crate) struct RecordingFile {
     header: Option<Arc<RecordingHeader>>,
 }
 
+/// The number of a call's line, the header before it, and the call.
+type NumberedCall = (u64, Arc<RecordingHeader>, Box<RecordedCall>);
+
 /// A file that calls are put into.
 pub(crate) struct RecordingWriter {
     path: PathBuf,
@@ -64,9 +67,7 @@ impl RecordingFile {
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub(crate) fn next(
-        &mut self,
-    ) -> Result<Option<(u64, Arc<RecordingHeader>, Box<RecordedCall>)>, RecordingFault> {
+    pub(crate) fn next(&mut self) -> Result<Option<NumberedCall>, RecordingFault> {
         loop {
             let mut line = Vec::new();
             let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
