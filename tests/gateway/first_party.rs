@@ -108,3 +108,52 @@ fn the_page_is_a_component_of_wasi_http_and_of_nothing_else() {
     assert!(imports.contains("wasi:http/types@0.2."), "{shown}");
     assert!(!imports.contains("postern:gateway/"), "{shown}");
 }
+
+/// `GET PATH`, with a line of a head: head and body of the answer.
+async fn get(gateway: &Gateway, path: &str, line: &str) -> (String, String) {
+    let head =
+        format!("GET {path} HTTP/1.1\r\nhost: x.localhost\r\nconnection: close\r\n{line}\r\n");
+    let mut stream = TcpStream::connect(gateway.http).await.expect("open");
+    stream.write_all(head.as_bytes()).await.expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (format!("{}\r\n", head.to_lowercase()), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_served_under_its_prefix_and_calls_what_the_gateway_has() {
+    let _machine = share().await;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = root.join("../plugins/service-page/service-page.toml");
+    let manifest = std::fs::read(manifest).expect("it has a manifest");
+    let setup = Setup::default()
+        .plugin("echo")
+        .plugin("service-page")
+        .file("service-page.toml", manifest);
+    let gateway = Gateway::start(setup).await;
+    postern_tests::patiently("the page is served", async || {
+        get(&gateway, "/services/", "")
+            .await
+            .0
+            .starts_with("http/1.1 200 ")
+    })
+    .await;
+    let (head, body) = get(&gateway, "/services/", "").await;
+    assert!(
+        head.contains("\r\ncontent-type: text/html; charset=utf-8\r\n"),
+        "{head}"
+    );
+    assert!(body.contains("page.js"), "{body}");
+    let (_, tag) = head.split_once("\r\netag: ").expect("it has a tag");
+    let tag = tag.lines().next().expect("a line");
+    let (head, body) = get(&gateway, "/services/", &format!("if-none-match: {tag}\r\n")).await;
+    assert!(head.starts_with("http/1.1 304 "), "{head}");
+    assert!(body.is_empty(), "{body}");
+    let (head, _) = get(&gateway, "/services/absent.js", "").await;
+    assert!(head.starts_with("http/1.1 404 "), "{head}");
+    // What the page's script asks.
+    let (head, body) = get(&gateway, "/v1/services", "").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(body.contains("\"echo\""), "{body}");
+}
