@@ -101,7 +101,6 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "tracing",
             "wasmtime",
             "wasmtime-wasi",
-            "wasmtime-wasi-config",
             "wasmtime-wasi-http",
             // What is ready when is written down by a recording.
             "wasmtime-wasi-io",
@@ -172,10 +171,9 @@ const ALLOWED: [(&str, &[&str]); 5] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 22] = [
+const EXCLUSIVE: [(&str, &str); 21] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
-    ("wasmtime-wasi-config", "host/wasm"),
     ("wasmtime-wasi-http", "host/wasm"),
     ("wasmtime-wasi-io", "host/wasm"),
     ("oci-client", "host/gateway"),

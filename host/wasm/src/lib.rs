@@ -24,6 +24,7 @@
 //! its name in `role.rs` and a line in `plugin.rs`.
 
 mod allowance;
+mod ambient_call;
 mod answering;
 mod batch_statistics;
 mod bindings;

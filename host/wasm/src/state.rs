@@ -9,13 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{
-    Body, Call, Context, Headers, HttpFacts, Kind, Origin, Peer, Text, Transport, event::Outbox,
-    extension::Asked,
-};
+use postern_core::{Body, Context, Kind, Origin, Peer, Transport, event::Outbox, extension::Asked};
 use postern_system::clock;
 use wasmtime::{StoreContextMut, UpdateDeadline};
 
+pub(crate) use crate::ambient_call::AmbientCall;
 use crate::{
     allowance::{Allowance, UsedUp},
     bindings::Failure,
@@ -108,13 +106,6 @@ pub(crate) struct CallContext {
     /// What is set of the reply so far.
     pub(crate) reply: Drafted,
     pub(crate) reply_state: ReplyState,
-}
-
-/// The call itself. Kept by pointer: it goes into a store and comes out again for every entry.
-pub(crate) enum AmbientCall {
-    Owned(Box<Call>),
-    /// What others share of it.
-    Shared(Arc<Asked>),
 }
 
 impl Guest {
@@ -464,42 +455,4 @@ pub(crate) fn on_payload(
         return Ok(());
     }
     store.set_fuel(left.saturating_add(fuel::of(fuel::time_of(octets))))
-}
-
-impl AmbientCall {
-    pub(crate) fn service(&self) -> &Text {
-        match self {
-            Self::Owned(call) => &call.service,
-            Self::Shared(asked) => &asked.service,
-        }
-    }
-
-    pub(crate) fn method(&self) -> &Text {
-        match self {
-            Self::Owned(call) => &call.method,
-            Self::Shared(asked) => &asked.method,
-        }
-    }
-
-    /// The headers of the request.
-    pub(crate) fn headers(&self) -> &Headers {
-        match self {
-            Self::Owned(call) => &call.headers,
-            Self::Shared(asked) => &asked.headers,
-        }
-    }
-
-    pub(crate) fn http(&self) -> Option<&HttpFacts> {
-        match self {
-            Self::Owned(call) => call.http.as_deref(),
-            Self::Shared(asked) => asked.http.as_deref(),
-        }
-    }
-
-    pub(crate) fn context(&self) -> &Context {
-        match self {
-            Self::Owned(call) => &call.context,
-            Self::Shared(asked) => &asked.context,
-        }
-    }
 }

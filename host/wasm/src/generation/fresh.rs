@@ -24,7 +24,12 @@ use crate::{
 };
 
 /// Interfaces of WASI whose answers no journal has.
-const UNRECORDED_WASI: [&str; 3] = ["wasi:config/", "wasi:http/", "wasi:keyvalue/"];
+const UNRECORDED_WASI: [&str; 4] = [
+    "wasi:config/",
+    "wasi:http/",
+    "wasi:keyvalue/",
+    "wasi:logging/",
+];
 /// Interfaces of ours whose answers a journal has, or that only other roles use.
 const RECORDED: [&str; 11] = [
     "call",
