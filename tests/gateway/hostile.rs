@@ -200,12 +200,12 @@ async fn made(handler: &dyn Handler, plugin: &str, attack: &Attack) -> Result<By
 /// Traps of `plugin` by `reason`, as `/metrics` has them.
 async fn traps(gateway: &Gateway, plugin: &str, reason: &str) -> u64 {
     let (_, text) = gateway.admin("/metrics").await.expect("numbers");
-    let sample = format!("postern_plugin_traps_total{{plugin=\"{plugin}\",reason=\"{reason}\"}} ");
-    let mut values = text.lines().filter_map(|line| line.strip_prefix(&*sample));
-    values
-        .next()
-        .and_then(|value| value.parse().ok())
-        .expect("it is counted")
+    let of_plugin = format!("postern_plugin_traps_total{{plugin=\"{plugin}\",");
+    let of_reason = format!("reason=\"{reason}\"}} ");
+    let lines = text.lines().filter(|line| line.starts_with(&*of_plugin));
+    let mut values = lines.filter_map(|line| line.split_once(&*of_reason));
+    let value = values.next().and_then(|(_, value)| value.parse().ok());
+    value.expect("it is counted")
 }
 
 /// Makes each attack by `plugin`: it ends as it should, and the calls of a neighbour meanwhile all succeed.

@@ -164,7 +164,7 @@ async fn one_that_is_3_percent_worse_is_rolled_back_by_itself_and_callers_see_it
     let subscriber = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default()).await;
     let subscriber = subscriber.expect("a session");
     let mut events = subscriber.events();
-    let topics = json!({ "topics": ["postern.plugins.*"] }).to_string();
+    let topics = json!({ "topics": ["postern.plugins.probe.*"] }).to_string();
     call(&subscriber, "events/subscribe", topics)
         .await
         .expect("subscribed");

@@ -49,6 +49,7 @@ mod fuel;
 mod generation;
 mod guest_output;
 mod guest_traps;
+mod handles;
 mod host_call;
 mod http_bodies;
 mod http_fields;

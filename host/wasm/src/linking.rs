@@ -14,8 +14,8 @@ use crate::{
     call_path::link_bailout,
     capability::{
         async_call, batch, call, candidates, client, config, directory, events, exchange, frame,
-        http, io, keyvalue, kv, log, metrics, poll, sockets, stream, wasi, wasi_config,
-        wasi_logging, web,
+        http, io, keyvalue, kv, log, metrics, outgoing, poll, sockets, stream, wasi, wasi_config,
+        wasi_logging,
     },
     exports::{Export, Functions},
     instance::{self, Find},
@@ -80,9 +80,9 @@ const IMPORTS: [Import; 24] = [
     wasi(None).inline(io::link).direct(io::link),
     wasi(Some(poll::link)),
     wasi(Some(sockets::link)),
-    wasi(Some(web::link_async))
-        .inline(web::link_sync)
-        .direct(web::link_sync),
+    wasi(Some(outgoing::link_async))
+        .inline(outgoing::link_sync)
+        .direct(outgoing::link_sync),
     wasi(Some(wasi_config::link))
         .inline(wasi_config::link)
         .direct(wasi_config::link),
@@ -167,7 +167,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<StoreState>> {
 /// Everything that this host offers to components with asynchronous functions.
 pub(crate) fn concurrent_linker(engine: &Engine) -> wasmtime::Result<Linker<StoreState>> {
     let mut linker = linker(engine)?;
-    web::link_concurrent(&mut linker)?;
+    outgoing::link_concurrent(&mut linker)?;
     Ok(linker)
 }
 
@@ -241,7 +241,7 @@ pub(crate) fn wants_to_wait<'a>(imports: impl IntoIterator<Item = &'a String>) -
 fn may_wait(interface: &str) -> bool {
     let is_ours = is_linked(interface, |import| import.on_async.is_some());
     is_ours && !is_linked(interface, |import| import.direct.is_some())
-        || ["wasi:filesystem/types", web::OUTGOING_HANDLER].contains(&interface)
+        || ["wasi:filesystem/types", outgoing::OUTGOING_HANDLER].contains(&interface)
         || interface.starts_with("wasi:sockets/")
 }
 

@@ -47,6 +47,20 @@ impl Slots {
         self.slot_mut::<T>()?.as_mut()
     }
 
+    /// Two at once; `None` unless both are there.
+    pub(crate) fn pair_mut<A: Any + Send, B: Any + Send>(&mut self) -> Option<(&mut A, &mut B)> {
+        let (mut a, mut b) = (None, None);
+        for slot in &mut self.slots {
+            let slot = &mut **slot as &mut dyn Any;
+            if slot.is::<Option<A>>() {
+                a = slot.downcast_mut::<Option<A>>();
+            } else {
+                b = slot.downcast_mut::<Option<B>>().or(b);
+            }
+        }
+        Some((a?.as_mut()?, b?.as_mut()?))
+    }
+
     pub(crate) fn take<T: Any + Send>(&mut self) -> Option<T> {
         self.slot_mut::<T>()?.take()
     }

@@ -14,6 +14,7 @@ use serde_json::json;
 use tracing::{debug, info, warn};
 
 use super::{Control, offer::unix_now, slot::PluginSlot};
+use crate::plugins::label::plugin_of;
 
 impl Control {
     /// Follows what traps do to plugins. Never ends by itself.
@@ -78,8 +79,6 @@ impl Control {
 
     fn tell_trap_change(&self, change: &TrapChange) {
         let (plugin, state) = (&*change.plugin, change.to.name());
-        // A dot would begin another level.
-        let level = plugin.replace('.', "-");
         let payload = json!({
             "plugin": plugin,
             "state": state,
@@ -87,6 +86,13 @@ impl Control {
             "reason": change.reason,
             "at": unix_now(),
         });
+        self.tell_event(plugin, state, &payload);
+    }
+
+    /// Tells subscribers of `postern.plugins.NAME.STATE` what has become of a plugin, or of a version of it.
+    pub(super) fn tell_event(&self, slot: &str, state: &str, payload: &serde_json::Value) {
+        // A dot would begin another level.
+        let level = plugin_of(slot).replace('.', "-");
         let mut headers = Headers::new();
         // Two dozen octets fit.
         let _ = headers.push("content-type", "application/json");
@@ -97,7 +103,7 @@ impl Control {
             publisher: Publisher::default(),
         };
         if let Err(error) = self.events().hub().publish_own(event) {
-            debug!(plugin, %error, "the change of a plugin is not told as an event");
+            debug!(plugin = slot, %error, "the change of a plugin is not told as an event");
         }
     }
 

@@ -24,4 +24,3 @@ pub(crate) mod stream;
 pub(crate) mod wasi;
 pub(crate) mod wasi_config;
 pub(crate) mod wasi_logging;
-pub(crate) mod web;

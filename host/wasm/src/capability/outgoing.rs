@@ -1,5 +1,6 @@
-//! Imports `wasi:http/outgoing-handler` (0.2) and `wasi:http/client` (0.3): requests of a plugin to
-//! servers that its manifest grants it. They are sent by whoever the gateway has set, as forwarded calls.
+//! Imports of `wasi:http`: the types of requests and responses, for components that answer or send them, and
+//! `outgoing-handler` (0.2) and `client` (0.3): requests of a plugin to servers that its manifest grants it. They
+//! are sent by whoever the gateway has set, as forwarded calls.
 
 use std::{
     sync::Arc,
@@ -7,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use parking_lot::RwLock;
@@ -16,14 +17,19 @@ use postern_core::{
 };
 use postern_system::clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiHttpHooks};
+use wasmtime::component::Linker;
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    WasiHttpView, p2, p3,
+};
 
 use crate::{
     denial::Denial,
+    handles::Handles,
     http_bodies::{GuestBody, OctetBody, from_guest, to_http_error},
     http_fields::{to_headers, to_map},
     http_grant::{usual_port, wanted},
-    state::Guest,
+    state::{Guest, StoreState},
 };
 
 /// Requests of one plugin that are under way, over all its instances. More than a page asks for, and few
@@ -33,6 +39,11 @@ const IN_FLIGHT_MAX: usize = 64;
 const BODY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Octets that a guest writes at a time to a body, and that wait for whoever reads it.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What waits for the answer of a server, which stores that cannot wait do not have.
+pub(crate) const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler";
+/// Octets of one set of header fields, as they lie in memory.
+const FIELD_BYTES_MAX: usize = 64 * 1024;
 
 /// The trace that a request is part of (W3C Trace Context).
 const TRACEPARENT: &str = "traceparent";
@@ -50,11 +61,56 @@ pub(crate) struct OutgoingPermits(Arc<Semaphore>);
 pub(crate) struct OutgoingHooks {
     guest: Arc<Guest>,
     /// When the entry that is under way ends.
-    pub(super) end: Instant,
+    end: Instant,
     /// That of the call that is answered.
-    pub(super) trace: Option<TraceContext>,
+    trace: Option<TraceContext>,
     /// There where that is a copy, which has no effect.
-    pub(super) shadow: Option<Arc<ShadowMark>>,
+    shadow: Option<Arc<ShadowMark>>,
+}
+
+/// What `wasi:http` keeps in a store beside the handles, from its first use on.
+struct Web {
+    context: WasiHttpCtx,
+    hooks: OutgoingHooks,
+}
+
+pub(crate) fn link_async(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    p2::add_only_http_to_linker_async(linker)
+}
+
+/// For stores that cannot wait, where what would wait is replaced afterwards.
+pub(crate) fn link_sync(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    p2::add_only_http_to_linker_sync(linker)
+}
+
+/// WASI 0.3, for components with asynchronous functions: what the host offers of 0.2 as well.
+pub(crate) fn link_concurrent(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p3::add_to_linker(linker)?;
+    p3::add_to_linker(linker)
+}
+
+impl WasiHttpView for StoreState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let end = self.end();
+        let call = self.ambient.as_ref().map(|ambient| ambient.call.context());
+        let trace = call.and_then(|context| context.trace);
+        let shadow = call.and_then(|context| context.shadow.clone());
+        Handles::prepare(&mut self.kept);
+        if self.kept.get::<Web>().is_none() {
+            let mut context = WasiHttpCtx::new();
+            context.set_field_size_limit(FIELD_BYTES_MAX);
+            let hooks = OutgoingHooks::new(&self.guest);
+            self.kept.put(Web { context, hooks });
+        }
+        let both = self.kept.pair_mut::<Web, Handles>();
+        let (Web { context, hooks }, Handles(table)) = both.expect("they were put in place above");
+        (hooks.end, hooks.trace, hooks.shadow) = (end, trace, shadow);
+        WasiHttpCtxView {
+            hooks,
+            table,
+            ctx: context,
+        }
+    }
 }
 
 impl OutgoingImport {
@@ -83,6 +139,19 @@ impl OutgoingHooks {
             trace: None,
             shadow: None,
         }
+    }
+
+    /// The fields of a request, in the trace that it is part of, without the host: that is the authority, as
+    /// the upstream's version of HTTP writes it.
+    fn traced(&self, mut headers: HeaderMap) -> HeaderMap {
+        headers.remove(header::HOST);
+        if let (Some(trace), false) = (self.trace, headers.contains_key(TRACEPARENT)) {
+            // Cannot fail: it is hex digits and dashes.
+            if let Ok(trace) = HeaderValue::from_str(&trace.to_string()) {
+                headers.insert(TRACEPARENT, trace);
+            }
+        }
+        headers
     }
 
     /// The call that a request is, where it goes, and the permit for it.
@@ -115,15 +184,7 @@ impl OutgoingHooks {
         let in_flight = shared.get::<OutgoingPermits>();
         let permit = in_flight.and_then(|all| Arc::clone(&all.0).try_acquire_owned().ok());
         let permit = permit.ok_or(Error::ConnectionLimitReached)?;
-        let mut headers = head.headers;
-        // It is the authority, as the upstream's version of HTTP writes it.
-        headers.remove(header::HOST);
-        if let (Some(trace), false) = (self.trace, headers.contains_key(TRACEPARENT)) {
-            // Cannot fail: it is hex digits and dashes.
-            if let Ok(trace) = HeaderValue::from_str(&trace.to_string()) {
-                headers.insert(TRACEPARENT, trace);
-            }
-        }
+        let headers = self.traced(head.headers);
         let authority = head.uri.authority().map_or("", |authority| {
             // Whoever it names as user is not told.
             let shown = authority.as_str();

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::component::Linker;
 use wasmtime_wasi::{
     FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait,
     cli::{IsTerminal, StdoutStream},
@@ -21,12 +21,10 @@ use wasmtime_wasi::{
     sockets::SocketAddrUse,
 };
 
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
-
-use super::outgoing::OutgoingHooks;
 use crate::{
     denial::Denial,
     guest_output::OutputTail,
+    handles::Handles,
     journal::Journal,
     socket_grant::{SocketGrant, SocketProtocol},
     spec::{Access, FileGrant, LogLevel},
@@ -60,19 +58,8 @@ const HARMLESS: [&str; 15] = [
 const MONOTONIC_CLOCK: &str = "wasi:clocks/monotonic-clock";
 const CLOCK_GETTERS: [&str; 2] = ["now", "resolution"];
 
-/// Handles of one store that are open at a time. Each may hold up to `FIELD_BYTES_MAX` of headers or two
-/// pieces of a body outside the guest's memory, so all together hold at most 128 MiB.
-const HANDLES_MAX: usize = 1024;
-/// Octets of one set of header fields, as they lie in memory.
-const FIELD_BYTES_MAX: usize = 64 * 1024;
-
-/// What WASI keeps in a store, from its first use on.
-struct Wasi {
-    context: WasiCtx,
-    table: ResourceTable,
-    http: WasiHttpCtx,
-    outgoing: OutgoingHooks,
-}
+/// What WASI keeps in a store beside the handles, from its first use on.
+struct Wasi(WasiCtx);
 
 pub(crate) fn link_async(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)
@@ -93,56 +80,16 @@ pub(crate) fn is_harmless(interface: &str, function: &str) -> bool {
 
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let Wasi { context, table, .. } = wasi(self);
-        WasiCtxView {
-            ctx: context,
-            table,
+        Handles::prepare(&mut self.kept);
+        if self.kept.get::<Wasi>().is_none() {
+            let stderr = Arc::clone(self.stderr.get_or_insert_default());
+            let context = context(&self.guest, stderr, self.journal.as_ref());
+            self.kept.put(Wasi(context));
         }
+        let both = self.kept.pair_mut::<Wasi, Handles>();
+        let (Wasi(ctx), Handles(table)) = both.expect("they were put in place above");
+        WasiCtxView { ctx, table }
     }
-}
-
-/// What `wasi:http` works on in a store.
-pub(crate) fn http_view(state: &mut StoreState) -> WasiHttpCtxView<'_> {
-    let end = state.end();
-    let call = state.ambient.as_ref().map(|ambient| ambient.call.context());
-    let trace = call.and_then(|context| context.trace);
-    let shadow = call.and_then(|context| context.shadow.clone());
-    let Wasi {
-        table,
-        http,
-        outgoing,
-        ..
-    } = wasi(state);
-    (outgoing.end, outgoing.trace, outgoing.shadow) = (end, trace, shadow);
-    WasiHttpCtxView {
-        hooks: outgoing,
-        table,
-        ctx: http,
-    }
-}
-
-/// How many handles a guest has open.
-pub(crate) fn n_handles(state: &mut StoreState) -> usize {
-    let wasi = state.kept.get_mut::<Wasi>();
-    wasi.map_or(0, |wasi| wasi.table.iter_mut().count())
-}
-
-fn wasi(state: &mut StoreState) -> &mut Wasi {
-    if state.kept.get::<Wasi>().is_none() {
-        let stderr = Arc::clone(state.stderr.get_or_insert_default());
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES_MAX);
-        let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(FIELD_BYTES_MAX);
-        state.kept.put(Wasi {
-            context: context(&state.guest, stderr, state.journal.as_ref()),
-            table,
-            http,
-            outgoing: OutgoingHooks::new(&state.guest),
-        });
-    }
-    let wasi = state.kept.get_mut::<Wasi>();
-    wasi.expect("it was put in place above")
 }
 
 fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>, journal: Option<&Journal>) -> WasiCtx {

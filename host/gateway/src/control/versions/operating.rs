@@ -1,11 +1,7 @@
 //! What operators and rules do to versions: promote, roll back, pin.
 
-use postern_core::{
-    Context, Headers,
-    event::{Event, EventSink},
-};
 use serde_json::{Value as Json, json};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
     SlotsByName,
@@ -331,18 +327,7 @@ impl Control {
         self.versions.note(plugin, &entry);
         let payload =
             json!({ "plugin": plugin, "version": label, "event": event, "by": who, "why": why });
-        let mut headers = Headers::new();
-        // Three dozen octets fit.
-        let _ = headers.push("content-type", "application/json");
-        let event = Event {
-            topic: format!("postern.plugins.{event}").into(),
-            headers,
-            payload: payload.to_string().into(),
-            publisher: Context::default().into(),
-        };
-        if let Err(error) = self.events().hub().publish(event) {
-            debug!(plugin, %error, "subscribers are not told of a version");
-        }
+        self.tell_event(plugin, event, &payload);
     }
 }
 

@@ -3,9 +3,8 @@
 use wasmtime::component::Resource;
 
 use super::{
-    Cas, CasError, KeyValueError, Store,
     operations::{get, write},
-    told,
+    shapes::{Cas, CasError, KeyValueError, Store, told},
 };
 use crate::{capability::kv, state::StoreState, store::Change};
 

@@ -12,55 +12,22 @@
 
 mod cas;
 mod operations;
+mod shapes;
 
-use wasmtime::{
-    StoreContextMut,
-    component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType},
+use wasmtime::component::{
+    ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
 };
 
 use self::operations::{
     Kept, PAGE_KEYS, check_many, delete, get, get_many, increment, keys, numbered_keys, set,
 };
-use crate::{bindings::Failure, call_path::link_bailout, state::StoreState, trap::waiting};
+use self::shapes::{Cas, KeyValueError, NumberedKeys, Store, told};
+use crate::{call_path::link_bailout, state::StoreState, trap::waiting};
 
-type Store<'a> = StoreContextMut<'a, StoreState>;
 type Answer<T> = wasmtime::Result<(Result<T, KeyValueError>,)>;
-
-/// `store.error`.
-#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift, Lower)]
-#[component(variant)]
-enum KeyValueError {
-    #[component(name = "no-such-store")]
-    NoSuchStore,
-    #[component(name = "access-denied")]
-    AccessDenied,
-    #[component(name = "other")]
-    Other(String),
-}
 
 /// `store.bucket`. All that there are of one store are the same table.
 struct Bucket;
-
-/// `atomics.cas`: what a key had when it was made (`cas.rs`).
-struct Cas;
-
-/// `atomics.cas-error`.
-#[derive(ComponentType, Lift, Lower)]
-#[component(variant)]
-enum CasError {
-    #[component(name = "store-error")]
-    Store(KeyValueError),
-    #[component(name = "cas-failed")]
-    Failed(Resource<Cas>),
-}
-
-/// `store.key-response` of the first draft.
-#[derive(Debug, Clone, ComponentType, Lift, Lower)]
-#[component(record)]
-struct NumberedKeys {
-    keys: Vec<String>,
-    cursor: Option<u64>,
-}
 
 /// `store.key-response` of the second draft.
 #[derive(Debug, Clone, ComponentType, Lift, Lower)]
@@ -325,8 +292,4 @@ fn link_second(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
 
 fn answer<T>(kept: Kept<T>) -> Answer<T> {
     Ok((kept?.map_err(told),))
-}
-
-fn told(failure: Failure) -> KeyValueError {
-    KeyValueError::Other(failure.message)
 }

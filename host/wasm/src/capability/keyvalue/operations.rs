@@ -1,6 +1,6 @@
 //! What is done with the store: one key, or several after one another.
 
-use super::{KeyValueError, NumberedKeys, Store, told};
+use super::shapes::{KeyValueError, NumberedKeys, Store, told};
 use crate::{
     bindings::Failure,
     capability::kv::{self, KEYS_MAX, Table},

@@ -26,9 +26,9 @@ use tokio::sync::oneshot;
 pub(crate) use self::{incoming::HandleIncoming, service::HandleRequest};
 use self::{reply::WebReply, request::WebRequest};
 use crate::{
-    capability::wasi,
     exports::Functions,
     generation::WorkerShard,
+    handles::Handles,
     http_bodies::GuestBody,
     instance::no_role,
     lease::Lease,
@@ -151,7 +151,7 @@ async fn run(
     match instance.finish(result) {
         Ok(()) => {
             instance.end();
-            if wasi::n_handles(instance.state()) > HANDLES_LEFT_MAX {
+            if Handles::count(&mut instance.state().kept) > HANDLES_LEFT_MAX {
                 instance.retire();
             }
             lease.finish(Answering::outcome(&said));
