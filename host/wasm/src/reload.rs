@@ -18,13 +18,14 @@ use tokio::sync::oneshot;
 
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
-    capability::{kv, outgoing::OutgoingPermits},
+    capability::outgoing::OutgoingPermits,
     digest::Digest,
     drain::Drain,
     engine::Flavor,
     exports::{self, Export, Exports},
     generation::{Direct, Generation, Serving},
     instance::Code,
+    kv_table::Table,
     lease,
     limits::octets,
     linking::{self, RoleSpec},
@@ -217,7 +218,7 @@ impl Loader {
             let refuse = |error| Stage::Linked.refuse(format!("{error:#}"));
             let store = self.runtime.store();
             let store = store.map_err(|error| refuse(error).until(Needs::time()))?;
-            shared.put(kv::Table::new(
+            shared.put(Table::new(
                 store,
                 plugin_of_slot(&self.plugin),
                 spec.grants.kv.as_deref(),

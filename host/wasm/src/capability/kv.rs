@@ -1,7 +1,5 @@
 //! Import `kv`: the plugin's own table of the persistent store, or a shared one by grant.
 
-use std::sync::Arc;
-
 use postern_core::Kind;
 use postern_system::clock;
 use wasmtime::{
@@ -14,42 +12,15 @@ use crate::{
     convert::{failure, text_of},
     host_call::HostCall,
     journal::{self, HostQuestion},
+    kv_table::{KEYS_MAX, Table, check_key, check_value, no_store},
     shadowed,
     state::StoreState,
-    store::{self, Change, StoreError},
+    store::{Change, StoreError},
     store_stats::HostImport,
     trap::Stop,
 };
 
-/// Longest key, in octets.
-const KEY_BYTES_MAX: usize = 1024;
-/// Largest value, in octets.
-const VALUE_BYTES_MAX: usize = 1024 * 1024;
-/// Most keys in one list.
-pub(super) const KEYS_MAX: usize = 1000;
-
 type Store<'a> = StoreContextMut<'a, StoreState>;
-
-/// A plugin's view of the store.
-#[derive(Clone)]
-pub(crate) struct Table {
-    pub(super) store: Arc<store::Store>,
-    pub(super) name: Arc<str>,
-}
-
-impl Table {
-    /// The table of `plugin`, or the one that its manifest says it shares.
-    pub(crate) fn new(store: Arc<store::Store>, plugin: &str, shared: Option<&str>) -> Self {
-        let name = shared.map_or_else(
-            || format!("plugin/{plugin}"),
-            |name| format!("shared/{name}"),
-        );
-        Self {
-            store,
-            name: name.into(),
-        }
-    }
-}
 
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::KV)?;
@@ -110,10 +81,10 @@ async fn get(
     let journal = store.data().journal.as_ref();
     let asking = journal::asking(journal, |_| HostQuestion::read("kv.get").text(&key));
     let real = async move {
-        let Some(table) = table(&store) else {
+        let Some(table) = store.data().kv_table() else {
             return Ok(Err(no_store()));
         };
-        bounded(&mut store, table.store.get(&table.name, key)).await
+        StoreState::within_kv_bounds(&mut store, table.store.get(&table.name, key)).await
     };
     Ok(journal::through(asking, real).await?)
 }
@@ -169,11 +140,11 @@ async fn keys(
         question.option(after.clone()).text(limit.to_string())
     });
     let real = async move {
-        let Some(table) = table(&store) else {
+        let Some(table) = store.data().kv_table() else {
             return Ok(Err(no_store()));
         };
         let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
-        bounded(
+        StoreState::within_kv_bounds(
             &mut store,
             table.store.keys(&table.name, prefix, after, limit),
         )
@@ -188,10 +159,10 @@ async fn write(mut store: Store<'_>, change: Change) -> Result<Result<bool, Fail
         if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
             return Ok(Err(refused));
         }
-        let Some(table) = table(&store) else {
+        let Some(table) = store.data().kv_table() else {
             return Ok(Err(no_store()));
         };
-        bounded(&mut store, table.store.write(&table.name, change)).await
+        StoreState::within_kv_bounds(&mut store, table.store.write(&table.name, change)).await
     };
     journal::through(asking, real).await
 }
@@ -213,36 +184,43 @@ fn question_of(change: &Change) -> HostQuestion {
     }
 }
 
-/// Waits for the store, at most until the call's end. A write that was begun is then still done.
-pub(super) async fn bounded<T>(
-    store: &mut Store<'_>,
-    future: impl Future<Output = Result<T, StoreError>>,
-) -> Result<Result<T, Failure>, Stop> {
-    let guest = &store.data().guest;
-    let begun = HostCall::begin(&guest.sandbox, &guest.spec.limits, &guest.plugin);
-    let host_call = match begun {
-        Ok(host_call) => host_call,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    let end = store.data().end();
-    // It has an end of its own (`limits.time`), for which nobody else polls it.
-    let result = tokio::time::timeout_at(end.min(host_call.end()).into(), future).await;
-    let stats = store.data().host_calls.stats();
-    stats.on_wait(HostImport::Kv, host_call.time());
-    let Ok(result) = result else {
-        // Where it is not the guest's own end that came, the guest is told and goes on.
-        return match (store.data().check_time(clock::now()), host_call.late()) {
-            (Ok(()), Some(late)) => Ok(Err(late)),
-            (Err(stop), _) => Err(stop),
-            (Ok(()), None) => Err(store.data().check_time(end).err().unwrap_or(Stop::Deadline)),
+impl StoreState {
+    /// The table that the guest has; `None` where the gateway has no store.
+    pub(crate) fn kv_table(&self) -> Option<Table> {
+        self.guest.shared.get().cloned()
+    }
+
+    /// Waits for the store, at most until the call's end. A write that was begun is then still done.
+    pub(crate) async fn within_kv_bounds<T>(
+        store: &mut Store<'_>,
+        future: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<Result<T, Failure>, Stop> {
+        let guest = &store.data().guest;
+        let begun = HostCall::begin(&guest.sandbox, &guest.spec.limits, &guest.plugin);
+        let host_call = match begun {
+            Ok(host_call) => host_call,
+            Err(failure) => return Ok(Err(failure)),
         };
-    };
-    Ok(result.map_err(|error| {
-        // The store itself says once that it failed; each call that meets it is an exception of its
-        // own.
-        tracing::debug!(plugin = %store.data().guest.plugin, %error, "key/value store failed");
-        failure(error.kind(), error.to_string())
-    }))
+        let end = store.data().end();
+        // It has an end of its own (`limits.time`), for which nobody else polls it.
+        let result = tokio::time::timeout_at(end.min(host_call.end()).into(), future).await;
+        let stats = store.data().host_calls.stats();
+        stats.on_wait(HostImport::Kv, host_call.time());
+        let Ok(result) = result else {
+            // Where it is not the guest's own end that came, the guest is told and goes on.
+            return match (store.data().check_time(clock::now()), host_call.late()) {
+                (Ok(()), Some(late)) => Ok(Err(late)),
+                (Err(stop), _) => Err(stop),
+                (Ok(()), None) => Err(store.data().check_time(end).err().unwrap_or(Stop::Deadline)),
+            };
+        };
+        Ok(result.map_err(|error| {
+            // The store itself says once that it failed; each call that meets it is an exception of its
+            // own.
+            tracing::debug!(plugin = %store.data().guest.plugin, %error, "key/value store failed");
+            failure(error.kind(), error.to_string())
+        }))
+    }
 }
 
 fn read_key(store: &mut Store<'_>, key: WasmStr) -> wasmtime::Result<Result<String, Failure>> {
@@ -251,40 +229,11 @@ fn read_key(store: &mut Store<'_>, key: WasmStr) -> wasmtime::Result<Result<Stri
     Ok(check_key(&key).map(|()| key.into_owned()))
 }
 
-pub(super) fn check_key(key: &str) -> Result<(), Failure> {
-    let length = key.len();
-    if (1..=KEY_BYTES_MAX).contains(&length) {
-        return Ok(());
-    }
-    let message = format!("key of {length} octets is not within 1 to {KEY_BYTES_MAX}");
-    Err(failure(Kind::InvalidArgument, message))
-}
-
 fn read_value(store: &Store<'_>, value: &WasmList<u8>) -> Result<Vec<u8>, Failure> {
     check_value(value.len())?;
     Ok(value.as_le_slice(store).to_vec())
 }
 
-pub(super) fn check_value(length: usize) -> Result<(), Failure> {
-    if length <= VALUE_BYTES_MAX {
-        return Ok(());
-    }
-    let message = format!("value of {length} octets exceeds the limit of {VALUE_BYTES_MAX}");
-    Err(failure(Kind::InvalidArgument, message))
-}
-
 fn read_option(store: &Store<'_>, value: Option<WasmList<u8>>) -> Result<Option<Vec<u8>>, Failure> {
     value.map(|value| read_value(store, &value)).transpose()
-}
-
-pub(super) fn table(store: &Store<'_>) -> Option<Table> {
-    store.data().guest.shared.get().cloned()
-}
-
-pub(super) fn no_store() -> Failure {
-    failure(Kind::Unavailable, "this gateway has no store")
-}
-
-pub(super) fn invalid(message: String) -> Failure {
-    failure(Kind::FailedPrecondition, message)
 }

@@ -10,20 +10,22 @@
 //!
 //! What `increment` counts is kept as decimal digits.
 
-mod cas;
 mod operations;
 mod shapes;
 
-use wasmtime::component::{
-    ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
+use wasmtime::{
+    StoreContextMut,
+    component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType},
 };
 
 use self::operations::{
-    Kept, PAGE_KEYS, check_many, delete, get, get_many, increment, keys, numbered_keys, set,
+    Kept, PAGE_KEYS, begin_cas, check_many, current_of, delete, forget_cas, get, get_many,
+    increment, keys, numbered_keys, set, swap_compared,
 };
-use self::shapes::{Cas, KeyValueError, NumberedKeys, Store, told};
+use self::shapes::{Cas, KeyValueError, NumberedKeys, told};
 use crate::{call_path::link_bailout, state::StoreState, trap::waiting};
 
+type Store<'a> = StoreContextMut<'a, StoreState>;
 type Answer<T> = wasmtime::Result<(Result<T, KeyValueError>,)>;
 
 /// `store.bucket`. All that there are of one store are the same table.
@@ -121,7 +123,7 @@ fn define_bucket(linker: &mut Linker<StoreState>, draft: &str) -> wasmtime::Resu
 fn define_cas(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut atomics = linker.instance(&name("atomics", DRAFT_2))?;
     atomics.resource(CAS, ResourceType::host::<Cas>(), |mut store, rep| {
-        cas::forget(store.data_mut(), rep);
+        forget_cas(store.data_mut(), rep);
         Ok(())
     })
 }
@@ -266,19 +268,19 @@ fn link_second(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     atomics.func_wrap_async(
         "[static]cas.new",
         |mut store: Store<'_>, (_, key): (Resource<Bucket>, String)| {
-            Box::new(async move { Ok((cas::begin(&mut store, key).await?,)) })
+            Box::new(async move { Ok((begin_cas(&mut store, key).await?,)) })
         },
     )?;
     atomics.func_wrap_async(
         "[method]cas.current",
         |mut store: Store<'_>, (cas,): (Resource<Cas>,)| {
-            Box::new(async move { Ok((cas::current(&mut store, &cas).await?,)) })
+            Box::new(async move { Ok((current_of(&mut store, &cas).await?,)) })
         },
     )?;
     atomics.func_wrap_async(
         "swap",
         |mut store: Store<'_>, (cas, value): (Resource<Cas>, Vec<u8>)| {
-            Box::new(async move { Ok((cas::swap(&mut store, &cas, value).await?,)) })
+            Box::new(async move { Ok((swap_compared(&mut store, &cas, value).await?,)) })
         },
     )?;
     let mut batch = linker.instance(&name("batch", DRAFT_2))?;

@@ -1,10 +1,17 @@
-//! What is done with the store: one key, or several after one another.
+//! What is done with the store: one key, or several after one another; and compare and swap: what a key had when
+//! its handle was made, and whether it still has it.
 
-use super::shapes::{KeyValueError, NumberedKeys, Store, told};
+use wasmtime::component::Resource;
+
+use super::{
+    Store,
+    shapes::{Cas, CasError, KeyValueError, NumberedKeys, told},
+};
 use crate::{
     bindings::Failure,
-    capability::kv::{self, KEYS_MAX, Table},
+    kv_table::{self, KEYS_MAX, Table},
     shadowed,
+    state::StoreState,
     store::Change,
 };
 
@@ -17,18 +24,18 @@ pub(super) type Kept<T> = wasmtime::Result<Result<T, Failure>>;
 
 pub(super) async fn get(store: &mut Store<'_>, key: String) -> Kept<Option<Vec<u8>>> {
     store.data_mut().on_host_call()?;
-    if let Err(failure) = kv::check_key(&key) {
+    if let Err(failure) = kv_table::check_key(&key) {
         return Ok(Err(failure));
     }
-    let Some(Table { store: file, name }) = kv::table(store) else {
-        return Ok(Err(kv::no_store()));
+    let Some(Table { store: file, name }) = store.data().kv_table() else {
+        return Ok(Err(kv_table::no_store()));
     };
-    Ok(kv::bounded(store, file.get(&name, key)).await?)
+    Ok(StoreState::within_kv_bounds(store, file.get(&name, key)).await?)
 }
 
 pub(super) async fn set(store: &mut Store<'_>, key: String, value: Vec<u8>) -> Kept<()> {
     store.data_mut().on_host_call()?;
-    let checked = kv::check_key(&key).and_then(|()| kv::check_value(value.len()));
+    let checked = kv_table::check_key(&key).and_then(|()| kv_table::check_value(value.len()));
     match checked {
         Ok(()) => Ok(write(store, Change::Set { key, value }).await?.map(|_| ())),
         Err(failure) => Ok(Err(failure)),
@@ -37,7 +44,7 @@ pub(super) async fn set(store: &mut Store<'_>, key: String, value: Vec<u8>) -> K
 
 pub(super) async fn delete(store: &mut Store<'_>, key: String) -> Kept<()> {
     store.data_mut().on_host_call()?;
-    match kv::check_key(&key) {
+    match kv_table::check_key(&key) {
         Ok(()) => Ok(write(store, Change::Delete { key }).await?.map(|_| ())),
         Err(failure) => Ok(Err(failure)),
     }
@@ -47,10 +54,10 @@ pub(super) async fn write(store: &mut Store<'_>, change: Change) -> Kept<bool> {
     if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
         return Ok(Err(refused));
     }
-    let Some(Table { store: file, name }) = kv::table(store) else {
-        return Ok(Err(kv::no_store()));
+    let Some(Table { store: file, name }) = store.data().kv_table() else {
+        return Ok(Err(kv_table::no_store()));
     };
-    Ok(kv::bounded(store, file.write(&name, change)).await?)
+    Ok(StoreState::within_kv_bounds(store, file.write(&name, change)).await?)
 }
 
 pub(super) async fn keys(
@@ -59,10 +66,10 @@ pub(super) async fn keys(
     limit: usize,
 ) -> Kept<Vec<String>> {
     store.data_mut().on_host_call()?;
-    let Some(Table { store: file, name }) = kv::table(store) else {
-        return Ok(Err(kv::no_store()));
+    let Some(Table { store: file, name }) = store.data().kv_table() else {
+        return Ok(Err(kv_table::no_store()));
     };
-    Ok(kv::bounded(store, file.keys(&name, String::new(), after, limit)).await?)
+    Ok(StoreState::within_kv_bounds(store, file.keys(&name, String::new(), after, limit)).await?)
 }
 
 /// The keys from the `from`th on. The first draft counts them.
@@ -120,7 +127,7 @@ pub(super) async fn increment<N>(
 where
     N: std::str::FromStr + ToString + Copy,
 {
-    let other = |message: String| kv::invalid(message);
+    let other = |message: String| kv_table::invalid(message);
     for _ in 0..INCREMENT_TRIES_MAX {
         let before = match get(store, key.clone()).await? {
             Ok(before) => before,
@@ -161,4 +168,122 @@ pub(super) fn check_many(n_keys: usize) -> Result<(), KeyValueError> {
             Err(KeyValueError::Other(message))
         }
     }
+}
+
+/// Handles that one store may have.
+const CAS_MAX: usize = 1024;
+
+/// Those of one store, by the number of their handles.
+#[derive(Default)]
+struct CasTable(Vec<Option<Compared>>);
+
+#[derive(Clone)]
+struct Compared {
+    key: String,
+    current: Option<Vec<u8>>,
+}
+
+/// A handle on what `key` has.
+pub(super) async fn begin_cas(
+    store: &mut Store<'_>,
+    key: String,
+) -> wasmtime::Result<Result<Resource<Cas>, KeyValueError>> {
+    let current = get(store, key.clone()).await?;
+    let compared = current.map(|current| Compared { key, current });
+    Ok(compared.map_err(told).and_then(|one| keep(store, one)))
+}
+
+/// What the key of `cas` has, which is what `swap` compares with from here on.
+pub(super) async fn current_of(
+    store: &mut Store<'_>,
+    cas: &Resource<Cas>,
+) -> wasmtime::Result<Result<Option<Vec<u8>>, KeyValueError>> {
+    let Some(Compared { key, .. }) = compared(store, cas) else {
+        return Ok(Err(gone()));
+    };
+    let current = match get(store, key.clone()).await? {
+        Ok(current) => current,
+        Err(failure) => return Ok(Err(told(failure))),
+    };
+    let seen = Compared {
+        key,
+        current: current.clone(),
+    };
+    replace(store, cas, seen);
+    Ok(Ok(current))
+}
+
+/// The handle `rep` was dropped.
+pub(super) fn forget_cas(state: &mut StoreState, rep: u32) {
+    let table = state.kept.get_mut::<CasTable>();
+    if let Some(compared) = table.and_then(|table| table.0.get_mut(rep as usize)) {
+        *compared = None;
+    }
+}
+
+/// Puts a value in place of the one that `cas` has seen.
+pub(super) async fn swap_compared(
+    store: &mut Store<'_>,
+    cas: &Resource<Cas>,
+    value: Vec<u8>,
+) -> wasmtime::Result<Result<(), CasError>> {
+    let Some(Compared { key, current }) = compared(store, cas) else {
+        return Ok(Err(CasError::Store(gone())));
+    };
+    if let Err(failure) = kv_table::check_value(value.len()) {
+        return Ok(Err(CasError::Store(told(failure))));
+    }
+    let change = Change::Swap {
+        key: key.clone(),
+        expected: current,
+        value: Some(value),
+    };
+    match write(store, change).await? {
+        Ok(true) => Ok(Ok(())),
+        Ok(false) => {
+            let current = match get(store, key.clone()).await? {
+                Ok(current) => current,
+                Err(failure) => return Ok(Err(CasError::Store(told(failure)))),
+            };
+            let kept = keep(store, Compared { key, current });
+            Ok(Err(kept.map_or_else(CasError::Store, CasError::Failed)))
+        }
+        Err(failure) => Ok(Err(CasError::Store(told(failure)))),
+    }
+}
+
+fn keep(store: &mut Store<'_>, compared: Compared) -> Result<Resource<Cas>, KeyValueError> {
+    let slots = &mut store.data_mut().kept;
+    if slots.get::<CasTable>().is_none() {
+        slots.put(CasTable::default());
+    }
+    let table = slots.get_mut::<CasTable>();
+    let table = table.ok_or_else(gone)?;
+    let free = table.0.iter().position(Option::is_none);
+    let place = free.unwrap_or(table.0.len());
+    if place >= CAS_MAX {
+        let message = format!("{CAS_MAX} handles of cas are open, which is the limit");
+        return Err(KeyValueError::Other(message));
+    }
+    match table.0.get_mut(place) {
+        Some(free) => *free = Some(compared),
+        None => table.0.push(Some(compared)),
+    }
+    Ok(Resource::new_own(u32::try_from(place).unwrap_or(u32::MAX)))
+}
+
+fn compared(store: &mut Store<'_>, cas: &Resource<Cas>) -> Option<Compared> {
+    let table = store.data_mut().kept.get_mut::<CasTable>()?;
+    table.0.get(cas.rep() as usize)?.clone()
+}
+
+fn replace(store: &mut Store<'_>, cas: &Resource<Cas>, compared: Compared) {
+    let table = store.data_mut().kept.get_mut::<CasTable>();
+    if let Some(place) = table.and_then(|table| table.0.get_mut(cas.rep() as usize)) {
+        *place = Some(compared);
+    }
+}
+
+fn gone() -> KeyValueError {
+    KeyValueError::Other("the handle of cas is gone".to_owned())
 }

@@ -1,13 +1,8 @@
 //! What all functions of `wasi:keyvalue` speak of.
 
-use wasmtime::{
-    StoreContextMut,
-    component::{ComponentType, Lift, Lower, Resource},
-};
+use wasmtime::component::{ComponentType, Lift, Lower, Resource};
 
-use crate::{bindings::Failure, state::StoreState};
-
-pub(super) type Store<'a> = StoreContextMut<'a, StoreState>;
+use crate::bindings::Failure;
 
 /// `store.error`.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift, Lower)]
@@ -21,7 +16,7 @@ pub(super) enum KeyValueError {
     Other(String),
 }
 
-/// `atomics.cas`: what a key had when it was made (`cas.rs`).
+/// `atomics.cas`: what a key had when it was made (`operations.rs`).
 pub(super) struct Cas;
 
 /// `atomics.cas-error`.
