@@ -15,7 +15,6 @@ use crate::{
     capability::{
         async_call, batch, call, candidates, client, config, directory, events, exchange, frame,
         http, io, keyvalue, kv, log, metrics, outgoing, poll, sockets, stream, wasi, wasi_config,
-        wasi_logging,
     },
     exports::{Export, Functions},
     instance::{self, Find},
@@ -86,9 +85,9 @@ const IMPORTS: [Import; 24] = [
     wasi(Some(wasi_config::link))
         .inline(wasi_config::link)
         .direct(wasi_config::link),
-    wasi(Some(wasi_logging::link))
-        .inline(wasi_logging::link_inline)
-        .direct(wasi_logging::link),
+    wasi(Some(log::link_wasi))
+        .inline(log::link_wasi_inline)
+        .direct(log::link_wasi),
     wasi(Some(keyvalue::link))
         .inline(keyvalue::link_inline)
         .direct(keyvalue::link_direct),

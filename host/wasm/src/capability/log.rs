@@ -1,5 +1,7 @@
 //! Import `log`: lines in the gateway's log, named after the plugin and the call, within a rate.
 
+mod wasi;
+
 use std::fmt::Write as _;
 
 use wasmtime::{
@@ -21,6 +23,16 @@ use crate::{
 const TEXT_BYTES_MAX: usize = 8 * 1024;
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
+
+/// The interface of WASI for the same.
+pub(crate) fn link_wasi(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    wasi::link(linker)
+}
+
+/// As `link_wasi`, for calls that may be begun anew.
+pub(crate) fn link_wasi_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    wasi::link_inline(linker)
+}
 
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::LOG)?;
@@ -110,7 +122,7 @@ fn push_word(text: &mut String, word: &str) {
     }
 }
 
-pub(super) fn is_enabled(state: &StoreState, level: Level) -> bool {
+fn is_enabled(state: &StoreState, level: Level) -> bool {
     match &state.journal {
         Some(journal) => journal.enables(level as u8),
         None => is_told(state.guest.spec.log_level, level),
@@ -143,12 +155,7 @@ fn is_told(least: LogLevel, level: Level) -> bool {
 }
 
 /// Writes a line with one field, where that has a value.
-pub(super) fn emit_line(
-    state: &StoreState,
-    level: Level,
-    message: &str,
-    (name, value): (&str, &str),
-) {
+fn emit_line(state: &StoreState, level: Level, message: &str, (name, value): (&str, &str)) {
     let (mut message, mut value) = (message.to_owned(), value.to_owned());
     convert::cut(&mut message, TEXT_BYTES_MAX);
     convert::cut(&mut value, TEXT_BYTES_MAX);

@@ -23,4 +23,3 @@ pub(crate) mod sockets;
 pub(crate) mod stream;
 pub(crate) mod wasi;
 pub(crate) mod wasi_config;
-pub(crate) mod wasi_logging;

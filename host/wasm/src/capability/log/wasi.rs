@@ -5,7 +5,7 @@ use wasmtime::{
     component::{ComponentType, Lift, Linker, Lower, WasmStr},
 };
 
-use super::log;
+use super::{emit_line, is_enabled};
 use crate::{bindings::Level, call_path::Bailout, state::StoreState};
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -43,13 +43,13 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
             |mut store: Store<'_>, (level, context, message): Line| -> wasmtime::Result<()> {
                 store.data_mut().on_host_call()?;
                 let level = Level::from(level);
-                if !log::is_enabled(store.data(), level) || !store.data().guest.admit_line() {
+                if !is_enabled(store.data(), level) || !store.data().guest.admit_line() {
                     return Ok(());
                 }
                 let context = context.to_str(&store)?.into_owned();
                 let message = message.to_str(&store)?.into_owned();
                 store.data_mut().on_logged(context.len() + message.len())?;
-                log::emit_line(store.data(), level, &message, ("context", &context));
+                emit_line(store.data(), level, &message, ("context", &context));
                 Ok(())
             },
         )?;
@@ -65,7 +65,7 @@ pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
             "log",
             |mut store: Store<'_>, (level, ..): Line| -> wasmtime::Result<()> {
                 store.data_mut().on_host_call()?;
-                match log::is_enabled(store.data(), level.into()) {
+                match is_enabled(store.data(), level.into()) {
                     true => Err(Bailout::HostCall.into()),
                     false => Ok(()),
                 }
