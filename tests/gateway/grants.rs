@@ -55,7 +55,8 @@ async fn a_plugin_opens_the_sockets_that_its_manifest_grants_and_no_others() {
         "[grants]\nsockets = [\"tcp:127.0.0.0/8:{}\"]\n",
         address.port()
     );
-    for (manifest, is_granted) in [("", false), (&*manifest, true)] {
+    let bare = "[grants]\nsockets = []\n";
+    for (manifest, is_granted) in [(bare, false), (&*manifest, true)] {
         let gateway = gateway(manifest).await;
         let handler = connect(&gateway, CallerTransport::Tcp).await;
         let said = call(&*handler, "probe/Connect", format!("\"{address}\"")).await;

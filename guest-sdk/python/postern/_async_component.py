@@ -18,7 +18,7 @@ def _fail(self: Any, failure: Failure) -> None:
 
 
 def _request_failure(self: Any) -> Failure | None:
-    return _component._failed(async_call.request_failure())
+    return _component._failing(async_call.request_failure)()
 
 
 _component.ComponentHost.fail = _fail
