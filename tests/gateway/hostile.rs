@@ -29,13 +29,13 @@ const LIMITS: &str = "[calls]\n\
     timeout = \"5m\"\n\
     [plugins.limits]\n\
     time = \"10m\"\n\
-    cpu = \"200ms\"\n\
+    cpu = \"2s\"\n\
     log-call-bytes = \"128KiB\"\n";
 
 /// For a guest that computes nothing.
 const STREAM_LIMITS: &str = "[plugins.limits]\nstream-time = \"2s\"\n";
 
-const CPU: &str = "exceeded its processor time limit 200 ms";
+const CPU: &str = "exceeded its processor time limit 2 s";
 const LOGGED: &str = "more than 128 KiB logged and printed";
 
 const fn attack(
