@@ -15,7 +15,10 @@ mod service;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, Ordering::Relaxed},
+    atomic::{
+        AtomicBool, AtomicU8,
+        Ordering::{Relaxed, Release},
+    },
 };
 
 use http::Response;
@@ -106,19 +109,23 @@ pub(crate) async fn call(shard: Arc<WorkerShard>, mut call: Box<Call>) -> Result
         was_read,
     };
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
-    let entered = run(shard, call, request, answering, Arc::clone(&waited));
+    let is_cut = Arc::<AtomicBool>::default();
+    let seen = (Arc::clone(&waited), Arc::clone(&is_cut));
+    let entered = run(shard, call, request, answering, seen);
     let work = offload::run(&guest, purpose, Err, Box::pin(entered));
-    let reply = WebReply::new(work, (answered, read), (guest, streams), (progress, waited));
+    let ends = (answered, read, is_cut);
+    let reply = WebReply::new(work, ends, (guest, streams), (progress, waited));
     reply.answer(permit, deadline).await
 }
 
-/// The guest's side: runs until it returns.
+/// The guest's side: runs until it returns. Notes when its body has ended because it was stopped: to who reads
+/// that, the end of a store looks like the end of the body.
 async fn run(
     shard: Arc<WorkerShard>,
     mut call: Box<Call>,
     request: WebRequest,
     answering: Answering,
-    waited: Arc<Waited>,
+    (waited, is_cut): (Arc<Waited>, Arc<AtomicBool>),
 ) -> Result<Drafted, Error> {
     let mut lease = Lease::for_async(Arc::clone(&shard), call.context.deadline).await?;
     if call.context.is_deadline_of_head {
@@ -157,6 +164,9 @@ async fn run(
             lease.finish(Answering::outcome(&said));
             Ok(None)
         }
-        Err(trapped) => Err(lease.trap(trapped, role)),
+        Err(trapped) => {
+            is_cut.store(true, Release);
+            Err(lease.trap(trapped, role))
+        }
     }
 }

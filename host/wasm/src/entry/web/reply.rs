@@ -6,7 +6,13 @@ use std::{
     future::poll_fn,
     mem,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Relaxed},
+        },
+    },
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -38,6 +44,8 @@ pub(super) struct WebReply {
     /// `None` once it has been told.
     answered: Option<oneshot::Receiver<Answer>>,
     body: Option<GuestBody>,
+    /// Whether the guest was stopped, noted before its store ended.
+    is_cut: Arc<AtomicBool>,
     /// Dropped when the body has been read.
     read: Option<oneshot::Sender<()>>,
     pieces: VecDeque<Bytes>,
@@ -73,7 +81,11 @@ const WHOLE_BYTES_MAX: usize = 64 * 1024;
 impl WebReply {
     pub(super) fn new(
         work: BoxFuture<Result<Drafted, Error>>,
-        (answered, read): (oneshot::Receiver<Answer>, oneshot::Sender<()>),
+        (answered, read, is_cut): (
+            oneshot::Receiver<Answer>,
+            oneshot::Sender<()>,
+            Arc<AtomicBool>,
+        ),
         (guest, streams): (Arc<Guest>, Arc<StreamRegistry>),
         (progress, waited): (Arc<Progress>, Arc<Waited>),
     ) -> Self {
@@ -81,6 +93,7 @@ impl WebReply {
             work: Work::Alone(work),
             answered: Some(answered),
             body: None,
+            is_cut,
             read: Some(read),
             pieces: VecDeque::new(),
             n_octets: 0,
@@ -280,7 +293,14 @@ impl WebReply {
             return Poll::Pending;
         };
         match frame {
-            None => self.end(cx, None),
+            None => {
+                let error = self.is_cut.load(Acquire).then(|| {
+                    let message =
+                        format!("plugin {} was stopped within its body", self.guest.plugin);
+                    Error::new(Kind::Internal, Blame::Guest, message)
+                });
+                self.end(cx, error);
+            }
             Some(Err(error)) => {
                 let plugin = &self.guest.plugin;
                 let message = format!("plugin {plugin} gives its body up: {error}");
