@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use postern_core::{Call, Handler};
+use postern_core::Handler;
 use postern_tests::{
     CallerTransport, Finished, Gateway, Setup, build_cache, call, command_in, component, connect,
     patiently,
@@ -174,93 +174,6 @@ async fn recorded_calls_are_the_same_bit_for_bit_and_a_change_is_named() {
     let differs = json["calls"].to_string();
     assert!(differs.contains("emaik/ada@example.org"), "{differs}");
     assert!(differs.contains("which was not recorded"), "{differs}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn other_services_streams_headers_and_settings_come_again() {
-    let _machine = share().await;
-    let manifest = "[config]\ncolour = \"red\"\n[grants]\nservices = [\"echo\"]\n\
-                    env = { CITY = \"Rome\" }\n";
-    let setup = Setup::default().plugin("probe").plugin("echo");
-    let gateway = Gateway::start(setup.file("probe.toml", manifest)).await;
-    let handler = connect(&gateway, CallerTransport::Tcp).await;
-    let recording = Recording::begin(&gateway, "probe", "probe", &["--calls", "9"]);
-    let ask = async |method: &str, body: &str| {
-        call(&*handler, &format!("probe/{method}"), body.to_owned()).await
-    };
-    ask("Context", "null").await.expect("answered");
-    ask("Config", "\"colour\"").await.expect("answered");
-    ask("Environment", "\"CITY\"").await.expect("answered");
-    let through = "{\"service\":\"echo\",\"method\":\"Echo\",\"body\":{\"a\":1}}";
-    ask("Call", through).await.expect("echo answers");
-    ask("KvIncrement", "{\"key\":\"n\"}")
-        .await
-        .expect("answered");
-    ask("Annotate", "{\"fails\":\"aborted\"}")
-        .await
-        .expect_err("told to");
-    ask("Log", "{\"level\":\"warn\",\"message\":\"seen\"}")
-        .await
-        .expect("answered");
-    let counted = ["call", "--transport", "http", "probe/CountTo", "3"];
-    let counted = gateway.postern(&counted);
-    assert_eq!(counted.out, "1\n2\n3\n", "{counted:?}");
-    fs::write(gateway.folder().join("numbers"), "1\n2\n4\n").expect("written");
-    let sum = ["call", "--stream", "--data-file", "numbers", "probe/Sum"];
-    let sum = gateway.postern(&sum);
-    assert_eq!(sum.out, "7.0\n", "{sum:?}");
-    let (finished, file) = recording.end();
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    check_equal(&shadow(gateway.folder(), &file, &[]), 9);
-
-    // The same without the grants, the settings, the environment and the other service.
-    let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("probe.wasm"), component("probe")).expect("written");
-    let path = folder
-        .path()
-        .join("probe.wasm")
-        .to_string_lossy()
-        .into_owned();
-    check_equal(&shadow(folder.path(), &file, &["--component", &path]), 9);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn credentials_are_left_out_unless_they_are_asked_for() {
-    let _machine = share().await;
-    let gateway = Gateway::start(Setup::default().plugin("probe")).await;
-    let handler = connect(&gateway, CallerTransport::Http).await;
-    let context = async || {
-        let mut call = Call::unary("probe", "Context", "null");
-        let fields = [("authorization", "Bearer s3cret"), ("x-colour", "red")];
-        for (name, value) in fields {
-            call.headers.push(name, value).expect("a header");
-        }
-        let reply = handler.call(call).await.expect("answered");
-        let reply = reply.body.into_one(1 << 20).await.expect("one");
-        let seen = String::from_utf8_lossy(&reply).into_owned();
-        assert!(seen.contains("s3cret"), "the guest sees it: {seen}");
-    };
-    let recording = Recording::begin(&gateway, "probe", "without", &["--calls", "1"]);
-    context().await;
-    let (_, without) = recording.end();
-    let text = fs::read_to_string(&without).expect("text");
-    // The reply says it; what the caller sent does not.
-    let call: Value = serde_json::from_str(text.lines().nth(1).expect("a call")).expect("JSON");
-    assert!(!call["request"].to_string().contains("s3cret"), "{call:#}");
-    assert!(call["request"].to_string().contains("x-colour"), "{call:#}");
-    assert_eq!(call["request"]["left-out"][0], "authorization");
-    let (finished, json) = shadow(gateway.folder(), &without, &[]);
-    assert_eq!(finished.code, Some(1), "{finished:?}");
-    assert!(
-        json["calls"].to_string().contains("--with-credentials"),
-        "{json:#}"
-    );
-
-    let arguments = ["--calls", "1", "--with-credentials"];
-    let recording = Recording::begin(&gateway, "probe", "with", &arguments);
-    context().await;
-    let (_, with) = recording.end();
-    check_equal(&shadow(gateway.folder(), &with, &[]), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
