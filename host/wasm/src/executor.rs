@@ -9,9 +9,13 @@
 //!           ┌──────────── wake ◄──────────┐
 //!           ▼                             │
 //! spawn ─► queued ─► running ─► pending ─►┴ idle          dropped by its owner in any state: the
-//!           ▲           └► ready or panic: done           future is dropped at once, or after the poll
-//!           └── woken while running                       that is under way
+//!           ▲           ▲ └► ready or panic: done         future is dropped at once, or after the poll
+//!           │           └── polled by its owner: idle     that is under way
+//!           └── woken while running
 //! ```
+//!
+//! Who polls a task that waits polls its future, on the own thread: what waits is asked at its deadline by
+//! whoever bounds the call, and has no timer of its own.
 
 use std::{
     any::Any,
@@ -190,10 +194,22 @@ impl Queue {
 }
 
 impl Task {
-    /// Polls it once.
+    /// Polls it once, as one of these threads.
     fn run(self: Arc<Self>) {
-        let _inside = self.runtime.enter();
         self.state.store(RUNNING, SeqCst);
+        self.poll_future();
+    }
+
+    /// Polls it once on the thread of its owner, if it waits.
+    fn run_here(self: &Arc<Self>) {
+        let waits = self.state.compare_exchange(IDLE, RUNNING, SeqCst, SeqCst);
+        if waits.is_ok() {
+            Arc::clone(self).poll_future();
+        }
+    }
+
+    fn poll_future(self: Arc<Self>) {
+        let _inside = self.runtime.enter();
         let waker = Waker::from(Arc::clone(&self));
         {
             let mut future = self.future.lock();
@@ -252,7 +268,12 @@ impl<T> Future for Spawned<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match Pin::new(&mut self.output).poll(cx) {
+        let mut told = Pin::new(&mut self.output).poll(cx);
+        if told.is_pending() {
+            self.task.run_here();
+            told = Pin::new(&mut self.output).poll(cx);
+        }
+        match told {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Ok(output))) => Poll::Ready(output),
             // As if it had been polled here: the pipeline contains it.
@@ -365,6 +386,32 @@ mod tests {
             assert_eq!(spawn(&executor, async move { number }).await, number);
         }
         drop(endless);
+    }
+
+    #[tokio::test]
+    async fn who_polls_what_waits_polls_its_future() {
+        let executor = Executor::start().expect("threads");
+        let (n_polls, is_over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let (counted, ends) = (Arc::clone(&n_polls), Arc::clone(&is_over));
+        // It has nobody to wake it.
+        let mut spawned = spawn(
+            &executor,
+            std::future::poll_fn(move |_| {
+                counted.fetch_add(1, SeqCst);
+                match ends.load(SeqCst) {
+                    true => Poll::Ready(7),
+                    false => Poll::Pending,
+                }
+            }),
+        );
+        while spawned.task.state.load(SeqCst) != IDLE {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(n_polls.load(SeqCst), 1);
+        assert!(futures_util::poll!(&mut spawned).is_pending());
+        is_over.store(true, SeqCst);
+        assert_eq!(futures_util::poll!(&mut spawned), Poll::Ready(7));
+        assert_eq!(n_polls.load(SeqCst), 3);
     }
 
     #[tokio::test]

@@ -73,6 +73,10 @@ pub enum PathTemplateError {
     Twice(String),
     #[error("parameter {0:?} takes all that is left, and something follows it")]
     RestInside(String),
+    #[error(
+        "segment \"*\" is no wildcard: write {{name}} for one segment, {{name*}} for all that is left"
+    )]
+    Star,
 }
 
 impl PathTemplate {
@@ -216,6 +220,9 @@ impl TemplatePart {
     fn literal(segment: &str, is_last: bool) -> Result<Self, PathTemplateError> {
         if segment.contains(['{', '}', '?', '#']) {
             return Err(PathTemplateError::Part(shorten(segment)));
+        }
+        if segment == "*" {
+            return Err(PathTemplateError::Star);
         }
         let encoding = || PathTemplateError::Encoding(shorten(segment));
         let text = decode(segment).ok_or_else(encoding)?;
@@ -398,6 +405,10 @@ mod tests {
                 "\"float\" is no type; write int, number, bool or string",
             ),
             ("/{a}/{a*}", "parameter \"a\" stands twice in the path"),
+            (
+                "/a/*/b",
+                "segment \"*\" is no wildcard: write {name} for one segment, {name*} for all that is left",
+            ),
             (
                 "/{a*}/b",
                 "parameter \"a\" takes all that is left, and something follows it",

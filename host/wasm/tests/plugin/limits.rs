@@ -260,8 +260,7 @@ async fn a_flood_of_lines_is_cut_to_the_burst() {
         ..PluginSpec::default()
     };
     let plugin = fixture.plugin("all", &all(), spec).await;
-    let subscriber = tracing_subscriber();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    crate::guest::hear_lines();
     answer(&plugin, "w", b"line").await;
     let stats = plugin.stats().snapshot();
     assert_eq!(stats.log_lines + stats.log_lines_dropped, 300);
@@ -305,23 +304,4 @@ async fn a_cancelled_call_costs_its_instance_and_is_counted() {
     assert_eq!(stats.calls_with(Outcome::Cancelled), 1);
     assert_eq!(stats.instances_live, before - 1);
     assert_eq!(answer(&plugin, "e", b"on").await, "on");
-}
-
-/// Keeps every event, so that lines are enabled.
-fn tracing_subscriber() -> impl tracing::Subscriber + Send + Sync {
-    struct All;
-    impl tracing::Subscriber for All {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-        fn event(&self, _: &tracing::Event<'_>) {}
-        fn enter(&self, _: &tracing::span::Id) {}
-        fn exit(&self, _: &tracing::span::Id) {}
-    }
-    All
 }

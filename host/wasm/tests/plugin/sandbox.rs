@@ -153,7 +153,7 @@ async fn a_call_that_logs_too_much_is_ended() {
         log_call_bytes_max,
         ..PluginLimits::default()
     };
-    hear_lines();
+    crate::guest::hear_lines();
     // 300 lines of ten octets.
     let plugin = fixture.plugin("all", &all(), limited(limits(3000))).await;
     assert_eq!(answer(&plugin, "w", b"0123456789").await[..], [1]);
@@ -171,7 +171,7 @@ async fn octets_of_the_log_have_a_rate() {
         ..PluginLimits::default()
     };
     let plugin = fixture.plugin("all", &all(), limited(limits)).await;
-    hear_lines();
+    crate::guest::hear_lines();
     answer(&plugin, "w", b"0123456789").await;
     let stats = plugin.stats().snapshot();
     assert_eq!(stats.log_lines + stats.log_lines_dropped, 300);
@@ -382,28 +382,4 @@ async fn calls_pass_by_no_plugin_that_answers_them_itself() {
 fn grants_of_sockets_are_none_by_default() {
     assert_eq!(Grants::default().sockets, []);
     assert!(SocketGrant::parse("tcp:*:*").is_ok());
-}
-
-/// Lines of guests are written where somebody listens, on every thread that a guest may be on.
-fn hear_lines() {
-    // It is set by whichever test comes first.
-    let _ = tracing::subscriber::set_global_default(hearer::All);
-}
-
-mod hearer {
-    pub(super) struct All;
-
-    impl tracing::Subscriber for All {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-        fn event(&self, _: &tracing::Event<'_>) {}
-        fn enter(&self, _: &tracing::span::Id) {}
-        fn exit(&self, _: &tracing::span::Id) {}
-    }
 }

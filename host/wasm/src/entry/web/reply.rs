@@ -140,6 +140,7 @@ impl WebReply {
         self.body = Some(body);
         poll_fn(|cx| self.poll_at_hand(cx)).await;
         if let Some(error) = self.error.take() {
+            self.leave();
             return Err(error);
         }
         if !matches!(self.work, Work::Done) && self.permit.is_none() {
@@ -363,13 +364,8 @@ impl Stream for WebReply {
             this.client.begin(&this.waited, clock::now);
             return Poll::Ready(Some(Ok(piece)));
         }
-        match this.error.take() {
-            Some(error) => Poll::Ready(Some(Err(error))),
-            None => {
-                this.leave();
-                Poll::Ready(None)
-            }
-        }
+        this.leave();
+        Poll::Ready(this.error.take().map(Err))
     }
 }
 
