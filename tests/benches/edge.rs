@@ -9,33 +9,20 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
 use postern_tests::{Gateway, Setup, ToolProcess, free_address, system_tool};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use crate::{
-    passes::Passes,
     serve::{Role, Server, cpu},
     table::{Goal, Table, progress},
+    wrk,
 };
 
 const PASSES: usize = 7;
-/// Of one round.
-const SECONDS: u64 = 2;
-const CONNECTIONS: &str = "64";
-
-/// What wrk says of one round.
-#[derive(Clone, Copy)]
-struct Round {
-    requests_per_second: f64,
-    /// Processor time of the server for a request, in seconds.
-    cpu_per_request: f64,
-}
 
 /// What is asked for.
 struct Ask<'a> {
@@ -57,7 +44,6 @@ pub(crate) async fn run(table: &mut Table) {
     let nginx = Nginx::start(folder.path(), hyper.address).await;
     let secure = free_address().expect("a free port");
     let gateway = Gateway::start(setup(&folder, hyper.address, secure)).await;
-    write_script(folder.path()).expect("writable");
     let (plain, path) = (gateway.http, "/v1/services/echo/Echo");
     let asks = [
         Ask {
@@ -94,103 +80,33 @@ pub(crate) async fn run(table: &mut Table) {
         },
     ];
     for ask in asks {
-        compare(table, folder.path(), &ask, &gateway, &nginx).await;
+        compare(table, &ask, &gateway, &nginx).await;
     }
 }
 
-async fn compare(
-    table: &mut Table,
-    folder: &Path,
-    ask: &Ask<'_>,
-    gateway: &Gateway,
-    nginx: &Nginx,
-) {
+async fn compare(table: &mut Table, ask: &Ask<'_>, gateway: &Gateway, nginx: &Nginx) {
     progress(&format!("{} beside nginx", ask.what));
     let (mut passes, mut to_hyper, mut of_hyper) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..PASSES {
-        let ours = round(folder, &ask.ours, ask.is_fresh, || cpu(gateway.id())).await;
+        let ours = wrk::hello(&ask.ours, ask.is_fresh, || cpu(gateway.id())).await;
         let ours = ours.expect("wrk counts");
-        let theirs = round(folder, &ask.nginx, ask.is_fresh, || nginx.cpu()).await;
+        let theirs = wrk::hello(&ask.nginx, ask.is_fresh, || nginx.cpu()).await;
         let theirs = theirs.expect("wrk counts");
         if let Some((url, server)) = &ask.hyper {
-            let hyper = round(folder, url, ask.is_fresh, || server.cpu()).await;
+            let hyper = wrk::hello(url, ask.is_fresh, || server.cpu()).await;
             let hyper = hyper.expect("wrk counts");
             to_hyper.push([ours, hyper]);
             of_hyper.push([hyper, theirs]);
         }
         passes.push([ours, theirs]);
     }
-    let what = format!("{} x {CONNECTIONS}", ask.what);
-    tell(table, &what, "nginx", passes, ask.goal);
+    let what = format!("{} x {}", ask.what, wrk::CONNECTIONS);
+    wrk::tell(table, &what, "nginx", passes, ask.goal);
     if ask.hyper.is_some() {
-        tell(table, &what, "hyper alone", to_hyper, Goal::None);
+        wrk::tell(table, &what, "hyper alone", to_hyper, Goal::None);
         let what = format!("{what}, hyper alone");
-        tell(table, &what, "nginx", of_hyper, Goal::None);
+        wrk::tell(table, &what, "nginx", of_hyper, Goal::None);
     }
-}
-
-/// Two rows: requests a second, and processor time.
-fn tell(table: &mut Table, what: &str, peer: &str, turns: Vec<[Round; 2]>, goal: Goal) {
-    let passes = Passes(turns);
-    let rate = |round: &Round| round.requests_per_second;
-    table.compare(
-        format!("{what}: requests/s ({peer})"),
-        format!("{:.0}", passes.median(|[ours, _]| rate(ours))),
-        format!("{:.0}", passes.median(|[_, theirs]| rate(theirs))),
-        passes.median(|[ours, theirs]| rate(ours) / rate(theirs)),
-        goal,
-    );
-    table.compare(
-        format!("{what}: processor time ({peer})"),
-        passes.median_time(|[ours, _]| ours.cpu_per_request),
-        passes.median_time(|[_, theirs]| theirs.cpu_per_request),
-        passes.median(|[ours, theirs]| ours.cpu_per_request / theirs.cpu_per_request),
-        Goal::None,
-    );
-}
-
-/// One round of wrk, which posts a hello.
-async fn round(
-    folder: &Path,
-    url: &str,
-    is_fresh: bool,
-    cpu: impl Fn() -> Duration,
-) -> io::Result<Round> {
-    let mut command = Command::new(system_tool("wrk"));
-    let duration = format!("-d{SECONDS}s");
-    command
-        .args(["-t1", "-c", CONNECTIONS, &duration, "-s"])
-        .arg(folder.join("post.lua"))
-        .arg(url);
-    if is_fresh {
-        command.args(["-H", "connection: close"]);
-    }
-    let before = cpu();
-    let output = command.stderr(Stdio::inherit()).output().await?;
-    let cpu = cpu() - before;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let number = |label: &str| {
-        let line = said.lines().find(|line| line.trim().contains(label))?;
-        line.split_whitespace()
-            .find_map(|word| word.parse::<f64>().ok())
-    };
-    let (rate, requests) = (number("Requests/sec:"), number(" requests in "));
-    let (Some(rate), Some(requests)) = (rate, requests) else {
-        return Err(io::Error::other(said.into_owned()));
-    };
-    if said.contains("Non-2xx") || requests < 1.0 {
-        return Err(io::Error::other(said.into_owned()));
-    }
-    Ok(Round {
-        requests_per_second: rate,
-        cpu_per_request: cpu.as_secs_f64() / requests,
-    })
-}
-
-fn write_script(folder: &Path) -> io::Result<()> {
-    let script = "wrk.method = \"POST\"\nwrk.body = '\"hello\"'\n\
-                  wrk.headers[\"content-type\"] = \"application/json\"\n";
-    fs::write(folder.join("post.lua"), script)
 }
 
 /// Made once, shown by both.
@@ -221,14 +137,14 @@ fn setup(folder: &TempDir, upstream: SocketAddr, secure: SocketAddr) -> Setup {
 }
 
 /// nginx with two servers. Dropping it ends it.
-struct Nginx {
+pub(crate) struct Nginx {
     process: ToolProcess,
-    plain: SocketAddr,
+    pub(crate) plain: SocketAddr,
     secure: SocketAddr,
 }
 
 impl Nginx {
-    async fn start(folder: &Path, upstream: SocketAddr) -> Self {
+    pub(crate) async fn start(folder: &Path, upstream: SocketAddr) -> Self {
         let plain = free_address().expect("a free port");
         let secure = free_address().expect("a free port");
         let path = folder.join("nginx.conf");
@@ -246,7 +162,7 @@ impl Nginx {
     }
 
     /// Of the process that leads and its workers.
-    fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         let process = self.process.id();
         let path = PathBuf::from(format!("/proc/{process}/task/{process}/children"));
         let children = fs::read_to_string(path).unwrap_or_default();

@@ -12,6 +12,7 @@ mod dist;
 mod echo;
 mod edge;
 mod gateway;
+mod hostile;
 mod languages;
 mod nats;
 mod passes;
@@ -19,6 +20,8 @@ mod quic;
 mod serve;
 mod table;
 mod traffic;
+mod web;
+mod wrk;
 
 use std::io;
 
@@ -71,9 +74,16 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         if chosen.iter().any(|word| word == "edge") {
             edge::run(&mut table).await;
         }
+        // By its name only: it needs nginx and wrk, and builds wasmtime's command.
+        if chosen.iter().any(|word| word == "web") {
+            web::run(&mut table).await;
+        }
         // By its name only: it needs what five languages need.
         if chosen.iter().any(|word| word == "languages") {
             languages::run(&mut table).await;
+        }
+        if is_chosen("hostile") {
+            hostile::run(&mut table).await;
         }
         if is_chosen("drop") {
             gateway::run_drop(&mut table).await;

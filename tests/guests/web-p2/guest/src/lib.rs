@@ -34,6 +34,7 @@ impl Guest for Web {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let query = query.to_owned();
         match path.rsplit('/').next().unwrap_or_default() {
+            "hello" => text(out, 200, "hello"),
             "count" => text(out, 200, &N_CALLS.get().to_string()),
             "behind" => behind(out),
             "status" => text(out, query.parse().expect("a status"), ""),
