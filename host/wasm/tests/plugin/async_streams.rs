@@ -91,6 +91,22 @@ async fn a_guest_is_ahead_of_its_caller_by_few_messages_and_ends_when_the_reply_
 }
 
 #[tokio::test]
+async fn a_stream_has_its_allowance_between_two_messages() {
+    let fixture = Fixture::new();
+    let mut spec = PluginSpec::default();
+    (spec.limits.time_max, spec.limits.cpu_max) = (LONG, SHORT);
+    let plugin = fixture.plugin("async", &guest(), spec).await;
+    let mut stream = stream(ask(&plugin, "n", Body::Empty).await.unwrap());
+    // It computes for longer than a call may, and for less between two messages.
+    let computed = || Duration::from_nanos(plugin.stats().snapshot().processor_nanos);
+    while computed() < SHORT * 3 {
+        for _ in 0..1000 {
+            stream.next().await.expect("a message").expect("it goes on");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_waits_ends_when_its_caller_has_left() {
     let fixture = Fixture::new();
     let plugin = plugin(&fixture).await;
