@@ -211,6 +211,7 @@ impl Control {
         if !shown.is_healthy() {
             return Err(refused(format!("version {label} is not healthy")));
         }
+        let changing = self.versions.lock_changes();
         let old = self.versions.change(plugin, |set| {
             let old = set.state.clone();
             set.state.promote(label);
@@ -229,6 +230,7 @@ impl Control {
             set.promoted += 1;
             set.reasons.insert(label.to_owned(), reason("promoted", by));
         });
+        drop(changing);
         self.publish();
         self.tell("promoted", plugin, label, by);
         Ok(())
