@@ -167,7 +167,7 @@ impl CanaryTest {
             };
             evidence.add(calls, hits);
         }
-        self.from = Box::new([stable.clone(), canary.clone()]);
+        *self.from = [stable.clone(), canary.clone()];
         if self.warm.is_none() && stable.calls.min(canary.calls) >= CALLS_WARM {
             self.warm = Some(self.from.clone());
         }

@@ -38,7 +38,11 @@ mod tests {
             (&[0, 5, 0], 0.0, Some(1)),
             (&[1, 0, 1], 1.0, Some(2)),
         ] {
-            assert_eq!(bucket_with(counts, quantile), expected, "{counts:?} {quantile}");
+            assert_eq!(
+                bucket_with(counts, quantile),
+                expected,
+                "{counts:?} {quantile}"
+            );
         }
     }
 }

@@ -329,7 +329,10 @@ impl StreamConsumer<StoreState> for ReplyOctets {
         let limit = store.data().guest.spec.limits.output_bytes_max;
         let mut direct = source.reborrow().as_direct(store.as_context_mut());
         let sent = this.send(direct.remaining(), permit, limit);
-        let Sent { n_taken, n_messages } = match sent {
+        let Sent {
+            n_taken,
+            n_messages,
+        } = match sent {
             Ok(sent) => sent,
             Err(TooLong { length }) => {
                 return Poll::Ready(Err(Stop::Output { length, limit }.into()));

@@ -92,7 +92,10 @@ pub(super) fn signature_lines(signature: &Json) -> String {
     let files = ["component", "manifest"].into_iter().filter_map(|file| {
         let signed = signature.get(file)?;
         let (key, comment) = (text(signed, "/key"), text(signed, "/comment"));
-        Some(format!("\n    {file} by {key}: {}", printed::plain(&comment)))
+        Some(format!(
+            "\n    {file} by {key}: {}",
+            printed::plain(&comment)
+        ))
     });
     files.collect()
 }

@@ -139,9 +139,7 @@ impl Asked<'_> {
             | OciDistributionError::SpecViolationError(_)
             | OciDistributionError::UrlParseError(_)
             | OciDistributionError::UnsupportedSchemaVersionError(_)
-            | OciDistributionError::VersionedParsingError(_)) => {
-                refused(shown(&other.to_string()))
-            }
+            | OciDistributionError::VersionedParsingError(_)) => refused(shown(&other.to_string())),
         }
     }
 

@@ -300,11 +300,18 @@ mod tests {
     fn a_manifest_that_cannot_be_read_is_not_replaced() {
         let at = folder(&[]);
         fs::create_dir(at.path().join("users.toml")).expect("made");
-        for choice in [None, Some(ManifestChoice::Keep), Some(ManifestChoice::Replace)] {
+        for choice in [
+            None,
+            Some(ManifestChoice::Keep),
+            Some(ManifestChoice::Replace),
+        ] {
             let artifact = artifact(Some("m"), None);
             let put = put(at.path(), "users", (&artifact, "oci://r/users"), choice);
             let fault = put.expect_err("nobody knows what it says").to_string();
-            assert!(fault.contains("users.toml is there and cannot be read"), "{fault}");
+            assert!(
+                fault.contains("users.toml is there and cannot be read"),
+                "{fault}"
+            );
         }
         check(at.path(), &[]);
     }

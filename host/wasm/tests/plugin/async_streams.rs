@@ -142,8 +142,8 @@ async fn a_guest_that_computes_while_its_caller_leaves_is_dropped_in_the_middle(
 async fn a_request_is_read_no_further_than_the_reply_is_taken() {
     let fixture = Fixture::new();
     let plugin = plugin(&fixture).await;
-    let taken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = std::sync::Arc::clone(&taken);
+    let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
     let endless = futures_util::stream::repeat_with(move || {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(Bytes::from(vec![7; 64 * 1024]))
@@ -187,7 +187,11 @@ async fn sockets_of_wasi_3_are_made_by_grant_and_never_for_a_copy() {
             let asked = tokio::time::timeout(LONG, plugin.call(copy)).await;
             let error = asked.expect("it ends").expect_err("it is a copy");
             assert_eq!((error.kind, &*error.message), (Kind::NotFound, "gone"));
-            assert_eq!(mark.has_wanted_effect(), is_granted, "{method} by {grant:?}");
+            assert_eq!(
+                mark.has_wanted_effect(),
+                is_granted,
+                "{method} by {grant:?}"
+            );
         }
         let n_denied = if grant.is_none() { 4 } else { 2 };
         let denied = plugin.sandbox().denied;

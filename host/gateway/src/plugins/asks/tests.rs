@@ -111,7 +111,12 @@ fn a_star_of_a_grant_covers_what_it_allows_and_no_more() {
         }
         check_grant("http", &after, &after, &[]);
     }
-    check_grant("http", "[\"*\"]", "[\"localhost\"]", &["grants.http: \"localhost\""]);
+    check_grant(
+        "http",
+        "[\"*\"]",
+        "[\"localhost\"]",
+        &["grants.http: \"localhost\""],
+    );
     check_grant("http", "[\"*:*\"]", "[\"intern:8080\"]", &[]);
     check_grant("http", "[\"*.example\"]", "[\"a.example\"]", &[]);
     let told = ["grants.files: \"/srv/secret:/d\""];

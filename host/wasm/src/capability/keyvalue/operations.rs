@@ -343,12 +343,23 @@ mod tests {
         }
         assert!(table.keep(of(0)).is_err());
         table.0[7] = None;
-        assert_eq!(table.keep(of(CAS_BYTES_MAX)), Ok(7), "all that there is room for");
+        assert_eq!(
+            table.keep(of(CAS_BYTES_MAX)),
+            Ok(7),
+            "all that there is room for"
+        );
         table.0[8] = None;
         let told = format!("{:?}", table.keep(of(1)).expect_err("one octet too many"));
         assert!(told.contains("the limit is 8388608"), "{told}");
-        assert!(table.replace(9, of(1)).is_err(), "nor in the place of another");
-        assert_eq!(table.replace(7, of(CAS_BYTES_MAX - 1)), Ok(()), "its own goes");
+        assert!(
+            table.replace(9, of(1)).is_err(),
+            "nor in the place of another"
+        );
+        assert_eq!(
+            table.replace(7, of(CAS_BYTES_MAX - 1)),
+            Ok(()),
+            "its own goes"
+        );
         assert_eq!(table.keep(of(1)), Ok(8));
     }
 }
