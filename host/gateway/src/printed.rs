@@ -18,7 +18,7 @@ pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
 }
 
 /// Whether a terminal acts on it, or writes what follows in another direction.
-const fn steers(c: char) -> bool {
+fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
