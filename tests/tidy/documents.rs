@@ -83,6 +83,32 @@ fn decisions_are_numbered_without_gaps() {
     assert_none(&faults);
 }
 
+/// Whoever looks for a file finds its part.
+#[test]
+fn the_architecture_names_every_file_at_the_top_of_a_crate() {
+    let text = read("host/docs/architecture.md");
+    // Within backticks, outside of the drawings.
+    let prose = text.split("```").step_by(2).collect::<String>();
+    let code = prose.split('`').skip(1).step_by(2);
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: Vec<_> = code
+        .flat_map(|code| code.split(move |c: char| !is_of_name(c)))
+        .collect();
+    let mut missing = Vec::new();
+    for part in ["core", "net", "system", "wasm", "gateway"] {
+        let folder = format!("host/{part}/src/");
+        for source in sources(&folder, &[".rs"]) {
+            let name = source.path.strip_prefix(&folder).expect("below it");
+            let name = name.strip_suffix(".rs").expect("a source");
+            let is_root = matches!(name, "lib" | "main");
+            if !name.contains('/') && !is_root && !words.contains(&name) {
+                missing.push(format!("host/docs/architecture.md lacks {}", source.path));
+            }
+        }
+    }
+    assert_none(&missing);
+}
+
 #[test]
 fn the_architecture_fits_200_lines_and_names_every_crate() {
     let text = read("host/docs/architecture.md");

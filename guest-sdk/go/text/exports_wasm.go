@@ -3,27 +3,10 @@ package text
 import (
 	"unsafe"
 
-	"postern.dev/postern"
-	"postern.dev/postern/internal/abi"
-	"postern.dev/postern/service"
+	"postern.dev/postern/internal/method"
 )
 
 //go:wasmexport postern:gateway/text-handler@0.1.0#handle-text
-func handleText(service, serviceLen, method, methodLen, body, bodyLen uint32) unsafe.Pointer {
-	abi.Enter()
-	name, called := abi.NewList(service, serviceLen).String(), abi.NewList(method, methodLen).String()
-	octets := abi.NewList(body, bodyLen).Bytes()
-	abi.Taken()
-	// Text crosses as octets do.
-	ret := abi.Return(call(name, called, octets))
-	abi.Leave()
-	return ret
-}
-
-func call(name, method string, body []byte) ([]byte, error) {
-	s, err := service.Find(name)
-	if err != nil {
-		return nil, err
-	}
-	return s.Call(&postern.Context{}, method, body)
+func handleText(service, serviceLen, called, calledLen, body, bodyLen uint32) unsafe.Pointer {
+	return method.Enter(service, serviceLen, called, calledLen, body, bodyLen)
 }

@@ -5,38 +5,26 @@
 package text
 
 import (
-	"reflect"
 	"unicode/utf8"
 
 	"postern.dev/postern"
 	"postern.dev/postern/internal/message"
+	"postern.dev/postern/internal/method"
 	"postern.dev/postern/service"
 )
 
 // Handle adds a method to a service. In and Out are read and written as JSON by encoding/json; struct{} is none,
 // postern.Octets the message as it is. An empty message is the zero value.
 func Handle[In, Out any](s *service.Service, name string, handler func(*postern.Context, In) (Out, error), options ...service.Option) {
-	s.Add(&service.Method{
-		Name:      name,
-		Shape:     service.Unary,
-		Request:   reflect.TypeFor[In](),
-		Response:  reflect.TypeFor[Out](),
-		CallUnary: inText(message.Caller(handler)),
-	}, options...)
+	s.Add(method.Unary[In, Out](name, inText(message.Caller(handler))), options...)
 }
 
 // Fallback answers every method that the service has none of that name for, with the text as it is.
 func Fallback(s *service.Service, handler func(ctx *postern.Context, method, body string) (string, error), options ...service.Option) {
-	s.Add(&service.Method{
-		Name:     "*",
-		Shape:    service.Unary,
-		Request:  reflect.TypeFor[postern.Octets](),
-		Response: reflect.TypeFor[postern.Octets](),
-		CallUnary: inText(func(ctx *postern.Context, method string, body []byte) ([]byte, error) {
-			reply, err := handler(ctx, method, string(body))
-			return []byte(reply), err
-		}),
-	}, options...)
+	s.Add(method.Fallback(inText(func(ctx *postern.Context, called string, body []byte) ([]byte, error) {
+		reply, err := handler(ctx, called, string(body))
+		return []byte(reply), err
+	})), options...)
 }
 
 // inText holds messages to what text is. The gateway does the same with the request, before the plugin is entered;

@@ -6,34 +6,20 @@ import (
 	"postern.dev/postern"
 	"postern.dev/postern/internal/abi"
 	"postern.dev/postern/internal/host"
-	"postern.dev/postern/service"
+	"postern.dev/postern/internal/method"
 )
 
 //go:wasmexport postern:gateway/handler@0.1.0#handle
-func handle(service, serviceLen, method, methodLen, body, bodyLen uint32) unsafe.Pointer {
-	abi.Enter()
-	name, called := abi.NewList(service, serviceLen).String(), abi.NewList(method, methodLen).String()
-	octets := abi.NewList(body, bodyLen).Bytes()
-	abi.Taken()
-	ret := abi.Return(call(name, called, octets))
-	abi.Leave()
-	return ret
-}
-
-func call(name, called string, octets []byte) ([]byte, error) {
-	method, err := find(name, called)
-	if err != nil {
-		return nil, err
-	}
-	return method.Answer(&postern.Context{}, called, octets)
+func handle(service, serviceLen, called, calledLen, body, bodyLen uint32) unsafe.Pointer {
+	return method.Enter(service, serviceLen, called, calledLen, body, bodyLen)
 }
 
 var results []abi.Result
 
 //go:wasmexport postern:gateway/batch-handler@0.1.0#handle-batch
-func handleBatch(service, serviceLen, method, methodLen, bodies, bodiesLen, lengths, lengthsLen uint32) unsafe.Pointer {
+func handleBatch(service, serviceLen, named, namedLen, bodies, bodiesLen, lengths, lengthsLen uint32) unsafe.Pointer {
 	abi.Enter()
-	name, called := abi.NewList(service, serviceLen).String(), abi.NewList(method, methodLen).String()
+	name, called := abi.NewList(service, serviceLen).String(), abi.NewList(named, namedLen).String()
 	octets := abi.NewList(bodies, bodiesLen).Bytes()
 	each := abi.Items[uint32](abi.NewList(lengths, lengthsLen))
 	abi.Taken()
@@ -45,7 +31,7 @@ func handleBatch(service, serviceLen, method, methodLen, bodies, bodiesLen, leng
 
 func answerAll(name, called string, octets []byte, lengths []uint32) {
 	results = results[:0]
-	method, err := find(name, called)
+	found, err := method.Find(name, called)
 	for i, length := range lengths {
 		host.SetTurn(i)
 		// No handler can append to its message and so write into the next one.
@@ -54,18 +40,10 @@ func answerAll(name, called string, octets []byte, lengths []uint32) {
 		var reply []byte
 		failed := err
 		if failed == nil {
-			reply, failed = method.Answer(&postern.Context{}, called, body)
+			reply, failed = found.Answer(&postern.Context{}, called, body)
 		}
 		results = append(results, abi.Result{})
 		results[i].Set(reply, failed)
 	}
 	host.EndTurns()
-}
-
-func find(name, method string) (*service.Method, error) {
-	s, err := service.Find(name)
-	if err != nil {
-		return nil, err
-	}
-	return s.Lookup(method)
 }

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod message;
 pub mod origin;
 pub mod peer;
+pub mod quantile;
 pub mod registry;
 pub mod resilience;
 pub mod route;

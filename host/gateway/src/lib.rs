@@ -22,6 +22,7 @@ mod oci;
 mod openapi;
 mod pipeline;
 mod plugins;
+mod printed;
 mod private_file;
 mod readiness;
 mod recording;

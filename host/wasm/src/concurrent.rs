@@ -26,6 +26,8 @@ pub(crate) struct EndWaits {
     outbound: AtomicBool,
     /// Time that the guest has waited and was not given back.
     owed_micros: AtomicU64,
+    /// Whether a part of a body has crossed since that was asked last.
+    has_crossed: AtomicBool,
 }
 
 /// The bounds of one entry.
@@ -33,7 +35,7 @@ pub(crate) struct EndWaits {
 pub(crate) struct LoopBounds {
     /// When whoever waits for the reply stops waiting.
     pub(crate) deadline: Option<Instant>,
-    /// For what the guest does itself.
+    /// For what the guest does itself between two parts of a body that cross.
     pub(crate) time_max: Duration,
 }
 
@@ -46,6 +48,13 @@ impl EndWaits {
     /// Whether the guest waits until a part of the reply is taken.
     pub(crate) fn set_outbound(&self, waits: bool) {
         self.outbound.store(waits, Relaxed);
+    }
+
+    /// A part of a body has crossed, in or out: the guest has a full allowance until the next.
+    pub(crate) fn on_crossing(&self, state: &mut StoreState) {
+        self.give_back(state);
+        state.on_message();
+        self.has_crossed.store(true, Relaxed);
     }
 
     fn any(&self) -> bool {
@@ -103,6 +112,9 @@ pub(crate) async fn drive<T>(
             Poll::Pending => {
                 let waits_for_end = waits.any();
                 progress.waits.store(waits_for_end, Relaxed);
+                if waits.has_crossed.swap(false, Relaxed) {
+                    idle.renew();
+                }
                 idle.begin(waits_for_end, cx).map(|stop| Err(stop.into()))
             }
         }
@@ -129,6 +141,11 @@ impl Idle {
             since: None,
             timer: None,
         }
+    }
+
+    /// A part of a body has crossed.
+    fn renew(&mut self) {
+        self.time_end = clock::now() + self.bounds.time_max;
     }
 
     /// Ready with why the guest must stop.
@@ -211,6 +228,24 @@ mod tests {
         assert_eq!(result.unwrap(), 7);
         assert_eq!(waits.owed_micros.load(Relaxed), 10_000_000);
         assert!(!progress.waits.load(Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_whose_octets_cross_has_its_time_anew() {
+        let (waits, progress) = (EndWaits::default(), Progress::default());
+        // Four times three quarters of its time, each up to a part that crosses; then it waits for nothing.
+        let work = async {
+            for _ in 0..4 {
+                tokio::time::sleep(SECOND * 3 / 4).await;
+                waits.has_crossed.store(true, Relaxed);
+            }
+            pending::<wasmtime::Result<()>>().await
+        };
+        let begun = clock::now();
+        let ended = drive(work, &waits, &progress, bounds(None)).await;
+        let stop = *ended.unwrap_err().downcast_ref::<Stop>().unwrap();
+        assert_eq!(stop, Stop::Time { limit: SECOND });
+        assert_eq!(clock::since(begun), SECOND * 4);
     }
 
     #[tokio::test(start_paused = true)]

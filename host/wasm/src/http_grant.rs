@@ -80,6 +80,16 @@ impl HttpGrant {
         Ok(Self { scheme, host, port })
     }
 
+    /// Whether it allows names that a star stands for as well: no address, and none of this machine.
+    #[must_use]
+    pub fn is_of_names(&self) -> bool {
+        match &self.host {
+            GrantedHost::Name(name) => !is_local(name),
+            GrantedHost::Below(_) | GrantedHost::Any => true,
+            GrantedHost::Address(_) => false,
+        }
+    }
+
     /// Whether requests by `scheme` to `host` and `port` are allowed. IPv6 without brackets.
     #[must_use]
     pub fn allows(&self, scheme: &str, host: &str, port: u16) -> bool {

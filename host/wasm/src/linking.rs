@@ -167,6 +167,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<StoreState>> {
 pub(crate) fn concurrent_linker(engine: &Engine) -> wasmtime::Result<Linker<StoreState>> {
     let mut linker = linker(engine)?;
     outgoing::link_concurrent(&mut linker)?;
+    sockets::link_concurrent(&mut linker)?;
     Ok(linker)
 }
 

@@ -80,6 +80,13 @@ pub(crate) struct ReplyOctets {
     is_octets: bool,
 }
 
+/// What of a guest's octets went to its caller.
+struct Sent {
+    n_taken: usize,
+    /// Messages, or pieces, that are whole.
+    n_messages: usize,
+}
+
 impl OctetStreams {
     /// Those of a call, and what to read and to write by; its body is taken.
     pub(crate) fn new(ends: &mut StreamEnds) -> (Arc<Self>, RequestOctets, ReplyOctets) {
@@ -157,6 +164,7 @@ impl RequestOctets {
         match checked {
             Ok(part) => {
                 self.progress.on_message();
+                self.streams.waits.on_crossing(state);
                 self.unread = match self.kind {
                     BodyKind::Octets => UnreadPart::plain(part),
                     BodyKind::One | BodyKind::Messages => UnreadPart::framed(part),
@@ -258,13 +266,14 @@ impl ReplyOctets {
         }
     }
 
-    /// Sends what is in `octets` for as long as there is room; says how much that was.
+    /// Sends what is in `octets` for as long as there is room.
     fn send(
         &mut self,
         octets: &[u8],
         permit: OwnedPermit<Outbound>,
         bytes_max: usize,
-    ) -> Result<usize, TooLong> {
+    ) -> Result<Sent, TooLong> {
+        let mut n_messages = 0;
         let mut permit = Some(permit);
         let mut rest = octets;
         while !rest.is_empty() {
@@ -282,9 +291,13 @@ impl ReplyOctets {
             if let Some(message) = message {
                 let head = self.head.as_mut().and_then(Option::take);
                 permit.send(Outbound { head, message });
+                n_messages += 1;
             }
         }
-        Ok(octets.len() - rest.len())
+        Ok(Sent {
+            n_taken: octets.len() - rest.len(),
+            n_messages,
+        })
     }
 }
 
@@ -316,13 +329,20 @@ impl StreamConsumer<StoreState> for ReplyOctets {
         let limit = store.data().guest.spec.limits.output_bytes_max;
         let mut direct = source.reborrow().as_direct(store.as_context_mut());
         let sent = this.send(direct.remaining(), permit, limit);
-        Poll::Ready(match sent {
-            Ok(n_taken) => {
-                direct.mark_read(n_taken);
-                Ok(StreamResult::Completed)
+        let Sent {
+            n_taken,
+            n_messages,
+        } = match sent {
+            Ok(sent) => sent,
+            Err(TooLong { length }) => {
+                return Poll::Ready(Err(Stop::Output { length, limit }.into()));
             }
-            Err(TooLong { length }) => Err(Stop::Output { length, limit }.into()),
-        })
+        };
+        direct.mark_read(n_taken);
+        if n_messages > 0 {
+            this.streams.waits.on_crossing(store.data_mut());
+        }
+        Poll::Ready(Ok(StreamResult::Completed))
     }
 }
 

@@ -314,18 +314,37 @@ impl RecordedHeaders {
 }
 
 impl RecordedOutcome {
-    /// Without headers of these names.
+    /// Without headers of these names, and without such trailers.
     #[must_use]
     pub fn without_headers(self, names: &[String]) -> Self {
         match self {
             Self::Reply(reply) => Self::Reply(RecordedReply {
                 headers: reply.headers.without(names).0,
+                body: reply.body.without_headers(names),
                 ..reply
             }),
-            Self::Failure(failure) => Self::Failure(RecordedFailure {
-                headers: failure.headers.without(names).0,
-                ..failure
-            }),
+            Self::Failure(failure) => Self::Failure(failure.without_headers(names)),
+        }
+    }
+}
+
+impl RecordedBody {
+    /// Without trailers of these names, and without such headers of what ended it.
+    #[must_use]
+    pub(crate) fn without_headers(self, names: &[String]) -> Self {
+        Self {
+            trailers: self.trailers.map(|trailers| trailers.without(names).0),
+            failed: self.failed.map(|failed| failed.without_headers(names)),
+            ..self
+        }
+    }
+}
+
+impl RecordedFailure {
+    fn without_headers(self, names: &[String]) -> Self {
+        Self {
+            headers: self.headers.without(names).0,
+            ..self
         }
     }
 }
@@ -380,5 +399,34 @@ mod tests {
         let (rest, left_out) = headers.without(&["authorization".into(), "cookie".into()]);
         assert_eq!(rest.list, [pair("a")]);
         assert_eq!(left_out, ["cookie"]);
+    }
+
+    #[test]
+    fn headers_are_left_out_wherever_they_stand() {
+        let headers = || RecordedHeaders {
+            fields: true,
+            list: vec![("set-cookie".into(), "secret".into())],
+        };
+        let failed = || RecordedFailure {
+            headers: headers(),
+            ..RecordedFailure::new(postern_core::Kind::Internal, "x")
+        };
+        let body = RecordedBody {
+            kind: RecordedBodyKind::Messages,
+            trailers: Some(headers()),
+            failed: Some(failed()),
+            ..RecordedBody::default()
+        };
+        let reply = RecordedOutcome::Reply(RecordedReply {
+            headers: headers(),
+            body,
+            ..RecordedReply::default()
+        });
+        for outcome in [reply, RecordedOutcome::Failure(failed())] {
+            let shown = |outcome: &RecordedOutcome| serde_json::to_string(outcome).unwrap();
+            assert!(shown(&outcome).contains("secret"));
+            let without = outcome.without_headers(&["set-cookie".to_owned()]);
+            assert!(!shown(&without).contains("secret"), "{}", shown(&without));
+        }
     }
 }

@@ -312,6 +312,9 @@ fn check_policy(spec: &PluginSpec, exports: &Exports) -> Result<(), Refusal> {
         Role::TextHandler,
         Role::BatchHandler,
         Role::StreamHandler,
+        Role::AsyncStreamHandler,
+        Role::IncomingHandler,
+        Role::HttpHandler,
     ];
     let role = answering.into_iter().find(|role| exports.has(*role));
     match role {

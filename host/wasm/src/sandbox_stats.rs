@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::on_trap::TrapState;
 
 /// Keys of `[grants]` for want of which something was refused.
-const GRANTS: [&str; 4] = ["events", "http", "services", "sockets"];
+const GRANTS: [&str; 5] = ["directory", "events", "http", "services", "sockets"];
 
 /// Counters of one plugin.
 #[derive(Debug, Default)]

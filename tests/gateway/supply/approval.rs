@@ -176,6 +176,35 @@ async fn what_grew_while_nobody_looked_is_held_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_name_of_a_file_is_no_way_around_an_approval_where_nothing_serves() {
+    let _machine = share().await;
+    let mut gateway = serving(LESS, "").await;
+    gateway.remove("echo.wasm");
+    gateway.remove("echo.toml");
+    patiently("it is gone", async || {
+        matches!(gateway.admin("/plugins/echo").await, Ok((404, _)))
+    })
+    .await;
+    gateway.deploy("echo@2.toml", MORE.as_bytes());
+    gateway.deploy("echo@2.wasm", &component("echo"));
+    refused(&gateway, "echo@2", "held until it is approved").await;
+    // Also where it lies there at the start, and its name comes before all others.
+    gateway.terminate().await;
+    gateway.deploy("echo@0.toml", MORE.as_bytes());
+    gateway.deploy("echo@0.wasm", &component("echo"));
+    gateway.start_again().await;
+    let plugin = refused(&gateway, "echo@0", "held until it is approved").await;
+    assert_eq!(plugin["generation"], 0, "nothing of it serves: {plugin}");
+    // What asks for no more than what has served needs nobody.
+    gateway.deploy("echo@3.toml", LESS.as_bytes());
+    gateway.deploy("echo@3.wasm", &component("echo"));
+    shows(&gateway, "echo@3", "it is taken", |plugin| {
+        plugin["generation"] == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_imports_more_is_held() {
     let _machine = share().await;
     let setup = Setup {

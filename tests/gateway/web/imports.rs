@@ -178,3 +178,30 @@ async fn a_component_of_the_sdk_of_wasmcloud_has_store_configuration_and_log() {
     gateway.restart().await;
     assert_eq!(said(&gateway, "count?visits").await, "4");
 }
+
+/// What a plugin writes by `wasi:logging` is held to the same bounds as what it writes by `log`.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_the_interface_of_wasi_have_the_bounds_of_all_lines() {
+    let _machine = share().await;
+    let line = format!("/web-wasmcloud/log?{}", "x".repeat(1500));
+    // Whatever is logged counts, also what is dropped.
+    let limits = "[limits]\nlog = 1\nlog-burst = 1\nlog-call-bytes = \"1KiB\"\n";
+    let small = gateway(&["web-wasmcloud"], limits).await;
+    for _ in 0..5 {
+        assert_eq!(get(&small, &line).await.status, 500);
+    }
+    drop(small);
+    // Many lines a second, and few octets.
+    let limits = "[limits]\nlog = 100000\nlog-burst = 100000\nlog-bytes = \"1KiB\"\n";
+    let slow = gateway(&["web-wasmcloud"], limits).await;
+    patiently("lines over the rate of octets are dropped", async || {
+        assert_eq!(get(&slow, &line).await.status, 200);
+        let (_, metrics) = slow.admin("/metrics").await.expect("it answers");
+        let dropped = metrics.lines().find_map(|sample| {
+            let head = "postern_plugin_log_lines_dropped_total{plugin=\"web-wasmcloud\"";
+            sample.strip_prefix(head)?.rsplit_once(' ')
+        });
+        dropped.is_some_and(|(_, count)| count != "0")
+    })
+    .await;
+}

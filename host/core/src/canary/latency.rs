@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::quantile::bucket_with;
+
 /// Buckets that there are. The last holds everything longer.
 pub const BUCKETS: usize = ((HIGHEST - LOWEST) << STEP_BITS) as usize + 1;
 
@@ -36,23 +38,7 @@ impl LatencyCounts {
     /// The upper edge of the bucket that holds the `quantile` (0 to 1); `None` without any.
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
-        let count = self.count();
-        if count == 0 {
-            return None;
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a rank between 1 and the count"
-        )]
-        let rank = ((count as f64 * quantile).ceil() as u64).clamp(1, count);
-        let mut seen = 0;
-        let bucket = self.0.iter().position(|n| {
-            seen += n;
-            seen >= rank
-        });
-        Some(upper_edge(bucket.unwrap_or(BUCKETS - 1)))
+        bucket_with(&self.0, quantile).map(upper_edge)
     }
 }
 

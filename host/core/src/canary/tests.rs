@@ -130,6 +130,19 @@ fn one_that_always_fails_is_rolled_back_within_fifty_calls() {
     check_rolled_back([SOUND, failing(1.0)], 0.05, Measure::Errors, 50);
 }
 
+/// Most looks find one call more, or none: that of one version alone.
+#[test]
+fn one_that_always_fails_is_rolled_back_also_where_looks_come_more_often_than_calls() {
+    let ended = for_each_seed("canary", 200, |seed| {
+        run(seed, [SOUND, failing(1.0)], 0.05, (1, 20_000), RULES)
+    });
+    let expected = CanaryVerdict::RollBack(Measure::Errors);
+    let wrong = ended.iter().filter(|ended| ended.verdict != expected);
+    assert_eq!(wrong.count(), 0, "all of {} are rolled back", ended.len());
+    let most = ended.iter().map(|ended| ended.canary_calls).max();
+    assert!(most <= Some(50), "within 50 calls: {most:?}");
+}
+
 #[test]
 fn one_that_traps_is_rolled_back_though_its_callers_see_as_many_errors() {
     let trapping = Quality {

@@ -11,7 +11,11 @@ use axum::{
 use serde_json::json;
 
 use super::{guard, view::AdminFailure};
-use crate::app::gateway::Gateway;
+use crate::{
+    app::gateway::Gateway,
+    plugins::trust::{DIGEST_DIGITS_MAX, DIGEST_DIGITS_MIN, is_digest_start},
+    printed,
+};
 
 /// Which version is meant.
 #[derive(serde::Deserialize)]
@@ -27,6 +31,7 @@ pub(super) async fn approve(
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
+    check_digest(digest.as_deref())?;
     if gateway.control().plugin(&name).is_none() {
         return Err(AdminFailure::unknown_plugin(&name, &gateway));
     }
@@ -37,4 +42,17 @@ pub(super) async fn approve(
     let plugin = gateway.control().plugin(&name);
     let answer = json!({ "digest": approved.digest, "growth": growth, "plugin": plugin });
     Ok(Json(answer).into_response())
+}
+
+/// Every digest begins with nothing at all: whoever means one version says enough of it.
+fn check_digest(digest: Option<&str>) -> Result<(), AdminFailure> {
+    let Some(digest) = digest.filter(|digest| !is_digest_start(digest)) else {
+        return Ok(());
+    };
+    let shown = printed::shortened(digest, DIGEST_DIGITS_MAX);
+    let message = format!(
+        "digest={shown:?} is not {DIGEST_DIGITS_MIN} to {DIGEST_DIGITS_MAX} of the digits 0-9 and a-f"
+    );
+    let hint = "GET /plugins/NAME shows the digest of what is held";
+    Err(AdminFailure::new(StatusCode::BAD_REQUEST, message).with_hint(hint))
 }

@@ -11,6 +11,7 @@ use super::{
     plugins::text,
     runtime::block_on,
 };
+use crate::{plugins::trust::is_digest_start, printed};
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
@@ -42,13 +43,10 @@ pub(super) fn approve(
             // What is held at this moment, and nothing that comes between the two requests.
             None => {
                 let plugin = admin.read(&path("plugins", &args.name, "")).await?;
-                text(&plugin, "/held/digest")
+                held_digest(&args.name, &plugin)?
             }
         };
-        let end = match digest.as_str() {
-            "" => "/approve".to_owned(),
-            digest => format!("/approve?digest={digest}"),
-        };
+        let end = format!("/approve?digest={digest}");
         admin.change(&path("plugins", &args.name, &end)).await
     })?;
     if output.is_json() {
@@ -64,6 +62,18 @@ pub(super) fn approve(
         output.line(&format!("    {growth}"))?;
     }
     Ok(())
+}
+
+/// The digest of what is held. Where nothing is, nothing is approved: something may come to be held before the
+/// next request.
+fn held_digest(name: &str, plugin: &Json) -> Result<String, CommandFailure> {
+    let digest = text(plugin, "/held/digest");
+    match digest.is_empty() {
+        true => Err(CommandFailure::new(format!(
+            "nothing of plugin {name} is held"
+        ))),
+        false => Ok(digest),
+    }
 }
 
 /// `5f2b91c0aa31: approve with ...`, and a line for each thing that is asked for.
@@ -82,15 +92,12 @@ pub(super) fn signature_lines(signature: &Json) -> String {
     let files = ["component", "manifest"].into_iter().filter_map(|file| {
         let signed = signature.get(file)?;
         let (key, comment) = (text(signed, "/key"), text(signed, "/comment"));
-        Some(format!("\n    {file} by {key}: {}", printable(&comment)))
+        Some(format!(
+            "\n    {file} by {key}: {}",
+            printed::plain(&comment)
+        ))
     });
     files.collect()
-}
-
-/// What a signer writes has tabs, and may have anything else.
-fn printable(text: &str) -> String {
-    let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    shown.collect()
 }
 
 fn strings(json: &Json, key: &str) -> Vec<String> {
@@ -104,8 +111,7 @@ fn short(digest: &str) -> String {
 }
 
 fn digits(text: &str) -> Result<String, String> {
-    let is_digits = text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-    match (8..=64).contains(&text.len()) && is_digits {
+    match is_digest_start(text) {
         true => Ok(text.to_owned()),
         false => {
             Err("write 8 to 64 of the digits 0-9 and a-f that `plugins info` shows".to_owned())
@@ -132,6 +138,18 @@ mod tests {
             signature_lines(&signature),
             "\n    component by E762: timestamp:7 file:a "
         );
+    }
+
+    #[test]
+    fn where_nothing_is_held_nothing_is_named_to_be_approved() {
+        let held = json!({ "held": { "digest": "5f2b91c0aa3177" } });
+        assert_eq!(
+            held_digest("users", &held).expect("it is held"),
+            "5f2b91c0aa3177"
+        );
+        for nothing in [json!({}), json!({ "held": null })] {
+            assert!(held_digest("users", &nothing).is_err(), "{nothing}");
+        }
     }
 
     #[test]

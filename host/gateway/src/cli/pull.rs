@@ -199,6 +199,7 @@ fn unplaced(fault: &PutFault) -> CommandFailure {
         PutFault::OtherManifest(_) => failure.with_remedy(
             "--manifest keep leaves it, --manifest replace takes that of the artifact",
         ),
+        PutFault::Unread { .. } => failure.with_remedy("make it readable, or move it away"),
         PutFault::Unwritten { .. } => failure
             .with_remedy("--plugins names the folder, which must be there and be yours to write"),
     }

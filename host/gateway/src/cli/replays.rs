@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::{failure::CommandFailure, output::Output};
 use crate::{
     plugins::folder::{self, Package},
+    printed,
     recording::{self, CallReport, LocalReplay, RecordingFault, ReplayCounts, accept, report},
 };
 
@@ -129,20 +130,17 @@ pub(super) fn show(files: &[FileReplay], output: &Output) -> Result<(), CommandF
 }
 
 fn show_call(file: &Path, report: &CallReport, output: &Output) -> Result<(), CommandFailure> {
-    output.line(&format!(
-        "\n{}:{} {}",
-        file.display(),
-        report.line,
-        report.method
-    ))?;
+    // The recording and the component may be somebody else's.
+    let method = printed::plain(&report.method);
+    output.line(&format!("\n{}:{} {method}", file.display(), report.line))?;
     let reply = report.reply.iter().map(ToString::to_string);
     let asked = report.asked.iter().cloned();
     let fault = report.fault.iter().cloned();
     for line in fault.chain(reply).chain(asked) {
-        output.line(&format!("  {line}"))?;
+        output.line(&format!("  {}", printed::plain(&line)))?;
     }
     for note in &report.notes {
-        output.line(&format!("  note: {note}"))?;
+        output.line(&format!("  note: {}", printed::plain(note)))?;
     }
     Ok(())
 }

@@ -232,7 +232,7 @@ impl OfferJudge {
         if !is_new {
             return Ok(signed);
         }
-        let state = self.state().map_err(Judgement::Unknown)?;
+        let state = self.state(copy).map_err(Judgement::Unknown)?;
         let (has_manifest, settings) = (copy.manifest.is_some(), &self.config.plugins.signatures);
         let is_required = settings.require_signature;
         let checked = state
@@ -246,22 +246,47 @@ impl OfferJudge {
     }
 
     /// What is known. A version of which nothing has served is judged by the one that takes the plugin's
-    /// calls: a new name of a file is no way around an approval.
-    fn state(&self) -> Result<TrustState, TrustFault> {
+    /// calls, or else by those that have taken them: a new name of a file is no way around an approval.
+    fn state(&self, copy: &Copy) -> Result<TrustState, TrustFault> {
         let own = self.trust.state()?;
-        let has_served = own.served.is_some() || self.copies.load_good().is_some();
-        let Some((trust, copies)) = self.stable.as_ref().filter(|_| !has_served) else {
+        if own.served.is_some() || self.copies.load_good().is_some() {
             return Ok(own);
+        }
+        let before = match self.of_stable()? {
+            Some(stable) => stable,
+            None => self.of_others(copy)?,
         };
-        let stable = trust.state()?;
-        let served = stable
-            .served
-            .or_else(|| Some(served_by(&copies.load_good()?)));
         Ok(TrustState {
-            served,
-            newest: stable.newest,
             approved: own.approved,
+            ..before
         })
+    }
+
+    /// What is known of the version that takes the plugin's calls; `None` where none has, or it is this one.
+    fn of_stable(&self) -> Result<Option<TrustState>, TrustFault> {
+        let Some((trust, copies)) = &self.stable else {
+            return Ok(None);
+        };
+        let state = trust.state()?;
+        let served = state.served.clone();
+        let served = served.or_else(|| Some(served_by(&copies.load_good()?)));
+        Ok(served.is_some().then_some(TrustState { served, ..state }))
+    }
+
+    /// What all other versions of the plugin have left. Of those that have served, the one counts beyond which
+    /// `copy` asks for the least.
+    fn of_others(&self, copy: &Copy) -> Result<TrustState, TrustFault> {
+        let (asks, quantities) = (served_by(copy).asks, quantities(&self.config));
+        let (mut left, mut least) = (TrustState::default(), usize::MAX);
+        for other in self.trust.files.others()? {
+            left.newest.merge(other.newest);
+            let Some(served) = other.served else { continue };
+            let n_more = asks.beyond(&served.asks, &quantities).len();
+            if n_more < least {
+                (left.served, least) = (Some(served), n_more);
+            }
+        }
+        Ok(left)
     }
 
     /// What `copy` waits for an operator with; `None` where it need not.

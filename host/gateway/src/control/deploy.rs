@@ -327,6 +327,7 @@ impl Control {
         let services = ready.services().iter();
         let services: BTreeSet<_> = services.map(|service| service.name.to_string()).collect();
         let deployment = copy.deployment();
+        let _changing = self.versions.lock_changes();
         let claimed = self.claim_version(slot, &deployment, &written, (services, &routes));
         let arrival =
             claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;

@@ -9,6 +9,7 @@ use postern_wasm::{
 use serde::Serialize;
 
 use super::view::Counts;
+use crate::plugins::label::version_of;
 
 /// All versions together, and each.
 #[derive(Debug, Clone, Serialize)]
@@ -76,9 +77,9 @@ pub(crate) struct SeriesView {
 /// The counters of each version of a plugin. One that a file's name tells, `NAME@VERSION`, is one version
 /// whatever its component says of itself.
 pub(super) fn versions(plugin: &Plugin) -> Vec<VersionStats> {
-    match plugin.name().split_once('@') {
+    match version_of(plugin.name()) {
         None => plugin.stats().versions(),
-        Some((_, version)) => vec![VersionStats {
+        Some(version) => vec![VersionStats {
             version: version.to_owned(),
             is_alive: true,
             stats: plugin.stats().snapshot(),

@@ -4,6 +4,8 @@ use std::{error::Error as StdError, time::Duration};
 
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 
+use crate::printed;
+
 /// Why an artifact of a registry is not here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PullFault {
@@ -93,13 +95,13 @@ impl Asked<'_> {
                     self.unknown()
                 } else {
                     let errors = envelope.errors.iter().map(|error| error.message.as_str());
-                    refused(shortened(&errors.collect::<Vec<_>>().join("; ")))
+                    refused(shown(&errors.collect::<Vec<_>>().join("; ")))
                 }
             }
             OciDistributionError::ServerError { code, message, .. } => match code {
                 401 | 403 => self.denied(),
                 404 => self.unknown(),
-                _ => refused(shortened(&format!("status {code}, {}", message.trim()))),
+                _ => refused(shown(&format!("status {code}, {}", message.trim()))),
             },
             OciDistributionError::DigestError(DigestError::VerificationError {
                 expected,
@@ -117,7 +119,7 @@ impl Asked<'_> {
                 }
             }
             OciDistributionError::UnsupportedMediaTypeError(found) => PullFault::NoComponent {
-                reason: format!("its type is {found}"),
+                reason: format!("its type is {}", shown(&found)),
             },
             OciDistributionError::IoError(error) => self.of_stream(&error),
             other @ (OciDistributionError::DigestError(_)
@@ -137,9 +139,7 @@ impl Asked<'_> {
             | OciDistributionError::SpecViolationError(_)
             | OciDistributionError::UrlParseError(_)
             | OciDistributionError::UnsupportedSchemaVersionError(_)
-            | OciDistributionError::VersionedParsingError(_)) => {
-                refused(shortened(&other.to_string()))
-            }
+            | OciDistributionError::VersionedParsingError(_)) => refused(shown(&other.to_string())),
         }
     }
 
@@ -158,8 +158,8 @@ impl Asked<'_> {
     fn other_digest(&self, expected: String, found: String) -> PullFault {
         PullFault::Digest {
             what: self.what.to_owned(),
-            expected,
-            found,
+            expected: shown(&expected),
+            found: shown(&found),
         }
     }
 
@@ -188,19 +188,12 @@ fn root_cause(error: &(dyn StdError + 'static)) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    shortened(&cause.to_string())
+    shown(&cause.to_string())
 }
 
-/// What a registry says is shown in part, and without what would steer a terminal.
-fn shortened(text: &str) -> String {
-    let shown = text.chars().take(SHOWN_CHARS_MAX);
-    let shown: String = shown
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    match text.chars().nth(SHOWN_CHARS_MAX) {
-        Some(_) => shown + "...",
-        None => shown,
-    }
+/// What a registry says is shown in part.
+fn shown(text: &str) -> String {
+    printed::shortened(text, SHOWN_CHARS_MAX)
 }
 
 const SHOWN_CHARS_MAX: usize = 300;

@@ -37,6 +37,8 @@ pub(crate) struct Placed {
 pub(crate) enum PutFault {
     #[error("{} is there and is not that of the artifact", .0.display())]
     OtherManifest(PathBuf),
+    #[error("{} is there and cannot be read: {source}", path.display())]
+    Unread { path: PathBuf, source: io::Error },
     #[error("{} cannot be written: {source}", path.display())]
     Unwritten { path: PathBuf, source: io::Error },
 }
@@ -45,7 +47,7 @@ pub(crate) enum PutFault {
 /// already, or else beside the others.
 ///
 /// # Errors
-/// Why not. Until the first rename nothing has changed.
+/// Why not. Until all that is to come is written beside its place nothing has changed.
 pub(crate) fn put(
     folder: &Path,
     name: &str,
@@ -58,7 +60,15 @@ pub(crate) fn put(
         false => (flat, flat_manifest),
     };
     let mut placed = Placed::default();
-    let there = fs::read(&manifest).ok();
+    let there = match fs::read(&manifest) {
+        Ok(there) => Some(there),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        // What it says is not known, and it is the operator's.
+        Err(source) => {
+            let path = manifest;
+            return Err(PutFault::Unread { path, source });
+        }
+    };
     let differs = |octets: &Vec<u8>| there.as_ref().is_some_and(|there| there != octets);
     let takes_manifest = match (&artifact.manifest, choice) {
         (Some(octets), None) if differs(octets) => {
@@ -284,6 +294,26 @@ mod tests {
         check(at.path(), &[]);
         let nested = at.path().join("users");
         check(&nested, &[("users.toml", "m"), ("users.wasm", "component")]);
+    }
+
+    #[test]
+    fn a_manifest_that_cannot_be_read_is_not_replaced() {
+        let at = folder(&[]);
+        fs::create_dir(at.path().join("users.toml")).expect("made");
+        for choice in [
+            None,
+            Some(ManifestChoice::Keep),
+            Some(ManifestChoice::Replace),
+        ] {
+            let artifact = artifact(Some("m"), None);
+            let put = put(at.path(), "users", (&artifact, "oci://r/users"), choice);
+            let fault = put.expect_err("nobody knows what it says").to_string();
+            assert!(
+                fault.contains("users.toml is there and cannot be read"),
+                "{fault}"
+            );
+        }
+        check(at.path(), &[]);
     }
 
     #[test]

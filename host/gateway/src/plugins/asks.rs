@@ -15,11 +15,12 @@ use std::{
     fmt,
 };
 
+use postern_wasm::HttpGrant;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use wasmparser::{Parser, Payload};
 
-use crate::config::quantity;
+use crate::{config::quantity, printed};
 
 /// What one version asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -143,8 +144,9 @@ impl Asks {
 impl Growth {
     fn new(key: &str, asked: impl Into<String>) -> Self {
         Self {
-            key: shortened(key),
-            asked: shortened(&asked.into()),
+            // Names and values are of whoever wrote the manifest.
+            key: printed::shortened(key, SHOWN_CHARS_MAX),
+            asked: printed::shortened(&asked.into(), SHOWN_CHARS_MAX),
         }
     }
 }
@@ -235,7 +237,14 @@ fn covers(path: &str, before: &Json, after: &Json) -> bool {
 fn text_covers(path: &str, before: &str, after: &str) -> bool {
     let is_writable = path == FILES && before.strip_suffix(":rw") == Some(after);
     let is_all = matches!(path, SERVICES | DIRECTORY) && before == "*";
-    before == after || is_writable || is_all || pattern_covers(before, after)
+    let has_pattern = match path {
+        // A star in the name of a folder is that star.
+        FILES => false,
+        // No star stands for a server that is named as one of this machine or of its network.
+        HTTP => HttpGrant::parse(after).is_ok_and(|grant| grant.is_of_names()),
+        _ => true,
+    };
+    before == after || is_writable || is_all || has_pattern && pattern_covers(before, after)
 }
 
 /// Segment by segment: `*` covers any one, and `>` at the end whatever follows. What is no pattern
@@ -262,18 +271,6 @@ fn pattern_covers(before: &str, after: &str) -> bool {
             }
             (None, Some(_)) | (Some(_), None) => return false,
         }
-    }
-}
-
-/// Names and values are of whoever wrote the manifest: they are shown in part, and steer no terminal.
-fn shortened(text: &str) -> String {
-    let shown = text.chars().take(SHOWN_CHARS_MAX);
-    let shown: String = shown
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    match text.chars().nth(SHOWN_CHARS_MAX) {
-        Some(_) => shown + "...",
-        None => shown,
     }
 }
 
@@ -330,6 +327,7 @@ const REACH: [&str; 2] = ["grants", "topics"];
 const QUANTITIES: [&str; 3] = ["limits", "instances", "budgets"];
 const ENVIRONMENT: &str = "grants.env";
 const FILES: &str = "grants.files";
+const HTTP: &str = "grants.http";
 const SERVICES: &str = "grants.services";
 const LISTENERS: &str = "extension.listeners";
 const DIRECTORY: &str = "grants.directory";

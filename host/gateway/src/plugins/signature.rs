@@ -331,6 +331,12 @@ impl Newest {
         Ok(())
     }
 
+    /// Whatever has served of two versions counts.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.component = self.component.max(other.component);
+        self.manifest = self.manifest.max(other.manifest);
+    }
+
     /// A deployment takes calls that was signed.
     pub(crate) fn on_served(&mut self, signed: &Signed) {
         let later = |newest: &mut Option<u64>, file: Option<&SignedFile>| {

@@ -8,6 +8,7 @@
 //! ```
 
 use std::{
+    ffi::OsStr,
     fs::{self, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     asks::{Asks, Growth},
+    label::plugin_of,
     signature::{Newest, Signed},
 };
 use crate::private_file;
@@ -93,6 +95,35 @@ impl TrustFiles {
         }
     }
 
+    /// What was noted of every other version of the same plugin, also of those whose files are gone.
+    ///
+    /// # Errors
+    /// When one is there and cannot be read.
+    pub(crate) fn others(&self) -> Result<Vec<TrustState>, TrustFault> {
+        let own = self.folder.file_name().and_then(OsStr::to_str);
+        let own = own.unwrap_or_default();
+        let all = self.folder.parent().unwrap_or(&self.folder);
+        let fault = |error: io::Error| TrustFault {
+            path: all.to_owned(),
+            reason: error.to_string(),
+        };
+        let entries = match fs::read_dir(all) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(fault)?,
+        };
+        let mut states = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(fault)?;
+            let name = entry.file_name();
+            let is_other = |name: &&str| *name != own && plugin_of(name) == plugin_of(own);
+            if name.to_str().filter(is_other).is_some() {
+                let folder = entry.path();
+                states.push(Self { folder }.state()?);
+            }
+        }
+        Ok(states)
+    }
+
     /// On disk when it returns.
     ///
     /// # Errors
@@ -159,6 +190,13 @@ impl TrustState {
     }
 }
 
+/// Whether `text` begins a digest, and says enough of it to mean one version.
+#[must_use]
+pub(crate) fn is_digest_start(text: &str) -> bool {
+    let is_digits = text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    (DIGEST_DIGITS_MIN..=DIGEST_DIGITS_MAX).contains(&text.len()) && is_digits
+}
+
 /// Copies what is known of every plugin below `from` to `to`, both data folders. What cannot be copied is
 /// judged as if nothing were known.
 pub(crate) fn copy(from: &Path, to: &Path) {
@@ -176,6 +214,10 @@ const STATE: &str = "state.json";
 const LOG: &str = "approvals.jsonl";
 const LOG_BEFORE: &str = "approvals.1.jsonl";
 
+/// Digits that mean one version: 32 bits.
+pub(crate) const DIGEST_DIGITS_MIN: usize = 8;
+/// Those of a whole digest.
+pub(crate) const DIGEST_DIGITS_MAX: usize = 64;
 /// Versions that are approved and wait, or served and may come back.
 const APPROVED_MAX: usize = 16;
 /// Some thousand records.
@@ -217,6 +259,30 @@ mod tests {
         copy(folder.path(), other.path());
         let copied = TrustFiles::new(other.path(), "users");
         assert_eq!(copied.state().expect("readable"), state);
+    }
+
+    #[test]
+    fn other_versions_of_a_plugin_are_found_and_other_plugins_are_not() {
+        let (folder, files) = files();
+        assert_eq!(files.others().expect("none"), []);
+        let of = |label: &str| {
+            let mut state = TrustState::default();
+            state.approve(label);
+            let files = TrustFiles::new(folder.path(), label);
+            files.note(&state).expect("written");
+            state
+        };
+        of("users");
+        of("users2");
+        of("user");
+        let mut expected = vec![of("users@1"), of("users@next")];
+        let mut found = files.others().expect("readable");
+        found.sort_by(|a, b| a.approved.cmp(&b.approved));
+        expected.sort_by(|a, b| a.approved.cmp(&b.approved));
+        assert_eq!(found, expected);
+        let torn = folder.path().join("trust/users@1").join(STATE);
+        fs::write(torn, "{").expect("written");
+        assert!(files.others().is_err(), "nobody knows what it asked for");
     }
 
     #[test]

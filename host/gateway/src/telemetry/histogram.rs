@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use postern_core::quantile::bucket_with;
+
 /// Upper edges of the buckets in nanoseconds; what is longer than the last falls into one more.
 /// From 10 µs, a call answered in place, to 30 s, the default deadline.
 pub(crate) const EDGES: [u64; 20] = [
@@ -90,25 +92,9 @@ impl Distribution {
     /// observations; `None` without any.
     #[must_use]
     pub(crate) fn quantile_ms(&self, quantile: f64) -> Option<f64> {
-        let count = self.count();
-        if count == 0 {
-            return None;
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a rank between 1 and the count"
-        )]
-        let rank = ((count as f64 * quantile).ceil() as u64).max(1);
-        let mut seen = 0;
-        let last = EDGES.last().copied().unwrap_or_default();
-        let edges = EDGES.iter().copied().chain([last]);
-        let reached = edges.zip(self.buckets).find(|(_, n)| {
-            seen += n;
-            seen >= rank
-        });
-        reached.map(|(nanos, _)| seconds(nanos) * 1e3)
+        let bucket = bucket_with(&self.buckets, quantile)?;
+        let edge = EDGES.get(bucket).or(EDGES.last())?;
+        Some(seconds(*edge) * 1e3)
     }
 }
 

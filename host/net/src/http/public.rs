@@ -77,8 +77,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     match (a, b) {
         // Mapped and compatible ones, the loopback and none at all.
         (0, 0) if [c, d, e] == [0, 0, 0] && (f == 0xffff || f == 0) => embedded(g, h),
-        // Translated ones (RFC 6052), those of 6to4 (RFC 3056).
-        (0x64, 0xff9b) => embedded(g, h),
+        // Translated ones (RFC 6052), those of 6to4 (RFC 3056). Other prefixes for translation are of one network
+        // (RFC 8215), and have the address elsewhere.
+        (0x64, 0xff9b) => [c, d, e, f] == [0; 4] && embedded(g, h),
         (0x2002, _) => embedded(b, c),
         // Teredo, ORCHID, documentation, benchmarks: 2001::/23, 2001:db8::/32, 3fff::/20.
         (0x2001, b) => b >= 0x200 && b != 0xdb8,
@@ -115,6 +116,8 @@ mod tests {
             ("::ffff:8.8.8.8", true),
             ("64:ff9b::10.0.0.1", false),
             ("64:ff9b::8.8.8.8", true),
+            ("64:ff9b:1:a00:0:100:808:808", false),
+            ("64:ff9b:1::8.8.8.8", false),
             ("2002:a00:1::1", false),
             ("2001:db8::1", false),
             ("fe80::1", false),

@@ -23,6 +23,7 @@ use crate::{
     bindings::{DIRECTORY, Failure},
     call_path::link_bailout,
     convert::failure,
+    denial::Denial,
     progress::Progress,
     state::StoreState,
     store_stats::HostImport,
@@ -198,12 +199,12 @@ fn directory(state: &StoreState, service: &str) -> Result<Arc<dyn ServiceDirecto
         return Err(failure(Kind::InvalidArgument, message));
     }
     if !guest.spec.grants.allows_lookup(service) {
-        let message = format!(
-            "plugin {} has no grant to look up service {service}; [grants] directory = [{service:?}] \
-             in its manifest gives it",
-            guest.plugin
-        );
-        return Err(failure(Kind::PermissionDenied, message));
+        return Err(guest.deny(&Denial {
+            grant: "directory",
+            what: "lookups of service",
+            name: service,
+            value: service,
+        }));
     }
     let import = guest.shared.get::<Arc<DirectoryImport>>();
     let directory = import.and_then(|import| import.directory());

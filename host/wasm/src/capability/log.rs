@@ -21,6 +21,8 @@ use crate::{
 
 /// Longest message, and longest list of fields, in octets; the rest is cut.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Of a name and a value in a guest's memory: two places and two lengths. So no list of empty ones is endless.
+const PAIR_BYTES: usize = 16;
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
 
@@ -70,7 +72,7 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
     if !is_enabled(store.data(), level) {
         return Ok(());
     }
-    let octets = message.to_str(&store)?.len();
+    let octets = message.to_str(&store)?.len() + n_octets(&mut store, &fields)?;
     store.data_mut().on_logged(octets)?;
     let journal = store.data().journal.clone();
     // Of a replay only its journal has lines: nobody is to take them for those of a call.
@@ -79,8 +81,7 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
     if !is_admitted && journal.is_none() {
         return Ok(());
     }
-    let mut message = message.to_str(&store)?.into_owned();
-    convert::cut(&mut message, TEXT_BYTES_MAX);
+    let message = begin_of(&message.to_str(&store)?).to_owned();
     let mut text = String::new();
     for index in 0..fields.len() {
         let Some(field) = fields.get(&mut store, index) else {
@@ -90,9 +91,9 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
         if !text.is_empty() {
             text.push(' ');
         }
-        push_word(&mut text, &name.to_str(&store)?);
+        push_word(&mut text, begin_of(&name.to_str(&store)?));
         text.push('=');
-        push_word(&mut text, &value.to_str(&store)?);
+        push_word(&mut text, begin_of(&value.to_str(&store)?));
         if text.len() > TEXT_BYTES_MAX {
             convert::cut(&mut text, TEXT_BYTES_MAX);
             break;
@@ -107,6 +108,33 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
         emit(store.data(), level, &message, &text);
     }
     Ok(())
+}
+
+/// Octets of all names and values, as the guest has them, with what a pair takes beside.
+fn n_octets(
+    store: &mut Store<'_>,
+    fields: &WasmList<(WasmStr, WasmStr)>,
+) -> wasmtime::Result<usize> {
+    let mut octets = 0_usize;
+    for index in 0..fields.len() {
+        let Some(field) = fields.get(&mut *store, index) else {
+            break;
+        };
+        let (name, value) = field?;
+        let field = name.to_str(&*store)?.len() + value.to_str(&*store)?.len();
+        octets = octets.saturating_add(field).saturating_add(PAIR_BYTES);
+        // The rest is not looked at: it is too much already.
+        if octets > store.data().guest.spec.limits.log_call_bytes_max {
+            break;
+        }
+    }
+    Ok(octets)
+}
+
+/// What of a text is written: a guest may have one as long as its memory.
+fn begin_of(text: &str) -> &str {
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+    text.get(..end).unwrap_or_default()
 }
 
 /// Adds a name or a value of a field: as it is where it is one plain word, else in quotes, so that no value
@@ -154,17 +182,16 @@ fn is_told(least: LogLevel, level: Level) -> bool {
         }
 }
 
-/// Writes a line with one field, where that has a value.
+/// Writes a line that was admitted, with one field where that has a value.
 fn emit_line(state: &StoreState, level: Level, message: &str, (name, value): (&str, &str)) {
-    let (mut message, mut value) = (message.to_owned(), value.to_owned());
-    convert::cut(&mut message, TEXT_BYTES_MAX);
-    convert::cut(&mut value, TEXT_BYTES_MAX);
+    let (message, value) = (begin_of(message), begin_of(value));
     let mut fields = String::new();
     if !value.is_empty() {
         fields = format!("{name}=");
-        push_word(&mut fields, &value);
+        push_word(&mut fields, value);
     }
-    emit(state, level, &message, &fields);
+    state.guest.log_rate.charge(message.len() + fields.len());
+    emit(state, level, message, &fields);
 }
 
 fn emit(state: &StoreState, level: Level, message: &str, fields: &str) {
@@ -229,5 +256,12 @@ mod tests {
         assert_eq!(shown("a=b"), "\"a=b\"");
         assert_eq!(shown("\n\""), "\"\\n\\\"\"");
         assert_eq!(shown(""), "\"\"");
+    }
+
+    #[test]
+    fn of_a_long_text_the_begin_is_written() {
+        let long = "é".repeat(TEXT_BYTES_MAX);
+        assert_eq!(begin_of(&long).len(), TEXT_BYTES_MAX);
+        assert_eq!(begin_of("short"), "short");
     }
 }

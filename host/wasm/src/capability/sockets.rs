@@ -1,19 +1,23 @@
 //! Sockets of WASI by grant: a guest without one makes none, so that it holds no descriptor of the gateway, and is
 //! told what would grant it.
 
+use std::error::Error;
+
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource},
 };
 use wasmtime_wasi::{
+    TrappableError,
     p2::{
-        SocketError, SocketResult, TcpSocket,
+        TcpSocket,
         bindings::sockets::{
             network::{ErrorCode, IpAddressFamily},
             tcp_create_socket::Host as TcpHost,
             udp_create_socket::Host as UdpHost,
         },
     },
+    p3::bindings::sockets::types as p3,
     sockets::WasiSocketsView,
 };
 
@@ -23,7 +27,10 @@ use crate::{
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
-type Created<T> = wasmtime::Result<(Result<Resource<T>, ErrorCode>,)>;
+type Created<T, E> = wasmtime::Result<(Result<Resource<T>, E>,)>;
+
+/// The sockets of WASI 0.3, as wasmtime links them.
+const TYPES_OF_3: &str = "wasi:sockets/types@0.3.0";
 
 /// Replaces what makes sockets, which is linked before.
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
@@ -31,13 +38,12 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut tcp = linker.instance(&format!("wasi:sockets/tcp-create-socket@{WASI_VERSION}"))?;
     tcp.func_wrap(
         "create-tcp-socket",
-        |mut store: Store<'_>, (family,): (IpAddressFamily,)| -> Created<TcpSocket> {
+        |mut store: Store<'_>, (family,): (IpAddressFamily,)| -> Created<TcpSocket, ErrorCode> {
             let state = store.data_mut();
-            let socket = match check(state, SocketProtocol::Tcp) {
-                Ok(()) => state.sockets().create_tcp_socket(family),
-                Err(denied) => Err(denied),
-            };
-            told(socket)
+            told(match may_make(state, SocketProtocol::Tcp) {
+                true => state.sockets().create_tcp_socket(family),
+                false => Err(ErrorCode::AccessDenied.into()),
+            })
         },
     )?;
     let mut udp = linker.instance(&format!("wasi:sockets/udp-create-socket@{WASI_VERSION}"))?;
@@ -46,11 +52,42 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
         |mut store: Store<'_>, (family,): (IpAddressFamily,)| {
             Box::new(async move {
                 let state = store.data_mut();
-                let socket = match check(state, SocketProtocol::Udp) {
-                    Ok(()) => state.sockets().create_udp_socket(family).await,
-                    Err(denied) => Err(denied),
-                };
-                told(socket)
+                told(match may_make(state, SocketProtocol::Udp) {
+                    true => state.sockets().create_udp_socket(family).await,
+                    false => Err(ErrorCode::AccessDenied.into()),
+                })
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The same of WASI 0.3.
+pub(crate) fn link_concurrent(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut types = linker.instance(TYPES_OF_3)?;
+    types.func_wrap(
+        "[static]tcp-socket.create",
+        |mut store: Store<'_>,
+         (family,): (p3::IpAddressFamily,)|
+         -> Created<p3::TcpSocket, p3::ErrorCode> {
+            let state = store.data_mut();
+            told(match may_make(state, SocketProtocol::Tcp) {
+                true => p3::HostTcpSocket::create(&mut state.sockets(), family),
+                false => Err(p3::ErrorCode::AccessDenied.into()),
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[static]udp-socket.create",
+        |mut store: Store<'_>, (family,): (p3::IpAddressFamily,)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                told(match may_make(state, SocketProtocol::Udp) {
+                    true => p3::HostUdpSocket::create(&mut state.sockets(), family).await,
+                    false => Err(p3::ErrorCode::AccessDenied.into()),
+                })
             })
         },
     )?;
@@ -59,12 +96,11 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
 }
 
 /// Whether the guest may make a socket at all. Where that leads is judged when it is used.
-fn check(state: &StoreState, protocol: SocketProtocol) -> Result<(), SocketError> {
+fn may_make(state: &StoreState, protocol: SocketProtocol) -> bool {
     let guest = &state.guest;
     let mut grants = guest.spec.grants.sockets.iter();
     if grants.any(|grant| grant.is_of(protocol)) {
-        let permitted = shadowed::permit(state.context(), "a socket");
-        return permitted.map_err(|_| ErrorCode::AccessDenied.into());
+        return shadowed::permit(state.context(), "a socket").is_ok();
     }
     let name = protocol.name();
     // A socket has a code for it, and no text.
@@ -74,12 +110,13 @@ fn check(state: &StoreState, protocol: SocketProtocol) -> Result<(), SocketError
         name,
         value: &format!("{name}:ADDRESS:PORT"),
     }));
-    Err(ErrorCode::AccessDenied.into())
+    false
 }
 
-fn told<T>(socket: SocketResult<Resource<T>>) -> Created<T>
+fn told<T, E>(socket: Result<Resource<T>, TrappableError<E>>) -> Created<T, E>
 where
     T: 'static,
+    E: Error + Send + Sync + 'static,
 {
     match socket {
         Ok(socket) => Ok((Ok(socket),)),

@@ -279,8 +279,9 @@ impl Recording {
             self.permit.skip(|skipped| &mut skipped.too_large);
             return;
         };
-        let body = self.body.lock().clone();
-        let outcome = outcome.without_headers(&self.permit.recorder.filter.left_out);
+        let left_out = Arc::clone(&self.permit.recorder.filter.left_out);
+        let body = self.body.lock().clone().without_headers(&left_out);
+        let outcome = outcome.without_headers(&left_out);
         let call = RecordedCall {
             request: RecordedRequest {
                 body,

@@ -1,27 +1,23 @@
 //! Role `async-stream-handler`: messages within streams of octets, and what a guest does wrong with them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use postern_core::{Body, BodyStream, Call, Error, Handler, Kind, Reply};
-use postern_wasm::{Instances, Outcome, Plugin, PluginSpec, TrapReason};
+use postern_core::{Body, BodyStream, Call, Error, Handler, Kind, Reply, shadow::ShadowMark};
+use postern_wasm::{Instances, Outcome, Plugin, PluginSpec, SocketGrant, TrapReason};
 
 use crate::{
-    guest::{Fixture, messages, typed},
+    guest::{Fixture, asynchronous, messages},
     sharing::patiently,
 };
 
 const SHORT: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(30);
 
-fn guest() -> Vec<u8> {
-    typed(include_str!("guest/async.wat"))
-}
-
 async fn plugin(fixture: &Fixture) -> Plugin {
     fixture
-        .plugin("async", &guest(), PluginSpec::default())
+        .plugin("async", &asynchronous(), PluginSpec::default())
         .await
 }
 
@@ -91,6 +87,22 @@ async fn a_guest_is_ahead_of_its_caller_by_few_messages_and_ends_when_the_reply_
 }
 
 #[tokio::test]
+async fn a_stream_has_its_allowance_between_two_messages() {
+    let fixture = Fixture::new();
+    let mut spec = PluginSpec::default();
+    (spec.limits.time_max, spec.limits.cpu_max) = (LONG, SHORT);
+    let plugin = fixture.plugin("async", &asynchronous(), spec).await;
+    let mut stream = stream(ask(&plugin, "n", Body::Empty).await.unwrap());
+    // It computes for longer than a call may, and for less between two messages.
+    let computed = || Duration::from_nanos(plugin.stats().snapshot().processor_nanos);
+    while computed() < SHORT * 3 {
+        for _ in 0..1000 {
+            stream.next().await.expect("a message").expect("it goes on");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_waits_ends_when_its_caller_has_left() {
     let fixture = Fixture::new();
     let plugin = plugin(&fixture).await;
@@ -114,7 +126,7 @@ async fn a_guest_that_computes_while_its_caller_leaves_is_dropped_in_the_middle(
     let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.time_max = LONG;
-    let plugin = fixture.plugin("async", &guest(), spec).await;
+    let plugin = fixture.plugin("async", &asynchronous(), spec).await;
     let left = tokio::time::timeout(SHORT, plugin.call(Call::unary("test", "s", ""))).await;
     assert!(left.is_err(), "it never answers");
     patiently("its instance is gone", || {
@@ -130,8 +142,8 @@ async fn a_guest_that_computes_while_its_caller_leaves_is_dropped_in_the_middle(
 async fn a_request_is_read_no_further_than_the_reply_is_taken() {
     let fixture = Fixture::new();
     let plugin = plugin(&fixture).await;
-    let taken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = std::sync::Arc::clone(&taken);
+    let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
     let endless = futures_util::stream::repeat_with(move || {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(Bytes::from(vec![7; 64 * 1024]))
@@ -156,6 +168,38 @@ async fn a_trap_comes_after_the_messages_before_it() {
 }
 
 #[tokio::test]
+async fn sockets_of_wasi_3_are_made_by_grant_and_never_for_a_copy() {
+    let fixture = Fixture::new();
+    for grant in [None, Some("tcp:127.0.0.1:*"), Some("udp:127.0.0.1:*")] {
+        let mut spec = PluginSpec::default();
+        spec.grants.sockets = grant
+            .into_iter()
+            .map(|text| SocketGrant::parse(text).expect("a grant"))
+            .collect();
+        let plugin = fixture.plugin("async", &asynchronous(), spec).await;
+        for (method, protocol) in [("k", "tcp"), ("d", "udp")] {
+            let is_granted = grant.is_some_and(|grant| grant.starts_with(protocol));
+            let made = ask(&plugin, method, Body::One("x".into())).await;
+            assert_eq!(made.is_ok(), is_granted, "{method} by {grant:?}: {made:?}");
+            let mark = Arc::new(ShadowMark::default());
+            let mut copy = Call::unary("test", method, "x");
+            copy.context.shadow = Some(Arc::clone(&mark));
+            let asked = tokio::time::timeout(LONG, plugin.call(copy)).await;
+            let error = asked.expect("it ends").expect_err("it is a copy");
+            assert_eq!((error.kind, &*error.message), (Kind::NotFound, "gone"));
+            assert_eq!(
+                mark.has_wanted_effect(),
+                is_granted,
+                "{method} by {grant:?}"
+            );
+        }
+        let n_denied = if grant.is_none() { 4 } else { 2 };
+        let denied = plugin.sandbox().denied;
+        assert!(denied.contains(&("sockets", n_denied)), "{denied:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_failure_is_returned_or_said() {
     let fixture = Fixture::new();
     let plugin = plugin(&fixture).await;
@@ -173,7 +217,7 @@ async fn a_guest_that_computes_or_waits_for_ever_is_stopped_at_its_time() {
     let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.time_max = SHORT;
-    let plugin = fixture.plugin("async", &guest(), spec).await;
+    let plugin = fixture.plugin("async", &asynchronous(), spec).await;
     for (method, n_stopped) in [("s", 1), ("w", 2)] {
         let error = ask(&plugin, method, Body::Empty).await.unwrap_err();
         assert!(error.message.contains("time limit 100 ms"), "{error}");
@@ -250,7 +294,7 @@ async fn a_stream_that_is_sent_nothing_loses_its_instance() {
         instances,
         ..PluginSpec::default()
     };
-    let plugin = fixture.plugin("async", &guest(), spec).await;
+    let plugin = fixture.plugin("async", &asynchronous(), spec).await;
     let body = Body::Messages(BodyStream::new(futures_util::stream::pending()));
     let error = ask(&plugin, "e", body).await.unwrap_err();
     assert_eq!(error.kind, Kind::DeadlineExceeded, "{error}");

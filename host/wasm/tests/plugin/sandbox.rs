@@ -11,7 +11,7 @@ use postern_wasm::{
     TrapState,
 };
 
-use crate::guest::{Fixture, all, answer, call, interceptor, messages};
+use crate::guest::{Fixture, all, answer, asynchronous, call, interceptor, messages};
 
 fn limited(limits: PluginLimits) -> PluginSpec {
     PluginSpec {
@@ -373,6 +373,12 @@ async fn calls_pass_by_no_plugin_that_answers_them_itself() {
     let expected = "answers them itself (role handler): take \"closed\"";
     assert!(refusal.reason.contains(expected), "{}", refusal.reason);
     assert!(refusal.needs.settings);
+    let refusal = Plugin::new(&fixture.runtime, "async")
+        .deploy(asynchronous().into(), trapping(OnTrap::Open))
+        .await;
+    let refusal = refusal.unwrap_err();
+    let expected = "answers them itself (role async-stream-handler): take";
+    assert!(refusal.reason.contains(expected), "{}", refusal.reason);
     let component = interceptor().into();
     let deployed = plugin.deploy(component, trapping(OnTrap::Open)).await;
     deployed.expect("one that stands in the way of calls");

@@ -170,6 +170,55 @@ async fn rolls_back_and_says_when_there_is_nothing_to_go_back_to() {
     fixture.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_is_a_plugins_and_no_other_file() {
+    let fixture = GatewayFixture::start().await;
+    fixture.drop_answering("greeter.wasm", "hello");
+    fixture.until_answered("greeter", "hello").await;
+    let own = fixture.admin("GET", "/plugins/greeter/log").await.json();
+    assert_eq!(own["log"][0]["event"], "deployed", "{own}");
+    // The folder of histories is two below this one.
+    let foreign = fixture.folder.path().join("foreign.log");
+    std::fs::write(&foreign, "{\"secret\":1}\n").expect("written");
+    let absolute = format!("{}/foreign", fixture.folder.path().display());
+    for name in ["../../foreign", &absolute, "greeter@../../foreign"] {
+        let path = format!("/plugins/{}/log", name.replace('/', "%2F"));
+        let answer = fixture.admin("GET", &path).await;
+        assert_eq!(answer.status, 404, "{name}: {}", answer.body);
+        assert!(!answer.body.contains("secret"), "{}", answer.body);
+    }
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_names_enough_of_a_digest_or_none() {
+    let fixture = GatewayFixture::start().await;
+    fixture.drop_answering("greeter.wasm", "hello");
+    fixture.until_answered("greeter", "hello").await;
+    let digest = "a".repeat(64);
+    let ask = async |query: &str| {
+        let path = format!("/plugins/greeter/approve{query}");
+        fixture.admin("POST", &path).await
+    };
+    // Every digest begins with nothing at all.
+    for wrong in ["", "aaaaaaa", "AAAAAAAA", &format!("{digest}a")] {
+        let answer = ask(&format!("?digest={wrong}")).await;
+        assert_eq!(answer.status, 400, "{wrong}: {}", answer.body);
+        let told = answer.json()["error"].to_string();
+        assert!(told.contains("8 to 64 of the digits 0-9 and a-f"), "{told}");
+    }
+    for good in ["", "?digest=aaaaaaaa", &format!("?digest={digest}")] {
+        let answer = ask(good).await;
+        assert_eq!(answer.status, 409, "{good}: {}", answer.body);
+        assert_eq!(
+            answer.json()["error"],
+            "nothing of plugin greeter is held",
+            "{good}"
+        );
+    }
+    fixture.end().await;
+}
+
 /// A request over HTTP whose body has not come yet.
 async fn half_a_call(fixture: &GatewayFixture) -> TcpStream {
     let mut stream = TcpStream::connect(fixture.address("http", "http"))

@@ -178,6 +178,7 @@ impl Control {
 
     /// The folder has `label` no more. The caller has taken it out of the slots.
     pub(in crate::control) fn remove_version(&self, label: &str) {
+        let _changing = self.versions.lock_changes();
         self.versions.known.lock().remove(label);
         let plugin = plugin_of(label);
         let slots = self.slots.lock();

@@ -52,8 +52,11 @@ impl<'a> HistoryEntry<'a> {
         }
     }
 
+    /// The begin of `why`: the faults of a manifest may be as long as the manifest.
     #[must_use]
     pub(crate) fn because(self, why: &'a str) -> Self {
+        let end = why.floor_char_boundary(WHY_BYTES_MAX);
+        let why = why.get(..end).unwrap_or_default();
         Self { why, ..self }
     }
 }
@@ -112,6 +115,8 @@ fn halve(path: &Path) -> io::Result<()> {
 
 /// About a thousand entries.
 const BYTES_MAX: u64 = 256 * 1024;
+/// Of the reason of one, so that a long one does not push the others out.
+const WHY_BYTES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -137,6 +142,20 @@ mod tests {
         assert!(times.is_sorted() && times.last() == Some(&Some(399)));
         assert_eq!(read[0]["why"], why.as_str(), "lines are whole");
         assert!(history.read("others").is_empty());
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_and_pushes_nothing_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let history = VersionHistory::new(folder.path());
+        let pinned = HistoryEntry::new("users", "pinned", "operator");
+        history.append("users", &pinned).expect("written");
+        let why = "é".repeat(1024 * 1024);
+        let refused = HistoryEntry::new("users", "refused", "folder").because(&why);
+        history.append("users", &refused).expect("written");
+        let read = history.read("users");
+        assert_eq!(read.len(), 2, "what an operator did is still there");
+        assert_eq!(read[1]["why"].as_str().map(str::len), Some(WHY_BYTES_MAX));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tracing::warn;
 
 pub(super) use self::split::VersionSplit;
@@ -53,6 +53,9 @@ pub(super) struct PluginVersions {
     sets: Mutex<BTreeMap<String, VersionSet>>,
     /// Labels that the folder has.
     known: Mutex<BTreeSet<String>>,
+    /// Held from the decision what a version becomes to where it is that. Taken before all other locks: versions
+    /// of one plugin are deployed at the same time, and what one becomes depends on the others.
+    changing: Mutex<()>,
 }
 
 /// The versions of one plugin.
@@ -77,7 +80,13 @@ impl PluginVersions {
             folder,
             sets: Mutex::default(),
             known: Mutex::default(),
+            changing: Mutex::default(),
         }
+    }
+
+    /// Waits for whoever changes which version is what.
+    pub(super) fn lock_changes(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock()
     }
 
     /// The slot that takes the calls of each plugin, by the plugin's name. Where none does, the one that is to.

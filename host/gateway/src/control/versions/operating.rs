@@ -15,7 +15,7 @@ use crate::{
         offer::{OfferRefused, unix_now},
         slot::PluginSlot,
     },
-    plugins::label::{at_start, plugin_of, version_of},
+    plugins::label::{at_start, is_label, plugin_of, version_of},
 };
 
 /// Who changes something, and why.
@@ -166,9 +166,14 @@ impl Control {
         Ok(())
     }
 
-    /// What happened to the versions of the plugin of `name`, or to that version, the latest last.
+    /// What happened to the versions of the plugin of `name`, or to that version, the latest last. Nothing where
+    /// `name` is none that a plugin may have.
     #[must_use]
     pub(crate) fn version_history(&self, name: &str) -> Vec<Json> {
+        // Whoever asks names a file by it.
+        if !is_label(name) {
+            return Vec::new();
+        }
         let mut entries = self.versions.history.read(plugin_of(name));
         if version_of(name).is_some() {
             entries.retain(|entry| entry.get("version").and_then(Json::as_str) == Some(name));
@@ -206,6 +211,7 @@ impl Control {
         if !shown.is_healthy() {
             return Err(refused(format!("version {label} is not healthy")));
         }
+        let changing = self.versions.lock_changes();
         let old = self.versions.change(plugin, |set| {
             let old = set.state.clone();
             set.state.promote(label);
@@ -224,6 +230,7 @@ impl Control {
             set.promoted += 1;
             set.reasons.insert(label.to_owned(), reason("promoted", by));
         });
+        drop(changing);
         self.publish();
         self.tell("promoted", plugin, label, by);
         Ok(())

@@ -1,5 +1,6 @@
 //! Tells operators and the exporter of versions.
 
+use postern_core::quantile::bucket_with;
 use postern_wasm::{BUCKETS_MICROS, Outcome, StatsSnapshot};
 
 use super::{VersionSet, trial::Trial, view::VersionView};
@@ -101,14 +102,8 @@ fn error_rate(stats: &StatsSnapshot) -> Option<f64> {
 
 #[expect(clippy::cast_precision_loss, reason = "bounds are of seconds at most")]
 fn p99_ms(stats: &StatsSnapshot) -> Option<f64> {
-    let calls: u64 = stats.call_buckets.iter().sum();
-    let rank = calls - calls / 100;
-    let mut seen = 0;
-    let bucket = stats.call_buckets.iter().position(|n| {
-        seen += n;
-        seen >= rank
-    });
+    let bucket = bucket_with(&stats.call_buckets, 0.99)?;
     let last = BUCKETS_MICROS.last()?;
-    let micros = BUCKETS_MICROS.get(bucket?).unwrap_or(last);
-    (calls > 0).then(|| *micros as f64 / 1e3)
+    let micros = BUCKETS_MICROS.get(bucket).unwrap_or(last);
+    Some(*micros as f64 / 1e3)
 }

@@ -96,6 +96,34 @@ fn items_that_no_item_before_covers_are_more() {
 }
 
 #[test]
+fn a_star_of_a_grant_covers_what_it_allows_and_no_more() {
+    for local in [
+        "localhost:8080",
+        "a.localhost:80",
+        "127.0.0.1:8080",
+        "[::1]:80",
+        "http://localhost:1",
+    ] {
+        let after = format!("[{local:?}]");
+        let told = format!("grants.http: {local:?}");
+        for before in ["[\"*:*\"]", "[\"*.*:*\"]", "[\"*\", \"http://*:*\"]"] {
+            check_grant("http", before, &after, &[&told]);
+        }
+        check_grant("http", &after, &after, &[]);
+    }
+    check_grant(
+        "http",
+        "[\"*\"]",
+        "[\"localhost\"]",
+        &["grants.http: \"localhost\""],
+    );
+    check_grant("http", "[\"*:*\"]", "[\"intern:8080\"]", &[]);
+    check_grant("http", "[\"*.example\"]", "[\"a.example\"]", &[]);
+    let told = ["grants.files: \"/srv/secret:/d\""];
+    check_grant("files", "[\"/srv/*:/d\"]", "[\"/srv/secret:/d\"]", &told);
+}
+
+#[test]
 fn another_store_and_another_name_of_the_environment_are_more() {
     check_grant("kv", "\"a\"", "\"b\"", &["grants.kv: \"b\""]);
     check("", &grants("kv", "\"b\""), &["grants.kv: \"b\""]);

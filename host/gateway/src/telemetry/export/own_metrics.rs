@@ -10,6 +10,7 @@ use postern_wasm::{OwnMetric, OwnMetricKind, OwnSample, OwnValue};
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 
 use super::{MetricsSnapshot, counter, gauge, histogram};
+use crate::plugins::label::plugin_of;
 
 /// The metrics of one kind and name, with the plugins that have them.
 type Families<'a> = BTreeMap<(OwnMetricKind, &'a str), Vec<(&'a str, &'a OwnMetric)>>;
@@ -40,10 +41,7 @@ impl MetricsSnapshot {
         let mut seen = BTreeSet::new();
         for plugin in &self.plugins {
             // Versions side by side have the same ones.
-            let (name, _) = plugin
-                .plugin
-                .split_once('@')
-                .unwrap_or((&plugin.plugin, ""));
+            let name = plugin_of(&plugin.plugin);
             if !seen.insert(name) {
                 continue;
             }

@@ -5,6 +5,7 @@ use std::fmt;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{MetricsSnapshot, counter, encode_count};
+use crate::plugins::label::version_of;
 
 /// Versions of one plugin that were promoted, rolled back, or get copies of calls.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +40,7 @@ impl MetricsSnapshot {
             let Some((label, copies)) = &numbers.copies else {
                 continue;
             };
-            let version = label.split_once('@').map_or("", |(_, version)| version);
+            let version = version_of(label).unwrap_or_default();
             for (result, count) in copies {
                 let labels = [
                     ("plugin", numbers.plugin.as_str()),

@@ -172,6 +172,8 @@ pub(super) fn check_many(n_keys: usize) -> Result<(), KeyValueError> {
 
 /// Handles that one store may have.
 const CAS_MAX: usize = 1024;
+/// Octets that they hold together, outside of the guest's memory: as many as eight of the largest values.
+const CAS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Those of one store, by the number of their handles.
 #[derive(Default)]
@@ -181,6 +183,54 @@ struct CasTable(Vec<Option<Compared>>);
 struct Compared {
     key: String,
     current: Option<Vec<u8>>,
+}
+
+impl Compared {
+    fn n_octets(&self) -> usize {
+        self.key.len() + self.current.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl CasTable {
+    /// Keeps one more; the number of its handle.
+    fn keep(&mut self, compared: Compared) -> Result<usize, KeyValueError> {
+        let free = self.0.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.0.len());
+        if place >= CAS_MAX {
+            let message = format!("{CAS_MAX} handles of cas are open, which is the limit");
+            return Err(KeyValueError::Other(message));
+        }
+        self.check_room(place, &compared)?;
+        match self.0.get_mut(place) {
+            Some(free) => *free = Some(compared),
+            None => self.0.push(Some(compared)),
+        }
+        Ok(place)
+    }
+
+    /// Puts `compared` in the place of what the handle has.
+    fn replace(&mut self, place: usize, compared: Compared) -> Result<(), KeyValueError> {
+        self.check_room(place, &compared)?;
+        if let Some(place) = self.0.get_mut(place) {
+            *place = Some(compared);
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for `compared` at `place` beside all others.
+    fn check_room(&self, place: usize, compared: &Compared) -> Result<(), KeyValueError> {
+        let all = self.0.iter().enumerate();
+        let others = all.filter(|(other, _)| *other != place);
+        let held = others.filter_map(|(_, other)| Some(other.as_ref()?.n_octets()));
+        let octets = held.sum::<usize>() + compared.n_octets();
+        if octets <= CAS_BYTES_MAX {
+            return Ok(());
+        }
+        let message = format!(
+            "the handles of cas would hold {octets} octets, the limit is {CAS_BYTES_MAX}; drop some of them"
+        );
+        Err(KeyValueError::Other(message))
+    }
 }
 
 /// A handle on what `key` has.
@@ -209,8 +259,11 @@ pub(super) async fn current_of(
         key,
         current: current.clone(),
     };
-    replace(store, cas, seen);
-    Ok(Ok(current))
+    let replaced = match store.data_mut().kept.get_mut::<CasTable>() {
+        Some(table) => table.replace(cas.rep() as usize, seen),
+        None => Err(gone()),
+    };
+    Ok(replaced.map(|()| current))
 }
 
 /// The handle `rep` was dropped.
@@ -258,17 +311,7 @@ fn keep(store: &mut Store<'_>, compared: Compared) -> Result<Resource<Cas>, KeyV
         slots.put(CasTable::default());
     }
     let table = slots.get_mut::<CasTable>();
-    let table = table.ok_or_else(gone)?;
-    let free = table.0.iter().position(Option::is_none);
-    let place = free.unwrap_or(table.0.len());
-    if place >= CAS_MAX {
-        let message = format!("{CAS_MAX} handles of cas are open, which is the limit");
-        return Err(KeyValueError::Other(message));
-    }
-    match table.0.get_mut(place) {
-        Some(free) => *free = Some(compared),
-        None => table.0.push(Some(compared)),
-    }
+    let place = table.ok_or_else(gone)?.keep(compared)?;
     Ok(Resource::new_own(u32::try_from(place).unwrap_or(u32::MAX)))
 }
 
@@ -277,13 +320,46 @@ fn compared(store: &mut Store<'_>, cas: &Resource<Cas>) -> Option<Compared> {
     table.0.get(cas.rep() as usize)?.clone()
 }
 
-fn replace(store: &mut Store<'_>, cas: &Resource<Cas>, compared: Compared) {
-    let table = store.data_mut().kept.get_mut::<CasTable>();
-    if let Some(place) = table.and_then(|table| table.0.get_mut(cas.rep() as usize)) {
-        *place = Some(compared);
-    }
-}
-
 fn gone() -> KeyValueError {
     KeyValueError::Other("the handle of cas is gone".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(n_octets: usize) -> Compared {
+        Compared {
+            key: String::new(),
+            current: Some(vec![0; n_octets]),
+        }
+    }
+
+    #[test]
+    fn handles_of_cas_are_bounded_in_number_and_in_what_they_hold() {
+        let mut table = CasTable::default();
+        for place in 0..CAS_MAX {
+            assert_eq!(table.keep(of(0)), Ok(place));
+        }
+        assert!(table.keep(of(0)).is_err());
+        table.0[7] = None;
+        assert_eq!(
+            table.keep(of(CAS_BYTES_MAX)),
+            Ok(7),
+            "all that there is room for"
+        );
+        table.0[8] = None;
+        let told = format!("{:?}", table.keep(of(1)).expect_err("one octet too many"));
+        assert!(told.contains("the limit is 8388608"), "{told}");
+        assert!(
+            table.replace(9, of(1)).is_err(),
+            "nor in the place of another"
+        );
+        assert_eq!(
+            table.replace(7, of(CAS_BYTES_MAX - 1)),
+            Ok(()),
+            "its own goes"
+        );
+        assert_eq!(table.keep(of(1)), Ok(8));
+    }
 }

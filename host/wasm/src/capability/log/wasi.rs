@@ -43,13 +43,15 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
             |mut store: Store<'_>, (level, context, message): Line| -> wasmtime::Result<()> {
                 store.data_mut().on_host_call()?;
                 let level = Level::from(level);
-                if !is_enabled(store.data(), level) || !store.data().guest.admit_line() {
+                if !is_enabled(store.data(), level) {
                     return Ok(());
                 }
-                let context = context.to_str(&store)?.into_owned();
-                let message = message.to_str(&store)?.into_owned();
-                store.data_mut().on_logged(context.len() + message.len())?;
-                emit_line(store.data(), level, &message, ("context", &context));
+                let octets = context.to_str(&store)?.len() + message.to_str(&store)?.len();
+                store.data_mut().on_logged(octets)?;
+                if store.data().guest.admit_line() {
+                    let (context, message) = (context.to_str(&store)?, message.to_str(&store)?);
+                    emit_line(store.data(), level, &message, ("context", &context));
+                }
                 Ok(())
             },
         )?;

@@ -1,13 +1,33 @@
 ;; A guest of the role `async-stream-handler` that does what the first octet of the method says:
 ;; `e` gives the request back; `n` sends messages of one octet, counting, until nobody reads; `t` traps after
 ;; one; `f` says `not-found` and sends nothing; `r` returns `not-found`; `w` waits for what never comes; `s`
-;; never returns; `p` ends within a message; `b` begins a message of 2 GiB; `u` ends and keeps the request.
+;; never returns; `p` ends within a message; `b` begins a message of 2 GiB; `u` ends and keeps the request; `k`
+;; and `d` make a socket of TCP and of UDP, and go on as `e`, as `r` where that is denied.
 (component
 (; TYPES ;)
   (import "postern:gateway/async-call@0.1.0" (instance $async-call
     (alias outer 1 $failure (type $outer))
     (export "failure" (type $failure (eq $outer)))
     (export "fail" (func (param "failure" $failure)))))
+  (import "wasi:sockets/types@0.3.0" (instance $sockets
+    (type $c (variant (case "access-denied") (case "not-supported") (case "invalid-argument")
+      (case "out-of-memory") (case "timeout") (case "invalid-state") (case "address-not-bindable")
+      (case "address-in-use") (case "remote-unreachable") (case "connection-refused")
+      (case "connection-broken") (case "connection-reset") (case "connection-aborted")
+      (case "datagram-too-large") (case "other" (option string))))
+    (export "error-code" (type $code (eq $c)))
+    (type $f (enum "ipv4" "ipv6"))
+    (export "ip-address-family" (type $family (eq $f)))
+    (export "tcp-socket" (type $tcp (sub resource)))
+    (export "udp-socket" (type $udp (sub resource)))
+    (export "[static]tcp-socket.create" (func (param "address-family" $family)
+      (result (result (own $tcp) (error $code)))))
+    (export "[static]udp-socket.create" (func (param "address-family" $family)
+      (result (result (own $udp) (error $code)))))))
+  (core func $tcp (canon lower (func $sockets "[static]tcp-socket.create")
+    (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (core func $udp (canon lower (func $sockets "[static]udp-socket.create")
+    (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
   (type $octets (stream u8))
   (core func $fail (canon lower (func $async-call "fail") (memory (core memory $libc "memory"))))
   (core func $new (canon stream.new $octets))
@@ -29,6 +49,8 @@
     (import "host" "set" (func $set (result i32)))
     (import "host" "join" (func $join (param i32 i32)))
     (import "host" "return" (func $return (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "host" "tcp" (func $tcp (param i32 i32)))
+    (import "host" "udp" (func $udp (param i32 i32)))
     (data (i32.const 16) "gone")
     ;; Of a message of one octet the length, of one of 2 GiB the length.
     (data (i32.const 64) "\00\00\00\01")
@@ -42,6 +64,12 @@
       (global.set $mode (i32.load8_u (local.get $method)))
       (global.set $heap (i32.const 4096))
       (global.set $sent (i32.const 0))
+      (if (call $is (i32.const 107)) (then
+        (call $tcp (i32.const 0) (i32.const 96))
+        (call $made)))
+      (if (call $is (i32.const 100)) (then
+        (call $udp (i32.const 0) (i32.const 96))
+        (call $made)))
       (if (call $is (i32.const 101)) (then
         (call $ok (local.get $request))
         (return (i32.const 0))))
@@ -87,6 +115,10 @@
         (then (return (i32.const 1))))
       (call $close (global.get $writer))
       (i32.const 0))
+    ;; A socket, or "access-denied" and nothing else.
+    (func $made
+      (if (i32.and (i32.load8_u (i32.const 96)) (i32.load8_u (i32.const 100))) (then unreachable))
+      (global.set $mode (select (i32.const 114) (i32.const 101) (i32.load8_u (i32.const 96)))))
     (func $is (param $mode i32) (result i32) (i32.eq (global.get $mode) (local.get $mode)))
     (func $ok (param $stream i32)
       (call $return (i32.const 0) (local.get $stream) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))
@@ -95,7 +127,8 @@
     (with "host" (instance
       (export "fail" (func $fail)) (export "new" (func $new)) (export "write" (func $write))
       (export "close" (func $close)) (export "leave" (func $leave)) (export "set" (func $set))
-      (export "join" (func $join)) (export "return" (func $return))))))
+      (export "join" (func $join)) (export "return" (func $return))
+      (export "tcp" (func $tcp)) (export "udp" (func $udp))))))
   (func $handle async (param "service" string) (param "method" string) (param "request" $octets)
     (result (result $octets (error $failure)))
     (canon lift (core func $main "handle") async (callback (core func $main "callback"))

@@ -94,6 +94,10 @@ pub(crate) fn interceptor() -> Vec<u8> {
     typed(include_str!("interceptor.wat"))
 }
 
+pub(crate) fn asynchronous() -> Vec<u8> {
+    typed(include_str!("async.wat"))
+}
+
 pub(crate) fn identity() -> Vec<u8> {
     typed(include_str!("identity.wat"))
 }
