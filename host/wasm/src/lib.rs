@@ -56,6 +56,7 @@ mod http_fields;
 mod http_grant;
 mod instance;
 mod journal;
+mod kv_overlay;
 mod kv_table;
 mod lease;
 mod limits;

@@ -272,6 +272,28 @@ impl Probe {
         kv::keys(&prefix, after.as_deref(), limit)
     }
 
+    /// Writes a value and says what is there afterwards: the value, the keys that begin as its key does, and
+    /// whether another key that it writes as well is there and goes.
+    fn kv_write_and_read(
+        Entry { key, value }: Entry,
+    ) -> Result<(Option<Value>, Vec<String>, bool)> {
+        let other = format!("{key}/other");
+        kv::set(&key, &value)?;
+        kv::set(&other, &value)?;
+        let keys = kv::keys(&key, None, 10)?;
+        let has_gone = kv::delete(&other)?;
+        Ok((kv::get(&key)?, keys, has_gone))
+    }
+
+    /// Writes so many values of 1 MiB, where `config` says that its name is `new`.
+    fn kv_fill_where_new(Entry { key, value }: Entry) -> Result<()> {
+        if config::text("name").as_deref() != Some("new") {
+            return Ok(());
+        }
+        let mebibyte = "x".repeat((1 << 20) - 2);
+        (0..value.as_u64().unwrap_or(0)).try_for_each(|n| kv::set(&format!("{key}/{n}"), &mebibyte))
+    }
+
     /// Adds one to a number in the store, against all others who do the same.
     fn kv_increment(Entry { key, .. }: Entry) -> Result<Option<u64>> {
         kv::update(&key, |number| Ok(Some(number.unwrap_or(0) + 1)))
