@@ -1,6 +1,8 @@
 //! Calls recorded from a running gateway and replayed: by it, by a component without a gateway, by a
 //! component that was changed, and by `postern test` in a project.
 
+mod imports;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},

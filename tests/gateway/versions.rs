@@ -1,10 +1,12 @@
 //! Versions of one plugin side by side: which gets which calls, which stays, and what is remembered. The guest
 //! `probe` answers with the name, and fails as often, as the `config` of each version's manifest says.
 
+mod shadow;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use postern_core::{Body, BodyStream, Call, Handler};
+use postern_core::{Call, Handler};
 use postern_net::{Client, ClientConfig, Target};
 use postern_tests::{
     CallerTransport, Finished, Gateway, Setup, call, component, connect, patiently,
@@ -378,80 +380,4 @@ async fn versions_come_change_and_go_beside_each_other_without_a_failed_call() {
         ask(&*handler, 20, &[]).await,
         [("two".to_owned(), 20)].into()
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shadow_gets_copies_whose_answers_are_compared_and_not_sent_and_which_have_no_effect() {
-    let _machine = share().await;
-    let gateway = Gateway::start(setup(&[("probe@1", "config = { name = \"old\" }\n")])).await;
-    let shadow = "config = { name = \"new\" }\n[canary]\nmode = \"shadow\"\nweight = \"0%\"\n\
-                  header = \"x-copy\"\nshadow-calls = 64\ncompare-headers = [\"content-type\"]\n";
-    drop_version(&gateway, "probe@2", shadow);
-    becomes(&gateway, "probe@2", "shadow").await;
-    let handler = connect(&gateway, CallerTransport::Tcp).await;
-    let copies = async |what: &str| {
-        let counts = version(&gateway, "probe@2").await["trial"]["copies"].clone();
-        counts[what].as_u64().unwrap_or(0)
-    };
-    assert_eq!(
-        ask(&*handler, 20, &[]).await,
-        [("old".to_owned(), 20)].into()
-    );
-    assert_eq!(
-        ask(&*handler, 20, &[("x-copy", "1")]).await,
-        [("old".to_owned(), 20)].into()
-    );
-    patiently("copies were compared", async || {
-        copies("different").await == 20
-    })
-    .await;
-    let shown = version(&gateway, "probe@2").await["trial"]["copies"]["differences"].to_string();
-    assert!(shown.contains("probe/Version: body: "), "{shown}");
-    let copied = async |method: &str, body: Value| {
-        let mut call = Call::unary("probe", method, body.to_string());
-        call.headers.push("x-copy", "1").expect("short");
-        let reply = handler.call(call).await.expect("answered");
-        let body = reply.body.into_one(1 << 20).await.expect("one message");
-        serde_json::from_slice::<Value>(&body).unwrap_or_default()
-    };
-    assert_eq!(
-        copied("ConfigAll", json!(null)).await,
-        json!([["name", "old"]])
-    );
-    copied("Config", json!("absent")).await;
-    patiently("what is the same counts as the same", async || {
-        copies("same").await == 1
-    })
-    .await;
-    // Both would have counted.
-    for _ in 0..5 {
-        copied("KvIncrement", json!({ "key": "n" })).await;
-    }
-    patiently("copies wanted to write", async || {
-        copies("wanted-effect").await == 5
-    })
-    .await;
-    assert_eq!(copied("KvGet", json!({ "key": "n" })).await, json!(5));
-    sum_of_a_copied_stream(&*handler).await;
-    patiently("the stream is counted", async || {
-        copies("stream").await == 1
-    })
-    .await;
-    assert_eq!(version(&gateway, "probe@1").await["place"], "stable");
-    // Only an operator lets it take calls.
-    let told = operator(&gateway, "promote", "probe");
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert_eq!(
-        ask(&*handler, 20, &[]).await,
-        [("new".to_owned(), 20)].into()
-    );
-}
-
-/// A call whose body is a stream, which is not copied though it is asked for.
-async fn sum_of_a_copied_stream(handler: &dyn Handler) {
-    let numbers = stream::iter([Ok("1".into())]);
-    let body = Body::Messages(BodyStream::new(numbers));
-    let mut call = Call::unary("probe", "Sum", "").with_body(body);
-    call.headers.push("x-copy", "1").expect("short");
-    handler.call(call).await.expect("answered");
 }

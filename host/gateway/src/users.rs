@@ -1,7 +1,7 @@
 //! Users and groups of this machine, by names or numbers. Names are asked of the system, wherever it
 //! keeps them; that may block.
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, Uid, User};
 use postern_net::UnixAccess;
 
 use crate::config::UnixFile;
@@ -26,6 +26,12 @@ pub(crate) fn user_id(name: &str) -> Result<u32, UserError> {
     let found = User::from_name(name).map_err(|source| look_up(name, source))?;
     let user = found.ok_or_else(|| UserError::NoUser(name.to_owned()))?;
     Ok(user.uid.as_raw())
+}
+
+/// What the user `id` is called, where the system knows it.
+pub(crate) fn user_name(id: u32) -> Option<String> {
+    let user = User::from_uid(Uid::from_raw(id)).ok().flatten()?;
+    Some(user.name)
 }
 
 /// # Errors
@@ -70,6 +76,8 @@ mod tests {
         assert_eq!(user_id("root").ok(), Some(0));
         assert_eq!(user_id("1234567").ok(), Some(1_234_567));
         assert_eq!(group_id("77").ok(), Some(77));
+        assert_eq!(user_name(0).as_deref(), Some("root"));
+        assert_eq!(user_name(u32::MAX - 7), None);
         let refused = user_id("nobody-of-that-name").expect_err("nobody");
         assert_eq!(
             refused.to_string(),

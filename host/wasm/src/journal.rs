@@ -26,6 +26,7 @@ use postern_core::Kind;
 pub(crate) use self::answer::{Answer, HostQuestion};
 pub use self::difference::{AskChange, AskDifference};
 use self::{
+    answer::Nature,
     clocks::Readings,
     random::{JournalRandom, Seed},
 };
@@ -36,8 +37,6 @@ use crate::{
 
 /// What one recorded call may hold, in octets: a call of 7 MiB and its reply fit.
 pub(crate) const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Differences of one call that are told.
-const DIFFERENCES_MAX: usize = 100;
 /// Octets of an argument that are shown.
 const SHOWN_BYTES_MAX: usize = 120;
 /// What a reading of a clock or a question takes beside its octets.
@@ -79,6 +78,8 @@ struct State {
     monotonic: Readings,
     /// What was recorded, each with whether it was taken.
     recorded: Vec<(HostAsk, bool)>,
+    /// Those before it were taken.
+    n_taken: usize,
     differences: Vec<AskDifference>,
 }
 
@@ -148,6 +149,7 @@ impl Journal {
             wall,
             monotonic,
             recorded: recorded.unwrap_or_default(),
+            n_taken: 0,
             differences: Vec::new(),
         };
         Self(Arc::new(Shared {
@@ -234,8 +236,9 @@ impl Journal {
             (recorded != read).then(|| AskDifference::clock(name, recorded, read))
         });
         let mut all = std::mem::take(&mut state.differences);
-        all.extend(left.chain(clocks));
-        all.truncate(DIFFERENCES_MAX);
+        for difference in left.chain(clocks) {
+            difference::push(&mut all, difference);
+        }
         all
     }
 
@@ -247,13 +250,11 @@ impl Journal {
         }
         let mut state = self.0.state.lock();
         let state = &mut *state;
-        let position = position(&state.recorded, question);
+        let miss = question.told(miss);
+        let missed = || AskDifference::unrecorded(miss, question.ask, &question.with);
+        let position = position(&state.recorded, state.n_taken, question);
         let Some((index, change)) = position else {
-            state.differ(AskDifference::unrecorded(
-                miss,
-                question.ask,
-                &question.with,
-            ));
+            state.differ(missed());
             return Found::Nothing;
         };
         let Some((recorded, taken)) = state.recorded.get_mut(index) else {
@@ -261,21 +262,19 @@ impl Journal {
         };
         *taken = true;
         let got = recorded.got.clone();
+        let change = change.map(|change| question.told(change));
         if let Some(change) = change {
             let difference = AskDifference::changed(change, &question.with, recorded);
             state.differ(difference);
         }
+        state.skip_taken();
         match T::read(&got) {
             Some(answer) => {
                 state.note(question, got);
                 Found::Answer(answer)
             }
             None => {
-                state.differ(AskDifference::unrecorded(
-                    miss,
-                    question.ask,
-                    &question.with,
-                ));
+                state.differ(missed());
                 Found::Nothing
             }
         }
@@ -296,7 +295,7 @@ impl State {
     }
 
     fn note(&mut self, question: &HostQuestion, got: HostAnswer) {
-        let octets = question.n_octets() + answer::n_octets(&got) + ENTRY_BYTES;
+        let octets = question.n_octets() + answer::n_octets(&got) + 2 * ENTRY_BYTES;
         if self.charge(octets) {
             self.asked.push(HostAsk {
                 ask: question.ask.to_owned(),
@@ -306,30 +305,37 @@ impl State {
         }
     }
 
+    fn skip_taken(&mut self) {
+        let left = self.recorded.get(self.n_taken..).unwrap_or_default();
+        self.n_taken += left.iter().take_while(|(_, taken)| *taken).count();
+    }
+
     fn read(&mut self, readings: impl Fn(&mut Self) -> &mut Readings) -> u64 {
         let has_room = self.charge(ENTRY_BYTES);
         readings(self).read(has_room)
     }
 
     fn differ(&mut self, difference: AskDifference) {
-        if self.differences.len() < DIFFERENCES_MAX {
-            self.differences.push(difference);
-        }
+        difference::push(&mut self.differences, difference);
     }
 }
 
-/// Which recorded question answers `question`, and what about it differs.
+/// Which recorded question answers `question`, and what about it differs. The first `n_taken` were taken.
 fn position(
     recorded: &[(HostAsk, bool)],
+    n_taken: usize,
     question: &HostQuestion,
 ) -> Option<(usize, Option<AskChange>)> {
     let is_same = |ask: &HostAsk| ask.ask == question.ask && ask.with == question.with;
     let is_alike = |ask: &HostAsk| ask.ask == question.ask && question.has_key_of(&ask.with);
-    let find = |is: &dyn Fn(&(HostAsk, bool)) -> bool| recorded.iter().position(is);
+    let find = |is: &dyn Fn(&(HostAsk, bool)) -> bool| {
+        let found = recorded.get(n_taken..)?.iter().position(is)?;
+        Some(n_taken + found)
+    };
     if let Some(index) = find(&|(ask, taken)| !taken && is_same(ask)) {
         return Some((index, None));
     }
-    if question.only_reads {
+    if question.nature == Nature::Read {
         let last = recorded.iter().rposition(|(ask, _)| is_same(ask));
         return Some((last?, Some(AskChange::Again)));
     }
@@ -388,16 +394,19 @@ pub(crate) fn through_now<T: Answer, E>(
 }
 
 /// As `through_now`, of what cannot fail: what was not recorded is asked for as ever.
-pub(crate) fn told<T: Answer>(asking: Option<Asking>, real: impl FnOnce() -> T) -> T {
+pub(crate) fn told<T: Answer, E>(
+    asking: Option<Asking>,
+    real: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     let Some(Asking { journal, question }) = asking else {
         return real();
     };
     match journal.find(&question, AskChange::Answered) {
-        Found::Answer(answer) => answer,
+        Found::Answer(answer) => Ok(answer),
         Found::Nothing | Found::Recording => {
-            let answer = real();
+            let answer = real()?;
             journal.note(&question, answer.tell());
-            answer
+            Ok(answer)
         }
     }
 }

@@ -56,6 +56,7 @@ mod http_fields;
 mod http_grant;
 mod instance;
 mod journal;
+mod kv_overlay;
 mod kv_table;
 mod lease;
 mod limits;
@@ -130,8 +131,9 @@ pub use plugin::{
 pub use plugin_name::{plugin_of_slot, version_of_slot};
 pub use recorded::{
     HostAnswer, HostAsk, RecordedBody, RecordedBodyKind, RecordedCall, RecordedFailure,
-    RecordedHeaders, RecordedHost, RecordedHttp, RecordedOctets, RecordedOrigin, RecordedOutcome,
-    RecordedPeer, RecordedPrincipal, RecordedReply, RecordedRequest,
+    RecordedHeaders, RecordedHost, RecordedHttp, RecordedInstance, RecordedListing, RecordedOctets,
+    RecordedOrigin, RecordedOutcome, RecordedPeer, RecordedPrincipal, RecordedReply,
+    RecordedRequest,
 };
 pub use recorder::{RecordedGeneration, RecordingFilter, SkippedCalls};
 pub use records::Records;

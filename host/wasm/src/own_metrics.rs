@@ -194,13 +194,7 @@ impl OwnMetrics {
         bounds: &[f64],
         limits: OwnMetricLimits,
     ) -> Result<(), OwnMetricError> {
-        check_metric(name)?;
-        let is_plain = |c: char| !c.is_control() && c != '\\';
-        if help.len() > HELP_BYTES_MAX || !help.chars().all(is_plain) {
-            let name = name.to_owned();
-            return Err(OwnMetricError::Help { name });
-        }
-        check_bounds(name, kind, bounds)?;
+        check_declaration(name, kind, help, bounds)?;
         let mut metrics = self.0.lock();
         let metric = metrics.metric(name, kind, bounds, limits)?;
         if !bounds.is_empty() && *bounds != *metric.bounds {
@@ -399,6 +393,22 @@ impl MetricChange {
             Self::Observe => OwnMetricKind::Histogram,
         }
     }
+}
+
+/// What can be said of a declaration without knowing others.
+pub(crate) fn check_declaration(
+    name: &str,
+    kind: OwnMetricKind,
+    help: &str,
+    bounds: &[f64],
+) -> Result<(), OwnMetricError> {
+    check_metric(name)?;
+    let is_plain = |c: char| !c.is_control() && c != '\\';
+    if help.len() > HELP_BYTES_MAX || !help.chars().all(is_plain) {
+        let name = name.to_owned();
+        return Err(OwnMetricError::Help { name });
+    }
+    check_bounds(name, kind, bounds)
 }
 
 pub(crate) fn check_metric(name: &str) -> Result<(), OwnMetricError> {

@@ -1,6 +1,7 @@
 //! A plugin: a named slot that holds one generation in service. What was in service before is not
 //! remembered here: whoever owns the components deploys an earlier one again.
 
+mod copies;
 pub(crate) mod recording;
 
 use std::{

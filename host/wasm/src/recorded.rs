@@ -190,7 +190,36 @@ pub enum HostAnswer {
     Octets(RecordedOctets),
     Texts(Vec<String>),
     Pairs(Vec<(String, String)>),
+    Listing(RecordedListing),
     Failed(RecordedFailure),
+}
+
+/// The instances of a service, as `directory` listed them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RecordedListing {
+    pub revision: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<RecordedInstance>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RecordedInstance {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    pub weight: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata: Vec<(String, String)>,
+    pub healthy: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stale: bool,
 }
 
 /// What the caller got.

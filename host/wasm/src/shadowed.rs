@@ -1,5 +1,7 @@
 //! What a guest does that is seen outside of its store, while it answers the copy of a call.
 
+use std::{any::Any, sync::Arc};
+
 use postern_core::{Context, Kind, shadow::ShadowMark};
 
 use crate::{bindings::Failure, convert::failure};
@@ -10,7 +12,7 @@ use crate::{bindings::Failure, convert::failure};
 /// # Errors
 /// `failed-precondition` for a copy, as the guest is told.
 pub(crate) fn permit(context: Option<&Context>, what: &str) -> Result<(), Failure> {
-    let Some(mark) = shadow(context) else {
+    let Some(mark) = mark(context) else {
         return Ok(());
     };
     mark.note_effect();
@@ -20,9 +22,15 @@ pub(crate) fn permit(context: Option<&Context>, what: &str) -> Result<(), Failur
 
 /// Whether it is a copy.
 pub(crate) fn is_shadow(context: Option<&Context>) -> bool {
-    shadow(context).is_some()
+    mark(context).is_some()
 }
 
-fn shadow(context: Option<&Context>) -> Option<&ShadowMark> {
-    context?.shadow.as_deref()
+/// That of a copy.
+pub(crate) fn mark(context: Option<&Context>) -> Option<&Arc<ShadowMark>> {
+    context?.shadow.as_ref()
+}
+
+/// What a copy works on, where that is a `T`.
+pub(crate) fn state<T: Any + Send + Sync>(context: Option<&Context>) -> Option<Arc<T>> {
+    mark(context)?.state()?.downcast().ok()
 }

@@ -8,6 +8,7 @@
 //! help, writes are refused with their kind and the time to come again (`failure`).
 
 mod failure;
+mod snapshot;
 mod writer;
 
 use std::{
@@ -16,10 +17,15 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError,
+};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use self::failure::{BYTES_OF_COPY_MAX, KEYS_OF_COPY_MAX};
 pub use self::failure::{StoreError, StoreFault, StoreHealth};
+pub(crate) use self::snapshot::StoreSnapshot;
 use self::{
     failure::fault,
     writer::{File, ReadFailure, Request, Writer},
@@ -120,10 +126,7 @@ impl Store {
         table: &Arc<str>,
         key: String,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(table, move |table| {
-            Ok(table.get(&*key)?.map(|value| value.value().to_vec()))
-        })
-        .await
+        self.read(table, move |table| value_of(table, &key)).await
     }
 
     /// Up to `limit` keys that begin with `prefix` and come after `after`, in order.
@@ -134,24 +137,7 @@ impl Store {
         after: Option<String>,
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
-        let scan = move |table: &ReadTable| {
-            let start = after
-                .as_deref()
-                .filter(|after| *after >= prefix.as_str())
-                .unwrap_or(&prefix);
-            let mut keys = Vec::new();
-            for entry in table.range(start..)? {
-                let (key, _) = entry?;
-                let key = key.value();
-                if !key.starts_with(&*prefix) || keys.len() >= limit {
-                    break;
-                }
-                if after.as_deref() != Some(key) {
-                    keys.push(key.to_owned());
-                }
-            }
-            Ok(keys)
-        };
+        let scan = move |table: &ReadTable| keys_of(table, &prefix, after.as_deref(), limit);
         self.read(table, scan).await
     }
 
@@ -199,12 +185,7 @@ impl Store {
         let table = Arc::clone(table);
         let task = tokio::task::spawn_blocking(move || {
             let transaction = opened.database.begin_read().map_err(redb::Error::from)?;
-            match transaction.open_table(Table::new(&table)) {
-                Ok(table) => read(&table).map_err(redb::Error::from),
-                // Nothing was written yet.
-                Err(TableError::TableDoesNotExist(_)) => Ok(T::default()),
-                Err(error) => Err(error.into()),
-            }
+            read_within(&transaction, &table, read)
         });
         let result = task.await.map_err(|_| StoreError::Closed)?;
         result.map_err(|error| self.on_failed_read(error, opening))
@@ -230,6 +211,45 @@ impl Store {
 }
 
 type ReadTable = redb::ReadOnlyTable<&'static str, &'static [u8]>;
+
+/// Reads `table` as a transaction sees it.
+fn read_within<T: Default>(
+    transaction: &ReadTransaction,
+    table: &str,
+    read: impl FnOnce(&ReadTable) -> Result<T, redb::StorageError>,
+) -> Result<T, redb::Error> {
+    match transaction.open_table(Table::new(table)) {
+        Ok(table) => read(&table).map_err(redb::Error::from),
+        // Nothing was written yet.
+        Err(TableError::TableDoesNotExist(_)) => Ok(T::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn value_of(table: &ReadTable, key: &str) -> Result<Option<Vec<u8>>, redb::StorageError> {
+    Ok(table.get(key)?.map(|value| value.value().to_vec()))
+}
+
+fn keys_of(
+    table: &ReadTable,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<String>, redb::StorageError> {
+    let start = after.filter(|after| *after >= prefix).unwrap_or(prefix);
+    let mut keys = Vec::new();
+    for entry in table.range(start..)? {
+        let (key, _) = entry?;
+        let key = key.value();
+        if !key.starts_with(prefix) || keys.len() >= limit {
+            break;
+        }
+        if after != Some(key) {
+            keys.push(key.to_owned());
+        }
+    }
+    Ok(keys)
+}
 
 impl Drop for Store {
     fn drop(&mut self) {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use postern_core::Peer;
 use serde_json::json;
 
-use super::{guard, view::AdminFailure};
+use super::{guard, operator, view::AdminFailure};
 use crate::{
     app::gateway::Gateway,
     plugins::trust::{DIGEST_DIGITS_MAX, DIGEST_DIGITS_MIN, is_digest_start},
@@ -28,6 +29,7 @@ pub(super) async fn approve(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
     Query(ApprovalQuery { digest }): Query<ApprovalQuery>,
+    peer: Option<Extension<Arc<Peer>>>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
@@ -35,7 +37,9 @@ pub(super) async fn approve(
     if gateway.control().plugin(&name).is_none() {
         return Err(AdminFailure::unknown_plugin(&name, &gateway));
     }
-    let approved = gateway.control().approve(&name, digest.as_deref()).await;
+    let by = operator::who(peer.map(|Extension(peer)| peer)).await;
+    let approving = gateway.control().approve(&name, digest.as_deref(), &by);
+    let approved = approving.await;
     let approved =
         approved.map_err(|refusal| AdminFailure::new(StatusCode::CONFLICT, refusal.to_string()))?;
     let growth: Vec<_> = approved.growth.iter().map(ToString::to_string).collect();

@@ -4,6 +4,7 @@
 
 mod approval;
 mod guard;
+mod operator;
 mod recording;
 mod scrape;
 mod versions;

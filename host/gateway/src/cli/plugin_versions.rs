@@ -60,8 +60,12 @@ fn log(options: &SharedOptions, args: &PluginArgs, output: &Output) -> Result<()
 
 /// `  3 min ago  users@2  rolled-back by rule: more calls fail than before: ...`.
 fn line(entry: &Json, now: u64) -> String {
+    let who = match text(entry, "/who").as_str() {
+        "" => String::new(),
+        who => format!(" {who}"),
+    };
     let head = format!(
-        "{:>10}  {}  {} by {}",
+        "{:>10}  {}  {} by {}{who}",
         ago(entry.get("at").unwrap_or(&Json::Null), now),
         text(entry, "/version"),
         text(entry, "/event"),
@@ -88,5 +92,11 @@ mod tests {
         );
         let entry = json!({ "at": 100, "version": "users", "event": "pinned", "by": "operator" });
         assert_eq!(line(&entry, 100), "   0 s ago  users  pinned by operator");
+        let entry = json!({ "at": 100, "version": "users", "event": "approved", "by": "operator",
+                            "who": "uid 1000 (ada)" });
+        assert_eq!(
+            line(&entry, 100),
+            "   0 s ago  users  approved by operator uid 1000 (ada)"
+        );
     }
 }

@@ -217,10 +217,11 @@ fn event_line(event: &Json, now: u64) -> String {
     }
 }
 
-/// `12 s ago  5f2b91c0aa31`.
+/// `12 s ago  5f2b91c0aa31 by uid 1000 (ada)`.
 fn approval_line(approval: &Json, now: u64) -> String {
     let at = approval.get("at").unwrap_or(&Json::Null);
-    format!("{:>10}  {}", ago(at, now), digest(approval))
+    let by = text(approval, "/by");
+    format!("{:>10}  {} by {by}", ago(at, now), digest(approval))
 }
 
 pub(super) fn ago(at: &Json, now: u64) -> String {

@@ -8,6 +8,9 @@
 //!              │                        │                         │ held until `approve`
 //!              └────────────────────────┴────────refused──────────┘ what serves serves on
 //! ```
+//! What a component tells of its services is known once it has been asked. Where that is more than is written,
+//! it is held a second time: nobody approves what was not shown.
+//!
 //! The last good copy and a rollback are judged by their signatures alone: they have served.
 
 use std::{io, sync::Arc, time::Duration};
@@ -18,13 +21,14 @@ use tracing::{info, warn};
 
 use super::{
     Control,
-    offer::{HeldOffer, Needs, OfferRefused, unix_now},
+    offer::{ApprovalStage, HeldOffer, Needs, OfferRefused, unix_now},
     slot::{PluginSlot, Source},
 };
 use crate::{
     config::{Approval, Config, quantities},
     plugins::{
         asks::{Asks, Growth},
+        claimed::Claimed,
         signature::{SignatureFault, SignaturePolicy, Signed},
         store::{Copy, PluginCopies},
         trust::{ApprovalRecord, Served, TrustFault, TrustFiles, TrustState},
@@ -35,6 +39,8 @@ use crate::{
 struct OfferJudge {
     name: String,
     config: Arc<Config>,
+    /// What the manifest claims.
+    written: Claimed,
     trust: KnownTrust,
     copies: PluginCopies,
     /// Those of the version that takes the plugin's calls, where this is another one.
@@ -57,45 +63,31 @@ enum Judgement {
 impl Control {
     /// Who signed `copy`, where it may serve by its signatures. Those of what `is_new`, of which nothing
     /// has served yet, are also compared with what has, and it waits where it asks for more than that.
+    /// `written` is what its manifest claims.
     pub(super) async fn admit(
         &self,
         slot: &PluginSlot,
         copy: &Copy,
-        is_new: bool,
+        (written, is_new): (&Claimed, bool),
     ) -> Result<Option<Signed>, OfferRefused> {
-        let judge = self.judge_of(slot);
-        let judged = {
-            let copy = copy.clone();
-            spawn_blocking(move || judge.judge(&copy, is_new)).await
-        };
-        let judged = judged.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-        let plugin = slot.name.as_str();
-        judged.map_err(|judgement| match judgement {
-            Judgement::Signature(fault) => {
-                warn!(plugin, %fault, "signature refused");
-                slot.count_signature_refusal();
-                let needs = Needs {
-                    settings: true,
-                    time: fault.may_pass(),
-                    ..Needs::default()
-                };
-                OfferRefused::new(&copy.digest, format!("signature: {fault}")).until(needs)
-            }
-            Judgement::Held(held) => {
-                let asked = told(&held.growth);
-                let digest = held.digest.as_str();
-                warn!(plugin, digest, asked, "plugin held until it is approved");
-                OfferRefused::held(copy, held)
-            }
-            Judgement::Unknown(fault) => {
-                warn!(plugin, %fault, "what is known of the plugin cannot be read");
-                let needs = Needs {
-                    time: true,
-                    ..Needs::default()
-                };
-                OfferRefused::new(&copy.digest, fault).until(needs)
-            }
-        })
+        let (judge, copied) = (self.judge_of(slot, written), copy.clone());
+        let judging = spawn_blocking(move || judge.judge(&copied, is_new)).await;
+        let judged = judging.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        judged.map_err(|judgement| judgement.refuse(slot, copy))
+    }
+
+    /// `copy`, of which nothing has served yet, waits where it claims more than what serves, and more than its
+    /// manifest says (`written`), which was judged before it ran.
+    pub(super) async fn admit_claims(
+        &self,
+        slot: &PluginSlot,
+        copy: &Copy,
+        (written, claimed, own): (&Claimed, Claimed, Claimed),
+    ) -> Result<(), OfferRefused> {
+        let (judge, copied) = (self.judge_of(slot, written), copy.clone());
+        let judging = spawn_blocking(move || judge.judge_claims(&copied, &claimed, &own)).await;
+        let judged = judging.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        judged.map_err(|judgement| judgement.refuse(slot, copy))
     }
 
     /// How long to wait for another file of the plugin `name`, where its signatures do not fit yet.
@@ -121,12 +113,17 @@ impl Control {
             return;
         }
         let (trust, copy) = (self.trust(slot), copy.clone());
+        let current = slot.shown().current;
+        let claimed = current.map(|current| {
+            let services = current.services.iter().map(|service| &*service.name);
+            Claimed::of(services, &current.routes)
+        });
         let noting = spawn_blocking(move || {
             let mut state = trust.state().map_err(io::Error::other)?;
             let before = state.clone();
             let served = Served {
-                digest: copy.content_digest(),
-                asks: Asks::of(&copy.component, copy.manifest.as_deref()),
+                claimed,
+                ..served_by(&copy)
             };
             state.on_served(served, signed.as_ref());
             let written = match state == before {
@@ -148,7 +145,7 @@ impl Control {
     }
 
     /// The version of the plugin `name` that is held may take calls, and is deployed. `digest` begins that
-    /// of what was looked at; another one is not approved.
+    /// of what was looked at; another one is not approved. `by` is who says so.
     ///
     /// # Errors
     /// When there is no such plugin, nothing of it is held, something else is, the approval cannot be
@@ -157,6 +154,7 @@ impl Control {
         &self,
         name: &str,
         digest: Option<&str>,
+        by: &str,
     ) -> Result<HeldOffer, OfferRefused> {
         let refused = |reason: String| OfferRefused::new("", reason);
         let slot = self.slots.lock().get(name).cloned();
@@ -175,12 +173,13 @@ impl Control {
                 held.digest
             )));
         }
-        let (trust, record) = (self.trust(&slot), ApprovalRecord::of(&held, component));
+        let record = ApprovalRecord::of(&held, component, by);
+        let (trust, approval) = (self.trust(&slot), held.approval());
         let writing = spawn_blocking(move || {
             let mut state = trust.state().map_err(io::Error::other)?;
             // A line too many in the log is better than an approval that is in none.
             trust.files.record(&record)?;
-            state.approve(&record.digest);
+            state.approve(&approval);
             trust.files.note(&state)?;
             Ok(state)
         });
@@ -193,8 +192,8 @@ impl Control {
         })?;
         slot.set_trust(state);
         let digest = held.digest.as_str();
-        info!(plugin = name, digest, "plugin approved");
-        self.note_approved(&slot);
+        info!(plugin = name, digest, by, "plugin approved");
+        self.note_approved(&slot, by);
         drop(offers);
         self.try_again(&slot).await;
         match slot.shown().refused {
@@ -210,10 +209,11 @@ impl Control {
         }
     }
 
-    fn judge_of(&self, slot: &PluginSlot) -> OfferJudge {
+    fn judge_of(&self, slot: &PluginSlot, written: &Claimed) -> OfferJudge {
         OfferJudge {
             name: slot.name.clone(),
             config: self.config.load_full(),
+            written: written.clone(),
             trust: self.trust(slot),
             copies: slot.store.clone(),
             stable: self
@@ -221,6 +221,39 @@ impl Control {
                 .remove(slot.plugin_name())
                 .filter(|stable| stable.name != slot.name)
                 .map(|stable| (self.trust(&stable), stable.store.clone())),
+        }
+    }
+}
+
+impl Judgement {
+    /// As it is told, and as it is refused.
+    fn refuse(self, slot: &PluginSlot, copy: &Copy) -> OfferRefused {
+        let plugin = slot.name.as_str();
+        match self {
+            Self::Signature(fault) => {
+                warn!(plugin, %fault, "signature refused");
+                slot.count_signature_refusal();
+                let needs = Needs {
+                    settings: true,
+                    time: fault.may_pass(),
+                    ..Needs::default()
+                };
+                OfferRefused::new(&copy.digest, format!("signature: {fault}")).until(needs)
+            }
+            Self::Held(held) => {
+                let asked = told(&held.growth);
+                let digest = held.digest.as_str();
+                warn!(plugin, digest, asked, "plugin held until it is approved");
+                OfferRefused::held(copy, held)
+            }
+            Self::Unknown(fault) => {
+                warn!(plugin, %fault, "what is known of the plugin cannot be read");
+                let needs = Needs {
+                    time: true,
+                    ..Needs::default()
+                };
+                OfferRefused::new(&copy.digest, fault).until(needs)
+            }
         }
     }
 }
@@ -296,9 +329,7 @@ impl OfferJudge {
         if approval == Approval::Off || state.is_approved(&digest) {
             return None;
         }
-        // Of a gateway that noted nothing, the copy of what served last tells.
-        let served = state.served.clone();
-        let served = served.or_else(|| Some(served_by(&self.copies.load_good()?)));
+        let served = self.served(state);
         if served
             .as_ref()
             .is_some_and(|served| served.digest == digest)
@@ -306,16 +337,61 @@ impl OfferJudge {
             return None;
         }
         let is_first = served.is_none();
+        let claimed = claimed_before(served.as_ref());
         let before = served.map(|served| served.asks).unwrap_or_default();
-        let growth = served_by(copy)
-            .asks
-            .beyond(&before, &quantities(&self.config));
+        let asks = served_by(copy).asks;
+        let mut growth = asks.beyond(&before, &quantities(&self.config));
+        growth.extend(claimed.map_or_else(Vec::new, |claimed| self.written.beyond(&claimed)));
         let waits = match approval {
             Approval::Off => false,
             Approval::Growth => !is_first && !growth.is_empty(),
             Approval::Always => true,
         };
-        waits.then_some(HeldOffer { digest, growth })
+        waits.then_some(HeldOffer {
+            digest,
+            growth,
+            stage: ApprovalStage::Written,
+        })
+    }
+
+    /// What a component claims that has said what it answers for. `own` is what every plugin may claim that is
+    /// the first of its name. Blocks.
+    fn judge_claims(&self, copy: &Copy, claimed: &Claimed, own: &Claimed) -> Result<(), Judgement> {
+        let (approval, stage) = (self.config.approval(), ApprovalStage::Described);
+        let digest = copy.content_digest();
+        let state = self.state().map_err(Judgement::Unknown)?;
+        if approval == Approval::Off || state.is_approved(&stage.approval_of(&digest)) {
+            return Ok(());
+        }
+        let served = self.served(&state);
+        let has_served = |served: &Served| served.digest == digest;
+        let is_first = served.is_none();
+        if served.as_ref().is_some_and(has_served) || (is_first && approval == Approval::Growth) {
+            return Ok(());
+        }
+        let Some(before) = claimed_before(served.as_ref()) else {
+            return Ok(());
+        };
+        let known = before.with(&self.written);
+        let known = match is_first {
+            true => known.with(own),
+            false => known,
+        };
+        let growth = claimed.beyond(&known);
+        match growth.is_empty() {
+            true => Ok(()),
+            false => Err(Judgement::Held(HeldOffer {
+                digest,
+                growth,
+                stage,
+            })),
+        }
+    }
+
+    /// What served last. Of a gateway that noted nothing, the copy of that tells.
+    fn served(&self, state: &TrustState) -> Option<Served> {
+        let served = state.served.clone();
+        served.or_else(|| Some(served_by(&self.copies.load_good()?)))
     }
 }
 
@@ -327,9 +403,10 @@ impl KnownTrust {
 }
 
 impl ApprovalRecord {
-    fn of(held: &HeldOffer, component: String) -> Self {
+    fn of(held: &HeldOffer, component: String, by: &str) -> Self {
         Self {
             at: unix_now(),
+            by: by.to_owned(),
             digest: held.digest.clone(),
             component,
             growth: held.growth.clone(),
@@ -353,11 +430,21 @@ impl OfferRefused {
     }
 }
 
-/// What is noted of `copy` when it serves.
+/// What is noted of `copy` when it serves, but for what it claims.
 fn served_by(copy: &Copy) -> Served {
     Served {
         digest: copy.content_digest(),
         asks: Asks::of(&copy.component, copy.manifest.as_deref()),
+        claimed: None,
+    }
+}
+
+/// What was claimed before: nothing where nothing served. `None` where that is not known, which the next
+/// version to serve ends.
+fn claimed_before(served: Option<&Served>) -> Option<Claimed> {
+    match served {
+        None => Some(Claimed::default()),
+        Some(served) => served.claimed.clone(),
     }
 }
 

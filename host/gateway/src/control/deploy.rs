@@ -24,6 +24,7 @@ use super::{
 use crate::{
     config::{Config, Faults, Manifest},
     plugins::{
+        claimed::Claimed,
         signature::Signed,
         store::{Copy, DeploymentState},
     },
@@ -59,24 +60,7 @@ impl Control {
         // What is wrong with it is told by whoever deploys it.
         let manifest =
             read_manifest(slot, copy, &config).unwrap_or_else(|_| Manifest::absent(&config));
-        let mut services: Vec<Text> = manifest
-            .service
-            .0
-            .iter()
-            .map(|name| Text::from(name.as_str()))
-            .collect();
-        if services.is_empty() {
-            services.push(slot.plugin_name().into());
-        }
-        let infos = services.iter().map(|name| ServiceInfo {
-            name: name.clone(),
-            ..ServiceInfo::default()
-        });
-        let infos: Vec<_> = infos.collect();
-        let plugin = slot.plugin_name();
-        let routes = web_routes::with_ends(plugin, &manifest.routes, &infos, None);
-        let routes = routes.and_then(|routes| http_routes::of_manifest(plugin, &routes, &infos));
-        let mut routes = routes.unwrap_or_default();
+        let (services, mut routes) = promised(slot.plugin_name(), &manifest, None);
         // An upstream of a manifest is its own component.
         routes.retain(|route| matches!(route.end, RouteEnd::Method(_) | RouteEnd::Upstream(_)));
         slot.set_loading(Some(Loading { services, routes }));
@@ -217,8 +201,12 @@ impl Control {
             };
             OfferRefused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
         })?;
+        let plugin = slot.plugin_name();
+        let (_, promised_routes) = promised(plugin, &manifest, None);
+        let services = manifest.service.0.iter().map(String::as_str);
+        let promised_claims = Claimed::of(services, &promised_routes);
         // Nothing of it runs before that.
-        let signed = self.admit(slot, copy, is_new).await?;
+        let signed = self.admit(slot, copy, (&promised_claims, is_new)).await?;
         let spec = manifest.spec(&config);
         let ready = slot.plugin.prepare(copy.component.clone(), spec).await;
         let ready = ready.map_err(|refusal| {
@@ -227,10 +215,17 @@ impl Control {
         })?;
         let refused = |reason: String| OfferRefused::new(&copy.digest, reason);
         let (services, answers) = (ready.services(), Some(ready.answers_requests()));
-        let plugin = slot.plugin_name();
         let routes = web_routes::with_ends(plugin, &manifest.routes, services, answers);
         let routes = routes.and_then(|routes| http_routes::of_manifest(plugin, &routes, services));
         let routes = routes.map_err(refused)?;
+        if is_new {
+            let services = services.iter().map(|service| &*service.name);
+            let claimed = Claimed::of(services, &routes);
+            let (_, own_routes) = promised(plugin, &Manifest::absent(&config), answers);
+            let own = Claimed::of([plugin], &own_routes);
+            self.admit_claims(slot, copy, (&promised_claims, claimed, own))
+                .await?;
+        }
         let schemas = schema_file::read(&config.plugins.folder, manifest.schemas.as_deref());
         let schemas = schemas.await.map_err(|reason| {
             // The file may be there later, or be mended.
@@ -339,6 +334,29 @@ impl Control {
         self.refusals.notify_one();
         Ok(())
     }
+}
+
+/// The services and routes that `manifest` promises for a component of which nothing is known, or whether it
+/// answers requests of HTTP itself.
+fn promised(
+    plugin: &str,
+    manifest: &Manifest,
+    answers: Option<bool>,
+) -> (Vec<Text>, Vec<HttpRoute>) {
+    let written = manifest.service.0.iter();
+    let mut services: Vec<Text> = written.map(|name| Text::from(name.as_str())).collect();
+    if services.is_empty() {
+        services.push(plugin.into());
+    }
+    let infos = services.iter().map(|name| ServiceInfo {
+        name: name.clone(),
+        ..ServiceInfo::default()
+    });
+    let infos: Vec<_> = infos.collect();
+    let routes = web_routes::with_ends(plugin, &manifest.routes, &infos, answers);
+    let routes = routes.and_then(|routes| http_routes::of_manifest(plugin, &routes, &infos));
+    // What is wrong with them is told by whoever deploys them.
+    (services, routes.unwrap_or_default())
 }
 
 fn read_manifest(slot: &PluginSlot, copy: &Copy, config: &Config) -> Result<Manifest, Faults> {

@@ -40,6 +40,32 @@ pub(crate) struct HeldOffer {
     pub digest: String,
     /// What it asks for beyond what serves; all that it asks for where nothing served.
     pub growth: Vec<Growth>,
+    pub stage: ApprovalStage,
+}
+
+/// What an approval is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ApprovalStage {
+    /// What component and manifest say as they are written; nothing of it has run.
+    Written,
+    /// What the component says it answers for, once it was asked, beyond what is written.
+    Described,
+}
+
+impl HeldOffer {
+    /// What is noted when it is approved.
+    pub(super) fn approval(&self) -> String {
+        self.stage.approval_of(&self.digest)
+    }
+}
+
+impl ApprovalStage {
+    pub(super) fn approval_of(self, digest: &str) -> String {
+        match self {
+            Self::Written => digest.to_owned(),
+            Self::Described => format!("{digest}/described"),
+        }
+    }
 }
 
 /// What must change for a refused offer to be worth another try.

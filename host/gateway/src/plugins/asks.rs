@@ -84,13 +84,7 @@ impl Asks {
                 growth.push(Growth::new(&key, asked));
             }
         }
-        growth.sort();
-        let more = growth.len().saturating_sub(GROWTH_MAX);
-        if more > 0 {
-            growth.truncate(GROWTH_MAX);
-            growth.push(Growth::new("more", format!("{more} things")));
-        }
-        growth
+        bounded(growth)
     }
 
     /// Whether it begins to stand in the way of calls, or of more of them.
@@ -141,8 +135,19 @@ impl Asks {
     }
 }
 
+/// Sorted; how many more there are than are kept is the last.
+pub(super) fn bounded(mut growth: Vec<Growth>) -> Vec<Growth> {
+    growth.sort();
+    let more = growth.len().saturating_sub(GROWTH_MAX);
+    if more > 0 {
+        growth.truncate(GROWTH_MAX);
+        growth.push(Growth::new("more", format!("{more} things")));
+    }
+    growth
+}
+
 impl Growth {
-    fn new(key: &str, asked: impl Into<String>) -> Self {
+    pub(super) fn new(key: &str, asked: impl Into<String>) -> Self {
         Self {
             // Names and values are of whoever wrote the manifest.
             key: printed::shortened(key, SHOWN_CHARS_MAX),

@@ -1,6 +1,7 @@
 //! Plugins as files: the folder, its changes, what last worked.
 
 pub(crate) mod asks;
+pub(crate) mod claimed;
 pub(crate) mod deployer;
 pub(crate) mod folder;
 pub(crate) mod label;

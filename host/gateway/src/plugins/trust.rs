@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     asks::{Asks, Growth},
+    claimed::Claimed,
     label::plugin_of,
     signature::{Newest, Signed},
 };
@@ -35,7 +36,7 @@ pub(crate) struct TrustFiles {
 pub(crate) struct TrustState {
     /// What served last.
     pub served: Option<Served>,
-    /// What an operator approved, by `Copy::content_digest`; the latest last, at most `APPROVED_MAX`.
+    /// What an operator approved, by `HeldOffer::approval`; the latest last, at most `APPROVED_MAX`.
     pub approved: Vec<String>,
     /// When the newest was signed that has served.
     pub newest: Newest,
@@ -47,6 +48,9 @@ pub(crate) struct Served {
     /// `Copy::content_digest`.
     pub digest: String,
     pub asks: Asks,
+    /// Absent where it was noted by a gateway that did not note it.
+    #[serde(default)]
+    pub claimed: Option<Claimed>,
 }
 
 /// One line of the log of approvals. Only operators add to it, so nobody else can push lines out of it.
@@ -54,6 +58,9 @@ pub(crate) struct Served {
 pub(crate) struct ApprovalRecord {
     /// Seconds since 1970.
     pub at: u64,
+    /// Who approved it, as far as the gateway knows: `uid 1000 (ada)`, `certificate "CN=ada"`.
+    #[serde(default = "unknown")]
+    pub by: String,
     /// Of component and manifest together, 64 hex digits: `Copy::content_digest`.
     pub digest: String,
     /// Of the component alone.
@@ -68,6 +75,11 @@ pub(crate) struct ApprovalRecord {
 pub(crate) struct TrustFault {
     path: PathBuf,
     reason: String,
+}
+
+/// Who approved what was approved before it was recorded.
+fn unknown() -> String {
+    "unknown".to_owned()
 }
 
 impl TrustFiles {
@@ -219,7 +231,7 @@ pub(crate) const DIGEST_DIGITS_MIN: usize = 8;
 /// Those of a whole digest.
 pub(crate) const DIGEST_DIGITS_MAX: usize = 64;
 /// Versions that are approved and wait, or served and may come back.
-const APPROVED_MAX: usize = 16;
+const APPROVED_MAX: usize = 32;
 /// Some thousand records.
 const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -236,6 +248,7 @@ mod tests {
     fn record(n: u64) -> ApprovalRecord {
         ApprovalRecord {
             at: n,
+            by: "uid 0 (root)".to_owned(),
             digest: "d".repeat(64),
             component: "c".repeat(64),
             growth: Vec::new(),
@@ -251,6 +264,7 @@ mod tests {
         let served = Served {
             digest: "two".to_owned(),
             asks: Asks::of(b"", Some("[grants]\nkv = \"s\"\n")),
+            claimed: Some(Claimed::of(["users"], &[])),
         };
         state.on_served(served, None);
         files.note(&state).expect("written");
@@ -283,6 +297,24 @@ mod tests {
         let torn = folder.path().join("trust/users@1").join(STATE);
         fs::write(torn, "{").expect("written");
         assert!(files.others().is_err(), "nobody knows what it asked for");
+    }
+
+    #[test]
+    fn what_a_gateway_noted_that_knew_less_is_read() {
+        let (_folder, files) = files();
+        files.note(&TrustState::default()).expect("written");
+        let noted = "{\"served\":{\"digest\":\"d\",\"asks\":{}}}";
+        fs::write(files.folder.join(STATE), noted).expect("written");
+        let served = files.state().expect("readable").served.expect("it served");
+        assert_eq!(served.claimed, None);
+        let line = "{\"at\":7,\"digest\":\"d\",\"component\":\"c\",\"growth\":[]}\n";
+        fs::write(files.folder.join(LOG), line).expect("written");
+        let by: Vec<_> = files
+            .records()
+            .into_iter()
+            .map(|record| record.by)
+            .collect();
+        assert_eq!(by, ["unknown"]);
     }
 
     #[test]

@@ -236,7 +236,13 @@ where
 {
     type Body = B;
 
-    async fn answer(&self, request: Request<Incoming>, _: &Asker, _: &InFlight) -> Response<B> {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        asker: &Asker,
+        _: &InFlight,
+    ) -> Response<B> {
+        request.extensions_mut().insert(Arc::clone(&asker.link));
         match self.0.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},

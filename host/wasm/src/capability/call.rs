@@ -131,7 +131,7 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
             let left = state.end().saturating_duration_since(clock::now());
             u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
         };
-        Ok((journal::told(asking, left),))
+        journal::told(asking, || Ok(left())).map(|left| (left,))
     })?;
     interface.func_wrap("correlation-id", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call_of(HostImport::Call)?;

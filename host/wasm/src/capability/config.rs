@@ -23,8 +23,8 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
         let asking = journal::asking(state.journal.as_ref(), |_| {
             HostQuestion::read("config.get").text(&*key)
         });
-        let value = journal::told(asking, || state.guest.spec.config.get(&*key).cloned());
-        Ok((value,))
+        let value = || state.guest.spec.config.get(&*key).cloned();
+        journal::told(asking, || Ok(value())).map(|value| (value,))
     })?;
     interface.func_wrap("all", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call_of(HostImport::Config)?;
@@ -35,6 +35,6 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
             let all = all.map(|(key, value)| (key.clone(), value.clone()));
             all.collect::<Vec<(String, String)>>()
         };
-        Ok((journal::told(asking, all),))
+        journal::told(asking, || Ok(all())).map(|all| (all,))
     })
 }

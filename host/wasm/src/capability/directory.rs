@@ -24,7 +24,9 @@ use crate::{
     call_path::link_bailout,
     convert::failure,
     denial::Denial,
+    journal::{self, Answer, HostQuestion},
     progress::Progress,
+    recorded::{HostAnswer, RecordedInstance, RecordedListing},
     state::StoreState,
     store_stats::HostImport,
     trap::{Stop, waiting},
@@ -92,10 +94,18 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     link_discover(linker)?;
     linker.instance(DIRECTORY)?.func_wrap_async(
         NEXT_CHANGE,
-        |store: Store<'_>, (service, revision, timeout_ms): (String, String, u32)| {
+        |mut store: Store<'_>, (service, revision, timeout_ms): (String, String, u32)| {
             Box::new(async move {
+                let state = store.data_mut();
+                state.on_host_call_of(HostImport::Directory)?;
+                let asking = journal::asking(state.journal.as_ref(), |_| {
+                    let question = HostQuestion::effect("directory.next-change").text(&service);
+                    let question = question.about().text(&revision);
+                    question.text(timeout_ms.to_string())
+                });
                 let timeout = Duration::from_millis(timeout_ms.into());
-                Ok((next_change(store, &service, &revision, timeout).await?,))
+                let changed = next_change(store, &service, &revision, timeout);
+                Ok((journal::through(asking, changed).await?,))
             })
         },
     )
@@ -121,9 +131,14 @@ fn link_discover(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
         |mut store: Store<'_>, (service,): (String,)| {
             store.data_mut().on_host_call_of(HostImport::Directory)?;
             let state = store.data();
-            let listed = directory(state, &service)
-                .and_then(|directory| Listing::of(state, &*directory, &service));
-            Ok((listed,))
+            let asking = journal::asking(state.journal.as_ref(), |_| {
+                HostQuestion::read("directory.discover").text(&service)
+            });
+            let listed = || {
+                let directory = directory(state, &service)?;
+                Listing::of(state, &*directory, &service)
+            };
+            journal::through_now(asking, || Ok(listed())).map(|listed| (listed,))
         },
     )
 }
@@ -135,7 +150,6 @@ async fn next_change(
     timeout: Duration,
 ) -> Result<Changed, Stop> {
     let state = store.data_mut();
-    state.on_host_call_of(HostImport::Directory)?;
     let directory = match directory(state, service) {
         Ok(directory) => directory,
         Err(failure) => return Ok(Err(failure)),
@@ -267,5 +281,96 @@ impl From<&ServiceInstance> for ListedInstance {
             healthy: instance.health == Health::Up,
             stale: instance.stale,
         }
+    }
+}
+
+impl Answer for Listing {
+    fn tell(&self) -> HostAnswer {
+        HostAnswer::Listing(RecordedListing {
+            revision: self.revision.clone(),
+            instances: self.instances.iter().map(Into::into).collect(),
+        })
+    }
+
+    fn read(answer: &HostAnswer) -> Option<Self> {
+        let RecordedListing {
+            revision,
+            instances,
+        } = RecordedListing::read(answer)?;
+        Some(Self {
+            revision,
+            instances: instances.into_iter().map(Into::into).collect(),
+        })
+    }
+}
+
+impl From<&ListedInstance> for RecordedInstance {
+    fn from(listed: &ListedInstance) -> Self {
+        let listed = listed.clone();
+        Self {
+            id: listed.id,
+            addresses: listed.addresses,
+            version: listed.version,
+            zone: listed.zone,
+            weight: listed.weight,
+            metadata: listed.metadata,
+            healthy: listed.healthy,
+            stale: listed.stale,
+        }
+    }
+}
+
+impl From<RecordedInstance> for ListedInstance {
+    fn from(recorded: RecordedInstance) -> Self {
+        Self {
+            id: recorded.id,
+            addresses: recorded.addresses,
+            version: recorded.version,
+            zone: recorded.zone,
+            weight: recorded.weight,
+            metadata: recorded.metadata,
+            healthy: recorded.healthy,
+            stale: recorded.stale,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_is_the_same_after_a_line_of_json() {
+        let full = ListedInstance {
+            id: "users-1".to_owned(),
+            addresses: vec!["tcp://10.0.0.7:9090".to_owned()],
+            version: Some("1.2.0".to_owned()),
+            zone: Some("a".to_owned()),
+            weight: 7,
+            metadata: vec![("rack".to_owned(), "7".to_owned())],
+            healthy: true,
+            stale: true,
+        };
+        let bare = ListedInstance {
+            id: "users-2".to_owned(),
+            addresses: Vec::new(),
+            version: None,
+            zone: None,
+            weight: 0,
+            metadata: Vec::new(),
+            healthy: false,
+            stale: false,
+        };
+        let listing = Listing {
+            revision: "00ff".to_owned(),
+            instances: vec![full, bare],
+        };
+        let line = serde_json::to_string(&listing.tell()).unwrap();
+        let read: HostAnswer = serde_json::from_str(&line).unwrap();
+        assert_eq!(Listing::read(&read), Some(listing));
+        // None is what `next-change` says of a listing that stays, and no listing without instances.
+        let none = Option::<Listing>::None.tell();
+        assert_eq!(Option::<Listing>::read(&none), Some(None));
+        assert_eq!(Listing::read(&none), None);
     }
 }

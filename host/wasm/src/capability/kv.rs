@@ -12,6 +12,7 @@ use crate::{
     convert::{failure, text_of},
     host_call::HostCall,
     journal::{self, HostQuestion},
+    kv_overlay::{KvOverlay, KvView},
     kv_table::{KEYS_MAX, Table, check_key, check_value, no_store},
     shadowed,
     state::StoreState,
@@ -80,12 +81,7 @@ async fn get(
     };
     let journal = store.data().journal.as_ref();
     let asking = journal::asking(journal, |_| HostQuestion::read("kv.get").text(&key));
-    let real = async move {
-        let Some(table) = store.data().kv_table() else {
-            return Ok(Err(no_store()));
-        };
-        StoreState::within_kv_bounds(&mut store, table.store.get(&table.name, key)).await
-    };
+    let real = StoreState::kv_get(&mut store, key);
     Ok(journal::through(asking, real).await?)
 }
 
@@ -139,31 +135,14 @@ async fn keys(
         let question = HostQuestion::read("kv.keys").text(&prefix);
         question.option(after.clone()).text(limit.to_string())
     });
-    let real = async move {
-        let Some(table) = store.data().kv_table() else {
-            return Ok(Err(no_store()));
-        };
-        let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
-        StoreState::within_kv_bounds(
-            &mut store,
-            table.store.keys(&table.name, prefix, after, limit),
-        )
-        .await
-    };
+    let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
+    let real = StoreState::kv_keys(&mut store, prefix, after, limit);
     Ok(journal::through(asking, real).await?)
 }
 
 async fn write(mut store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
     let asking = journal::asking(store.data().journal.as_ref(), |_| question_of(&change));
-    let real = async move {
-        if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
-            return Ok(Err(refused));
-        }
-        let Some(table) = store.data().kv_table() else {
-            return Ok(Err(no_store()));
-        };
-        StoreState::within_kv_bounds(&mut store, table.store.write(&table.name, change)).await
-    };
+    let real = StoreState::kv_write(&mut store, change);
     journal::through(asking, real).await
 }
 
@@ -185,13 +164,67 @@ fn question_of(change: &Change) -> HostQuestion {
 }
 
 impl StoreState {
-    /// The table that the guest has; `None` where the gateway has no store.
-    pub(crate) fn kv_table(&self) -> Option<Table> {
-        self.guest.shared.get().cloned()
+    /// The value of `key` in the table that the guest has.
+    pub(crate) async fn kv_get(
+        store: &mut Store<'_>,
+        key: String,
+    ) -> Result<Result<Option<Vec<u8>>, Failure>, Stop> {
+        let Some(view) = store.data().kv_view() else {
+            return Ok(Err(no_store()));
+        };
+        Self::within_kv_bounds(store, view.get(key)).await
+    }
+
+    /// Up to `limit` keys that begin with `prefix` and come after `after`.
+    pub(crate) async fn kv_keys(
+        store: &mut Store<'_>,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Result<Vec<String>, Failure>, Stop> {
+        let Some(view) = store.data().kv_view() else {
+            return Ok(Err(no_store()));
+        };
+        Self::within_kv_bounds(store, view.keys(prefix, after, limit)).await
+    }
+
+    /// Makes a change; says whether it changed anything.
+    pub(crate) async fn kv_write(
+        store: &mut Store<'_>,
+        change: Change,
+    ) -> Result<Result<bool, Failure>, Stop> {
+        let context = store.data().context();
+        let Some(view) = store.data().kv_view() else {
+            return Ok(Err(no_store()));
+        };
+        if matches!(view, KvView::Plugin(_))
+            && let Err(refused) = shadowed::permit(context, "a write to the store")
+        {
+            return Ok(Err(refused));
+        }
+        let mark = shadowed::mark(context).cloned();
+        let writing = async {
+            let written = view.write(change).await;
+            if let (Err(StoreError::CopyFull { .. }), Some(mark)) = (&written, mark) {
+                mark.note_effect();
+            }
+            written
+        };
+        Self::within_kv_bounds(store, writing).await
+    }
+
+    /// The table as this entry has it; `None` where the gateway has no store.
+    fn kv_view(&self) -> Option<KvView> {
+        let table = self.guest.shared.get::<Table>()?;
+        let overlay = shadowed::state::<KvOverlay>(self.context());
+        Some(match overlay.filter(|overlay| overlay.is_over(table)) {
+            Some(overlay) => KvView::Copy(overlay),
+            None => KvView::Plugin(table.clone()),
+        })
     }
 
     /// Waits for the store, at most until the call's end. A write that was begun is then still done.
-    pub(crate) async fn within_kv_bounds<T>(
+    async fn within_kv_bounds<T>(
         store: &mut Store<'_>,
         future: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<Result<T, Failure>, Stop> {

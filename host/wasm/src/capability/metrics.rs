@@ -12,6 +12,7 @@ use wasmtime::{
 use crate::{
     bindings::{Failure, METRICS},
     convert::failure,
+    journal::{self, HostQuestion, Journal},
     own_metrics::{
         self, BOUNDS_MAX, LABELS_MAX, MetricChange, OwnMetricError, OwnMetricKind, OwnMetricLimits,
         OwnMetrics, Series,
@@ -34,6 +35,15 @@ type Answer = Result<(), Failure>;
 enum When {
     AtOnce,
     AfterTheCall,
+}
+
+/// A change of a series that a guest wants.
+#[derive(Clone, Copy)]
+struct Measure {
+    /// The function, as a journal names it.
+    ask: &'static str,
+    change: MetricChange,
+    value: f64,
 }
 
 /// The series that one instance has used: by name and labels, as the guest wrote them.
@@ -66,33 +76,88 @@ pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
 fn link_when(linker: &mut Linker<StoreState>, when: When) -> wasmtime::Result<()> {
     let mut interface = linker.instance(METRICS)?;
     interface.func_wrap("declare", declare)?;
-    for (name, change) in [
-        ("increase", MetricChange::Increase),
-        ("set", MetricChange::Set),
-        ("adjust", MetricChange::Adjust),
-        ("observe", MetricChange::Observe),
+    for (name, ask, change) in [
+        ("increase", "metrics.increase", MetricChange::Increase),
+        ("set", "metrics.set", MetricChange::Set),
+        ("adjust", "metrics.adjust", MetricChange::Adjust),
+        ("observe", "metrics.observe", MetricChange::Observe),
     ] {
         interface.func_wrap(
             name,
             move |mut store: Store<'_>, (name, labels, value): (WasmStr, Labels, f64)| {
-                let series = look_up(&mut store, (&name, &labels), change, value)?;
-                let is_shadow = shadowed::is_shadow(store.data().context());
-                Ok((series.map_or_else(refused, |series| {
-                    match when {
-                        // Copies of calls do not count.
-                        _ if is_shadow => {}
-                        When::AtOnce => series.apply(change, value),
-                        When::AfterTheCall => {
-                            let effects = &mut store.data_mut().effects;
-                            effects.push(move || series.apply(change, value));
-                        }
-                    }
-                    Ok(())
-                }),))
+                store.data_mut().on_host_call_of(HostImport::Metrics)?;
+                let measure = Measure { ask, change, value };
+                Ok((measure.make(&mut store, when, (&name, &labels))?,))
             },
         )?;
     }
     Ok(())
+}
+
+impl Measure {
+    /// Makes the change, unless a journal says what came of it.
+    fn make(
+        self,
+        store: &mut Store<'_>,
+        when: When,
+        named: (&WasmStr, &Labels),
+    ) -> wasmtime::Result<Answer> {
+        let key = match key(store, named)? {
+            Ok(key) => key,
+            Err(error) => return Ok(refused(error)),
+        };
+        let Some(journal) = store.data().journal.clone() else {
+            return self.apply(store, when, named, key);
+        };
+        let series = shown(store, named)?;
+        let asking = journal::asking(Some(&journal), |_| {
+            let question = HostQuestion::count(self.ask).text(series).about();
+            question.text(self.value.to_string())
+        });
+        journal::told(asking, || self.apply(store, when, named, key))
+    }
+
+    fn apply(
+        self,
+        store: &mut Store<'_>,
+        when: When,
+        named: (&WasmStr, &Labels),
+        key: Vec<u8>,
+    ) -> wasmtime::Result<Answer> {
+        let Self { change, value, .. } = self;
+        let series = self.look_up(store, named, key)?;
+        let is_shadow = shadowed::is_shadow(store.data().context());
+        Ok(series.map_or_else(refused, |series| {
+            match when {
+                // Copies of calls do not count.
+                _ if is_shadow => {}
+                When::AtOnce => series.apply(change, value),
+                When::AfterTheCall => {
+                    let effects = &mut store.data_mut().effects;
+                    effects.push(move || series.apply(change, value));
+                }
+            }
+            Ok(())
+        }))
+    }
+
+    /// The series that the guest wants to change.
+    fn look_up(
+        self,
+        store: &mut Store<'_>,
+        named: (&WasmStr, &Labels),
+        key: Vec<u8>,
+    ) -> wasmtime::Result<Result<Arc<Series>, OwnMetricError>> {
+        let series = match remembered(store, &key) {
+            Some(series) => Ok(series),
+            None => find(store, named, self.change.kind(), key)?,
+        };
+        let name = named.0.to_str(&*store)?;
+        Ok(series.and_then(|series| {
+            series.check(&name, self.change, self.value)?;
+            Ok(series)
+        }))
+    }
 }
 
 /// What a metric is for is no effect of a call: it says the same each time.
@@ -101,45 +166,31 @@ fn declare(
     (name, kind, help, bounds): (WasmStr, MetricKind, WasmStr, WasmList<f64>),
 ) -> wasmtime::Result<(Answer,)> {
     store.data_mut().on_host_call_of(HostImport::Metrics)?;
-    let (metrics, limits) = (metrics(&store)?, limits(&store));
+    let (metrics, limits) = (metrics(&mut store)?, limits(&store));
     // One more than there may be is refused as such.
     let n_bounds = bounds.len().min(BOUNDS_MAX + 1);
     let bounds = (0..n_bounds).filter_map(|index| bounds.get(&mut store, index));
     let bounds: Vec<f64> = bounds.collect::<wasmtime::Result<_>>()?;
     let (name, help) = (name.to_str(&store)?, help.to_str(&store)?);
-    let declared = metrics.declare(&name, kind.into(), &help, &bounds, limits);
-    Ok((declared.or_else(refused),))
-}
-
-/// The series that a guest wants to change by `value`.
-fn look_up(
-    store: &mut Store<'_>,
-    (name, labels): (&WasmStr, &Labels),
-    change: MetricChange,
-    value: f64,
-) -> wasmtime::Result<Result<Arc<Series>, OwnMetricError>> {
-    store.data_mut().on_host_call_of(HostImport::Metrics)?;
-    let key = match key(store, name, labels)? {
-        Ok(key) => key,
-        Err(error) => return Ok(Err(error)),
-    };
-    let series = match remembered(store, &key) {
-        Some(series) => Ok(series),
-        None => find(store, (name, labels), change.kind(), key)?,
-    };
-    let name = name.to_str(&*store)?;
-    Ok(series.and_then(|series| {
-        series.check(&name, change, value)?;
-        Ok(series)
-    }))
+    let kind = OwnMetricKind::from(kind);
+    if let Err(error) = own_metrics::check_declaration(&name, kind, &help, &bounds) {
+        return Ok((refused(error),));
+    }
+    let asking = journal::asking(store.data().journal.as_ref(), |_| {
+        let question = HostQuestion::count("metrics.declare").text(&*name).about();
+        let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
+        let question = question.text(kind.name()).text(&*help);
+        question.text(bounds.join(" "))
+    });
+    let declared = || metrics.declare(&name, kind, &help, &bounds, limits);
+    journal::told(asking, || Ok(declared().or_else(refused))).map(|declared| (declared,))
 }
 
 /// What names a series as the guest has written it, within the limits. Each part has its length before it,
 /// so that no two series have the same.
 fn key(
     store: &mut Store<'_>,
-    name: &WasmStr,
-    labels: &Labels,
+    (name, labels): (&WasmStr, &Labels),
 ) -> wasmtime::Result<Result<Vec<u8>, OwnMetricError>> {
     let n_labels = labels.len();
     if n_labels > LABELS_MAX {
@@ -183,21 +234,15 @@ fn find(
     kind: OwnMetricKind,
     key: Vec<u8>,
 ) -> wasmtime::Result<Result<Arc<Series>, OwnMetricError>> {
-    let mut pairs = Vec::with_capacity(labels.len());
-    for index in 0..labels.len() {
-        let Some(label) = labels.get(&mut *store, index) else {
-            break;
-        };
-        let (name, value) = label?;
-        let name = name.to_str(&*store)?.into_owned();
-        pairs.push((name, value.to_str(&*store)?.into_owned()));
-    }
+    let pairs = pairs(store, labels)?;
     let (metrics, limits) = (metrics(store)?, limits(store));
     let series = {
         let name = name.to_str(&*store)?;
         metrics.series(&name, kind, pairs, limits)
     };
-    if let Ok(series) = &series {
+    if let Ok(series) = &series
+        && !is_apart(store.data())
+    {
         let kept = &mut store.data_mut().kept;
         if kept.get::<Remembered>().is_none() {
             kept.put(Remembered::default());
@@ -212,10 +257,54 @@ fn find(
     Ok(series)
 }
 
-/// Those of the plugin: every generation has them.
-fn metrics(store: &Store<'_>) -> wasmtime::Result<Arc<OwnMetrics>> {
-    let metrics = store.data().guest.shared.get().cloned();
+/// Labels of which `key` has found that they are within the limits.
+fn pairs(store: &mut Store<'_>, labels: &Labels) -> wasmtime::Result<Vec<(String, String)>> {
+    let mut pairs = Vec::with_capacity(labels.len());
+    for index in 0..labels.len() {
+        let Some(label) = labels.get(&mut *store, index) else {
+            break;
+        };
+        let (name, value) = label?;
+        let name = name.to_str(&*store)?.into_owned();
+        pairs.push((name, value.to_str(&*store)?.into_owned()));
+    }
+    Ok(pairs)
+}
+
+/// A series as a journal writes it: `jobs{kind="mail"}`.
+fn shown(store: &mut Store<'_>, (name, labels): (&WasmStr, &Labels)) -> wasmtime::Result<String> {
+    let labels = pairs(store, labels)?;
+    let labels = labels
+        .iter()
+        .map(|(name, value)| format!("{name}={value:?}"));
+    let labels: Vec<_> = labels.collect();
+    let name = name.to_str(&*store)?;
+    Ok(match labels.is_empty() {
+        true => name.into_owned(),
+        false => format!("{name}{{{}}}", labels.join(",")),
+    })
+}
+
+/// Those of the plugin: every generation has them. A replay and a copy of a call have their own, of which
+/// nobody is shown anything.
+fn metrics(store: &mut Store<'_>) -> wasmtime::Result<Arc<OwnMetrics>> {
+    let state = store.data_mut();
+    if is_apart(state) {
+        if let Some(own) = state.slots.get::<Arc<OwnMetrics>>() {
+            return Ok(Arc::clone(own));
+        }
+        let own = Arc::<OwnMetrics>::default();
+        state.slots.put(Arc::clone(&own));
+        return Ok(own);
+    }
+    let metrics = state.guest.shared.get().cloned();
     metrics.ok_or_else(|| wasmtime::format_err!("this plugin has no metrics"))
+}
+
+/// Whether what this entry counts is seen by nobody.
+fn is_apart(state: &StoreState) -> bool {
+    let journal = state.journal.as_ref();
+    journal.is_some_and(Journal::is_replay) || shadowed::is_shadow(state.context())
 }
 
 fn limits(store: &Store<'_>) -> OwnMetricLimits {

@@ -31,15 +31,17 @@ const UNRECORDED_WASI: [&str; 4] = [
     "wasi:logging/",
 ];
 /// Interfaces of ours whose answers a journal has, or that only other roles use.
-const RECORDED: [&str; 11] = [
+const RECORDED: [&str; 13] = [
     "call",
     "candidates",
     "client",
     "config",
+    "directory",
     "events",
     "frame",
     "kv",
     "log",
+    "metrics",
     "request",
     "response",
     "types",
@@ -153,10 +155,15 @@ mod tests {
 
     #[test]
     fn what_a_journal_does_not_have_is_told_by_its_import() {
-        for name in ["postern:gateway/kv@0.1.0", "wasi:clocks/wall-clock@0.2.6"] {
+        for name in [
+            "postern:gateway/kv@0.1.0",
+            "postern:gateway/directory@0.1.0",
+            "postern:gateway/metrics@0.1.0",
+            "wasi:clocks/wall-clock@0.2.6",
+        ] {
             assert!(is_recorded(name), "{name}");
         }
-        for name in ["postern:gateway/directory@0.1.0", "wasi:http/types@0.2.3"] {
+        for name in ["postern:gateway/async-call@0.1.0", "wasi:http/types@0.2.3"] {
             assert!(!is_recorded(name), "{name}");
         }
     }

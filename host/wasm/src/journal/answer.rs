@@ -2,10 +2,14 @@
 
 use bytes::Bytes;
 
+use super::AskChange;
 use crate::{
     bindings::Failure,
-    recorded::{HostAnswer, RecordedOctets},
+    recorded::{HostAnswer, RecordedInstance, RecordedListing, RecordedOctets},
 };
+
+/// What an argument, or an item of an answer, takes beside its octets.
+const PART_BYTES: usize = 16;
 
 /// A question to the host: a function and its arguments.
 pub(crate) struct HostQuestion {
@@ -13,8 +17,17 @@ pub(crate) struct HostQuestion {
     pub(super) with: Vec<Option<RecordedOctets>>,
     /// How many of the first arguments say what it is about.
     n_keys: Option<usize>,
+    pub(super) nature: Nature,
+}
+
+/// What asking does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nature {
     /// Asked again, it has the same answer.
-    pub(super) only_reads: bool,
+    Read,
+    Effect,
+    /// Counts for whoever watches the plugin.
+    Count,
 }
 
 /// What a journal can write down and give again.
@@ -28,20 +41,25 @@ pub(crate) trait Answer: Sized {
 impl HostQuestion {
     /// Of a function that changes nothing.
     pub(crate) const fn read(ask: &'static str) -> Self {
-        Self::new(ask, true)
+        Self::new(ask, Nature::Read)
     }
 
     /// Of a function that has an effect, or whose answers change.
     pub(crate) const fn effect(ask: &'static str) -> Self {
-        Self::new(ask, false)
+        Self::new(ask, Nature::Effect)
     }
 
-    const fn new(ask: &'static str, only_reads: bool) -> Self {
+    /// Of a change of a metric. Another one than recorded says nothing against who makes it.
+    pub(crate) const fn count(ask: &'static str) -> Self {
+        Self::new(ask, Nature::Count)
+    }
+
+    const fn new(ask: &'static str, nature: Nature) -> Self {
         Self {
             ask,
             with: Vec::new(),
             n_keys: None,
-            only_reads,
+            nature,
         }
     }
 
@@ -76,9 +94,17 @@ impl HostQuestion {
         key.is_some() && key == with.get(..n_keys)
     }
 
+    /// What a difference of this question counts as.
+    pub(super) const fn told(&self, change: AskChange) -> AskChange {
+        match self.nature {
+            Nature::Read | Nature::Effect => change,
+            Nature::Count => AskChange::Counted,
+        }
+    }
+
     pub(super) fn n_octets(&self) -> usize {
-        let parts = self.with.iter().flatten();
-        parts.map(|part| part.0.len()).sum()
+        let octets = |part: &Option<RecordedOctets>| part.as_ref().map_or(0, |part| part.0.len());
+        self.with.iter().map(|part| octets(part) + PART_BYTES).sum()
     }
 
     /// `kv.get "user:1"`.
@@ -93,13 +119,29 @@ pub(super) fn n_octets(answer: &HostAnswer) -> usize {
         HostAnswer::Done | HostAnswer::Absent | HostAnswer::Flag(_) | HostAnswer::Number(_) => 0,
         HostAnswer::Numbers(numbers) => 4 * numbers.len(),
         HostAnswer::Octets(octets) => octets.0.len(),
-        HostAnswer::Texts(texts) => texts.iter().map(String::len).sum(),
-        HostAnswer::Pairs(pairs) => pairs
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum(),
-        HostAnswer::Failed(failure) => failure.message.len(),
+        HostAnswer::Texts(texts) => texts.iter().map(|text| text.len() + PART_BYTES).sum(),
+        HostAnswer::Pairs(pairs) => of_pairs(pairs),
+        HostAnswer::Listing(listing) => of_listing(listing),
+        HostAnswer::Failed(failure) => {
+            let details = failure.details.as_ref();
+            failure.message.len() + details.map_or(0, |details| details.0.len())
+        }
     }
+}
+
+fn of_pairs(pairs: &[(String, String)]) -> usize {
+    let octets = |(name, value): &(String, String)| name.len() + value.len() + 2 * PART_BYTES;
+    pairs.iter().map(octets).sum()
+}
+
+fn of_listing(listing: &RecordedListing) -> usize {
+    let each = |instance: &RecordedInstance| {
+        let texts = [&instance.version, &instance.zone].into_iter().flatten();
+        let texts = texts.chain(&instance.addresses).chain([&instance.id]);
+        let texts: usize = texts.map(|text| text.len() + PART_BYTES).sum();
+        texts + of_pairs(&instance.metadata) + PART_BYTES
+    };
+    listing.revision.len() + listing.instances.iter().map(each).sum::<usize>()
 }
 
 /// An answer of one shape.
@@ -133,6 +175,8 @@ answers! {
         HostAnswer::Texts(texts) => Some(texts.clone());
     Vec<(String, String)>: |pairs| HostAnswer::Pairs(pairs.clone()),
         HostAnswer::Pairs(pairs) => Some(pairs.clone());
+    RecordedListing: |listing| HostAnswer::Listing(listing.clone()),
+        HostAnswer::Listing(listing) => Some(listing.clone());
 }
 
 impl Answer for () {

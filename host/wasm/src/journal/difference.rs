@@ -29,6 +29,10 @@ pub enum AskChange {
     NotRead,
     /// It was asked for more often than recorded; the answer was the same each time.
     Again,
+    /// A metric was changed that was not recorded, or otherwise than recorded.
+    Counted,
+    /// A change of a metric was recorded and not made.
+    NotCounted,
     /// A clock was read more or less often than recorded.
     Clock,
 }
@@ -39,7 +43,7 @@ impl AskChange {
     pub const fn is_note(self) -> bool {
         match self {
             Self::Unrecorded | Self::Answered | Self::Changed | Self::NotDone => false,
-            Self::NotRead | Self::Again | Self::Clock => true,
+            Self::NotRead | Self::Again | Self::Counted | Self::NotCounted | Self::Clock => true,
         }
     }
 
@@ -52,6 +56,8 @@ impl AskChange {
             Self::NotDone => "not-done",
             Self::NotRead => "not-read",
             Self::Again => "again",
+            Self::Counted => "counted",
+            Self::NotCounted => "not-counted",
             Self::Clock => "clock",
         }
     }
@@ -75,18 +81,23 @@ impl AskDifference {
         with: &[Option<RecordedOctets>],
         recorded: &HostAsk,
     ) -> Self {
-        let before = shown(&recorded.ask, &recorded.with);
+        let before = || shown(&recorded.ask, &recorded.with);
+        let is_other = matches!(change, AskChange::Changed | AskChange::Counted);
         Self {
             change,
             question: shown(&recorded.ask, with),
-            recorded: (change == AskChange::Changed).then_some(before),
+            recorded: is_other.then(before),
         }
     }
 
     pub(super) fn not_asked(recorded: &HostAsk) -> Self {
-        let change = match EFFECTS.contains(&recorded.ask.as_str()) {
-            true => AskChange::NotDone,
-            false => AskChange::NotRead,
+        let ask = recorded.ask.as_str();
+        let change = if EFFECTS.contains(&ask) {
+            AskChange::NotDone
+        } else if ask.starts_with(COUNTS) {
+            AskChange::NotCounted
+        } else {
+            AskChange::NotRead
         };
         Self {
             change,
@@ -104,6 +115,17 @@ impl AskDifference {
     }
 }
 
+/// Adds one, within the bound. Notes leave room for what counts.
+pub(super) fn push(all: &mut Vec<AskDifference>, difference: AskDifference) {
+    let is_note = difference.change.is_note();
+    let alike = all.iter().filter(|known| known.change.is_note() == is_note);
+    if alike.count() < DIFFERENCES_MAX {
+        all.push(difference);
+    }
+}
+
+/// Differences of one call that are told, and as many notes.
+const DIFFERENCES_MAX: usize = 100;
 /// Functions whose effect somebody may miss.
 const EFFECTS: [&str; 5] = [
     "client.call",
@@ -112,6 +134,8 @@ const EFFECTS: [&str; 5] = [
     "kv.set",
     "kv.swap",
 ];
+/// What functions begin with that change metrics.
+const COUNTS: &str = "metrics.";
 
 impl fmt::Display for AskDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,7 +144,11 @@ impl fmt::Display for AskDifference {
             question,
             recorded,
         } = self;
-        let recorded = recorded.as_deref().unwrap_or_default();
+        let recorded = recorded.as_deref();
+        if *change == AskChange::Counted && recorded.is_none() {
+            return write!(f, "asked for {question}, which was not recorded");
+        }
+        let recorded = recorded.unwrap_or_default();
         match change {
             AskChange::Unrecorded => write!(f, "asked for {question}, which was not recorded"),
             AskChange::Answered => {
@@ -129,8 +157,12 @@ impl fmt::Display for AskDifference {
                     "asked for {question}, which was not recorded and is as it is here"
                 )
             }
-            AskChange::Changed => write!(f, "asked for {question}, recorded was {recorded}"),
-            AskChange::NotDone => write!(f, "did not ask for {question}, which was recorded"),
+            AskChange::Changed | AskChange::Counted => {
+                write!(f, "asked for {question}, recorded was {recorded}")
+            }
+            AskChange::NotDone | AskChange::NotCounted => {
+                write!(f, "did not ask for {question}, which was recorded")
+            }
             AskChange::NotRead => write!(f, "did not read {question}, which was recorded"),
             AskChange::Again => write!(f, "asked for {question} more often than recorded"),
             AskChange::Clock => write!(f, "read {question}, recorded were {recorded}"),

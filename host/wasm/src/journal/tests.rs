@@ -120,6 +120,92 @@ fn an_effect_that_is_missing_counts_and_a_read_that_is_missing_is_a_note() {
     assert!(AskChange::NotRead.is_note() && !AskChange::NotDone.is_note());
 }
 
+fn increase(series: &str, value: &'static str) -> HostQuestion {
+    HostQuestion::count("metrics.increase")
+        .text(series)
+        .about()
+        .octets(value)
+}
+
+#[test]
+fn metrics_that_are_changed_otherwise_are_notes() {
+    let journal = Journal::recording(JournalStart::default());
+    let full = Failure {
+        kind: Kind::ResourceExhausted.into(),
+        message: "one more series than there may be".to_owned(),
+        details: None,
+    };
+    now(&journal, increase("jobs", "1"), Ok(Ok(()))).unwrap();
+    now::<()>(
+        &journal,
+        increase("jobs{kind=\"mail\"}", "1"),
+        Ok(Err(full)),
+    )
+    .unwrap_err();
+    now(&journal, increase("jobs", "3"), Ok(Ok(()))).unwrap();
+    let replay = again(&journal);
+    let counted = |question, real: Result<(), Failure>| {
+        let asking = asking(Some(&replay), |_| question);
+        told::<Result<(), Failure>, ()>(asking, || Ok(real)).expect("nothing stops it")
+    };
+    // What the table had no room for has none again, whatever there is here.
+    let refused = counted(increase("jobs{kind=\"mail\"}", "1"), Ok(())).unwrap_err();
+    assert_eq!(Kind::from(refused.kind), Kind::ResourceExhausted);
+    counted(increase("jobs", "2"), Ok(())).unwrap();
+    counted(increase("other", "1"), Ok(())).unwrap();
+    let told = replay.differences();
+    assert!(told.iter().all(|difference| difference.change.is_note()));
+    let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "asked for metrics.increase \"jobs\", \"2\", recorded was metrics.increase \"jobs\", \"1\"",
+            "asked for metrics.increase \"other\", \"1\", which was not recorded",
+            "did not ask for metrics.increase \"jobs\", \"3\", which was recorded",
+        ]
+    );
+}
+
+#[test]
+fn notes_leave_room_for_what_counts() {
+    let journal = again(&recorded());
+    for n in 0..1000 {
+        let series = format!("jobs{{n=\"{n}\"}}");
+        let asking = asking(Some(&journal), |_| increase(&series, "1"));
+        told::<Result<(), Failure>, ()>(asking, || Ok(Ok(())))
+            .unwrap()
+            .unwrap();
+    }
+    replayed::<bool>(&journal, set("b", "1")).unwrap_err();
+    let told = changes(&journal);
+    let n_counted = told.iter().filter(|change| **change == AskChange::Counted);
+    assert_eq!(n_counted.count(), 100);
+    assert!(told.contains(&AskChange::Unrecorded) && told.contains(&AskChange::NotDone));
+}
+
+#[test]
+fn what_was_taken_in_another_order_is_found_once_each() {
+    let journal = Journal::recording(JournalStart::default());
+    for (key, value) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")] {
+        now(&journal, set(key, value), Ok(Ok(true))).unwrap();
+    }
+    let replay = again(&journal);
+    for (key, value) in [("b", "2"), ("a", "1"), ("d", "4"), ("c", "3")] {
+        assert!(replayed::<bool>(&replay, set(key, value)).unwrap());
+    }
+    assert_eq!(changes(&replay), []);
+    // All are taken: the next has none.
+    assert!(replayed::<bool>(&replay, set("a", "1")).is_err());
+}
+
+#[test]
+fn arguments_take_room_also_where_they_are_empty() {
+    let journal = Journal::recording(JournalStart::default());
+    let parts = (0..CALL_BYTES_MAX / 16).fold(get("a"), |question, _| question.text(""));
+    now(&journal, parts, Ok(Ok(None::<Vec<u8>>))).unwrap();
+    assert_eq!(journal.host(), None, "it is too much");
+}
+
 #[test]
 fn an_answer_of_another_shape_is_none() {
     let journal = again(&recorded());

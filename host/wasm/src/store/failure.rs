@@ -35,7 +35,17 @@ pub enum StoreError {
     Thread(Arc<io::Error>),
     #[error("the store is closed")]
     Closed,
+    #[error(
+        "the copy of a call would have written {n_keys} keys of {n_bytes} octets to the store, and may write \
+         {KEYS_OF_COPY_MAX} keys of {BYTES_OF_COPY_MAX} octets together; it is not compared"
+    )]
+    CopyFull { n_keys: usize, n_bytes: usize },
 }
+
+/// What the copy of a call may write to the store: keys, and octets of keys and values together. As many copies
+/// as `canary.shadow-calls` hold so much at one time.
+pub(crate) const KEYS_OF_COPY_MAX: usize = 1000;
+pub(crate) const BYTES_OF_COPY_MAX: usize = 2 * 1024 * 1024;
 
 impl StoreError {
     /// Whether another process has the store open.
@@ -44,7 +54,11 @@ impl StoreError {
             Self::Open { source, .. } => {
                 matches!(**source, redb::DatabaseError::DatabaseAlreadyOpen)
             }
-            Self::Failed { .. } | Self::Database(_) | Self::Thread(_) | Self::Closed => false,
+            Self::Failed { .. }
+            | Self::Database(_)
+            | Self::Thread(_)
+            | Self::Closed
+            | Self::CopyFull { .. } => false,
         }
     }
 }
@@ -88,6 +102,7 @@ impl StoreError {
             },
             Self::Open { .. } | Self::Thread(_) | Self::Closed => Kind::Unavailable,
             Self::Database(_) => Kind::Internal,
+            Self::CopyFull { .. } => Kind::ResourceExhausted,
         }
     }
 
@@ -97,7 +112,11 @@ impl StoreError {
         let error = Error::new(self.kind(), Blame::Gateway, self.to_string());
         match self {
             Self::Failed { retry_after, .. } => error.with_retry(Retry::After(*retry_after)),
-            Self::Open { .. } | Self::Thread(_) | Self::Closed | Self::Database(_) => error,
+            Self::Open { .. }
+            | Self::Thread(_)
+            | Self::Closed
+            | Self::Database(_)
+            | Self::CopyFull { .. } => error,
         }
     }
 }

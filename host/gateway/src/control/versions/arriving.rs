@@ -171,8 +171,11 @@ impl Control {
     }
 
     /// Notes that an operator approved what a version asks for.
-    pub(in crate::control) fn note_approved(&self, slot: &PluginSlot) {
-        let entry = HistoryEntry::new(&slot.name, "approved", "operator");
+    pub(in crate::control) fn note_approved(&self, slot: &PluginSlot, who: &str) {
+        let entry = HistoryEntry {
+            who,
+            ..HistoryEntry::new(&slot.name, "approved", "operator")
+        };
         self.versions.note(slot.plugin_name(), &entry);
     }
 

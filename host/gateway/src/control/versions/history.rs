@@ -33,6 +33,9 @@ pub(crate) struct HistoryEntry<'a> {
     pub event: &'static str,
     /// `folder`, `operator` or `rule`.
     pub by: &'static str,
+    /// Which operator, of an approval.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub who: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub why: &'a str,
     /// What both versions had counted.
@@ -47,6 +50,7 @@ impl<'a> HistoryEntry<'a> {
             version,
             event,
             by,
+            who: "",
             why: "",
             figures: None,
         }

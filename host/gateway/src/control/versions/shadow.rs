@@ -18,8 +18,10 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use postern_core::{
-    Body, BoxFuture, Call, Error, Handler, Reply, Text, compare::ComparedAnswer, event::Outbox,
-    shadow::ShadowMark,
+    Body, BoxFuture, Call, Error, Handler, Reply, Text,
+    compare::ComparedAnswer,
+    event::Outbox,
+    shadow::{CopiedState, ShadowMark},
 };
 use postern_system::clock;
 use tokio::{
@@ -30,10 +32,14 @@ use tracing::info;
 
 use super::meter::{Arm, Meter};
 
+/// What a copy that is made at this moment works on, in the place of the plugin's store.
+pub(super) type StateForCopy = Box<dyn Fn() -> Option<CopiedState> + Send + Sync>;
+
 /// What copies of calls come to.
 pub(crate) struct Shadow {
     numbers: Arc<ShadowNumbers>,
     names: Arc<[Text]>,
+    state: StateForCopy,
     permits: Arc<Semaphore>,
     jobs: mpsc::Sender<ShadowJob>,
     worker: JoinHandle<()>,
@@ -86,7 +92,7 @@ impl Shadow {
     /// # Panics
     /// Outside of a tokio runtime.
     pub(super) fn new(
-        canary: Arc<dyn Handler>,
+        (canary, state): (Arc<dyn Handler>, StateForCopy),
         meter: Arc<Meter>,
         names: Vec<Text>,
         calls_max: usize,
@@ -105,6 +111,7 @@ impl Shadow {
         Self {
             numbers,
             names,
+            state,
             permits: Arc::new(Semaphore::new(calls_max)),
             jobs,
             worker: tokio::spawn(worker.run(received)),
@@ -132,7 +139,8 @@ impl Shadow {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return refused(ShadowOutcome::Full);
         };
-        copy.context.shadow = Some(Arc::default());
+        // Before the call itself begins, so that the copy sees nothing of what that writes.
+        copy.context.shadow = Some(Arc::new(ShadowMark::over((self.state)())));
         // What it has to say beside its answer is for the caller.
         copy.context.outbox = Outbox::closed();
         let (answer, expected) = oneshot::channel();
@@ -225,6 +233,7 @@ impl Worker {
             Ok((got, Ok(expected))) => self.judge(&target, &mark, &expected, &got),
             Ok((_, Err(_))) | Err(_) => ShadowOutcome::GivenUp,
         };
+        mark.end();
         self.numbers.count(outcome);
     }
 

@@ -8,7 +8,7 @@ use postern_system::random;
 
 use super::{
     meter::{Arm, Meter},
-    shadow::Shadow,
+    shadow::{Shadow, StateForCopy},
 };
 use crate::{
     cluster::HashOn,
@@ -43,7 +43,7 @@ impl VersionSplit {
         (stable, canary): (Arc<dyn Handler>, Arc<dyn Handler>),
         services: BTreeSet<Text>,
         settings: &Canary,
-        label: &str,
+        (label, state): (&str, StateForCopy),
     ) -> Self {
         let meter = Meter::new();
         let shadow = match settings.mode {
@@ -54,7 +54,7 @@ impl VersionSplit {
                 let calls_max = usize::try_from(settings.shadow_calls).unwrap_or(usize::MAX);
                 let canary = Arc::clone(&canary);
                 Some(Shadow::new(
-                    canary,
+                    (canary, state),
                     Arc::clone(&meter),
                     names,
                     calls_max,
@@ -236,7 +236,8 @@ mod tests {
         let settings = manifest.canary.0.expect("a table");
         let handlers = (Arc::new(Named("old")) as _, Arc::new(Named("new")) as _);
         let services = ["users".into()].into();
-        VersionSplit::new(handlers, services, &settings, "users@2")
+        let state: StateForCopy = Box::new(|| None);
+        VersionSplit::new(handlers, services, &settings, ("users@2", state))
     }
 
     fn text(answering: BoxFuture<Result<Reply, Error>>) -> String {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     meter::Arm,
-    shadow::{ShadowNumbers, ShadowOutcome},
+    shadow::{ShadowNumbers, ShadowOutcome, StateForCopy},
     split::VersionSplit,
 };
 use crate::{
@@ -97,12 +97,14 @@ impl Trial {
         let [old, new] = handlers;
         let services = canary_current.services.iter();
         let services = services.map(|service| service.name.clone()).collect();
+        let plugin = Arc::clone(&canary.plugin);
+        let state: StateForCopy = Box::new(move || plugin.state_for_copy());
         Self {
             split: Arc::new(VersionSplit::new(
                 (old, new),
                 services,
                 settings,
-                &canary.name,
+                (&canary.name, state),
             )),
             stable: TrialVersion::new(stable, stable_current),
             canary: TrialVersion::new(canary, canary_current),

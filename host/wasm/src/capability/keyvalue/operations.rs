@@ -9,8 +9,7 @@ use super::{
 };
 use crate::{
     bindings::Failure,
-    kv_table::{self, KEYS_MAX, Table},
-    shadowed,
+    kv_table::{self, KEYS_MAX},
     state::StoreState,
     store::Change,
 };
@@ -27,10 +26,7 @@ pub(super) async fn get(store: &mut Store<'_>, key: String) -> Kept<Option<Vec<u
     if let Err(failure) = kv_table::check_key(&key) {
         return Ok(Err(failure));
     }
-    let Some(Table { store: file, name }) = store.data().kv_table() else {
-        return Ok(Err(kv_table::no_store()));
-    };
-    Ok(StoreState::within_kv_bounds(store, file.get(&name, key)).await?)
+    Ok(StoreState::kv_get(store, key).await?)
 }
 
 pub(super) async fn set(store: &mut Store<'_>, key: String, value: Vec<u8>) -> Kept<()> {
@@ -51,13 +47,7 @@ pub(super) async fn delete(store: &mut Store<'_>, key: String) -> Kept<()> {
 }
 
 pub(super) async fn write(store: &mut Store<'_>, change: Change) -> Kept<bool> {
-    if let Err(refused) = shadowed::permit(store.data().context(), "a write to the store") {
-        return Ok(Err(refused));
-    }
-    let Some(Table { store: file, name }) = store.data().kv_table() else {
-        return Ok(Err(kv_table::no_store()));
-    };
-    Ok(StoreState::within_kv_bounds(store, file.write(&name, change)).await?)
+    Ok(StoreState::kv_write(store, change).await?)
 }
 
 pub(super) async fn keys(
@@ -66,10 +56,7 @@ pub(super) async fn keys(
     limit: usize,
 ) -> Kept<Vec<String>> {
     store.data_mut().on_host_call()?;
-    let Some(Table { store: file, name }) = store.data().kv_table() else {
-        return Ok(Err(kv_table::no_store()));
-    };
-    Ok(StoreState::within_kv_bounds(store, file.keys(&name, String::new(), after, limit)).await?)
+    Ok(StoreState::kv_keys(store, String::new(), after, limit).await?)
 }
 
 /// The keys from the `from`th on. The first draft counts them.
