@@ -15,7 +15,7 @@ class HttpHandler(http.Handler):
             case "echo":
                 return Response(200, {"content-type": "application/octet-stream"}, request.body)
             case "status":
-                return Response(418, {"x-b": "1", "x-a": "2"}, b"short and stout")
+                return Response(418, {"x-b": "1, 3", "x-a": "2"}, b"short and stout")
             case "trap":
                 raise KeyError("no page of that name")
             case _:
