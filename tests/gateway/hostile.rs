@@ -1,4 +1,4 @@
-//! Hostile guests: each is stopped with its reason, in Rust and in JavaScript, and a neighbour goes on answering
+//! Hostile guests: each is stopped with its reason, in Rust, JavaScript and Python, and a neighbour goes on answering
 //! meanwhile. How long its calls take then is a figure of `neighbours.rs` and of ADR 61.
 
 use std::{sync::Arc, time::Duration};
@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::stream;
 use postern_core::{Body, BodyStream, Call, Error, Handler, Kind};
-use postern_tests::{CallerTransport, Gateway, Load, Setup, call, connect};
+use postern_tests::{CallerTransport, Gateway, Load, Setup, call, component, connect};
 
 use crate::{figure, share};
 
@@ -179,6 +179,34 @@ const IN_JAVASCRIPT: [Attack; 3] = [
     .refused(),
 ];
 
+/// What Python does in its own way: it counts how deep it is, and it throws when there is no memory.
+const IN_PYTHON: [Attack; 3] = [
+    attack(
+        "memory bomb",
+        ("Allocate", "null"),
+        (Kind::Internal, "MemoryError"),
+        "",
+    )
+    .refused(),
+    attack(
+        "deep recursion",
+        ("Recurse", "null"),
+        (Kind::Internal, "RecursionError"),
+        "",
+    )
+    .refused(),
+    attack(
+        "a call that calls itself",
+        ("CallItself", "null"),
+        (
+            Kind::ResourceExhausted,
+            "8 plugins call one another, the limit is 8",
+        ),
+        "",
+    )
+    .refused(),
+];
+
 /// How the call of `attack` ends, also behind the messages of a stream.
 async fn made(handler: &dyn Handler, plugin: &str, attack: &Attack) -> Result<Bytes, Error> {
     if !attack.streams {
@@ -252,9 +280,21 @@ async fn gateway(config: &str, plugin: &str) -> Gateway {
         config: config.to_owned(),
         ..Setup::default()
     };
+    let gateway = Gateway::start(setup.plugin("echo")).await;
     let manifest = "[grants]\nservices = [\"misb*\"]\n";
-    let setup = setup.file(&format!("{plugin}.toml"), manifest);
-    Gateway::start(setup.plugin(plugin).plugin("echo")).await
+    gateway.deploy(&format!("{plugin}.toml"), manifest.as_bytes());
+    gateway.deploy(&format!("{plugin}.wasm"), &component(plugin));
+    let caller = connect(&gateway, CallerTransport::Tcp).await;
+    let echo = format!("{plugin}/Echo");
+    let is_served = async {
+        while call(&*caller, &echo, "1").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // Native code of a component in Python takes most of a minute, which a start does not wait for.
+    let served = tokio::time::timeout(Duration::from_secs(240), is_served).await;
+    assert!(served.is_ok(), "{plugin} serves\n{}", gateway.log());
+    gateway
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,6 +314,16 @@ async fn each_hostile_guest_in_javascript_is_stopped_with_its_reason_and_a_neigh
     check(&limited, "misbehave-js", attacks).await;
     let limited = gateway(STREAM_LIMITS, "misbehave-js").await;
     check(&limited, "misbehave-js", [DRIP].iter()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_hostile_guest_in_python_is_stopped_with_its_reason_and_a_neighbour_answers() {
+    let _machine = share().await;
+    let limited = gateway(LIMITS, "misbehave-python").await;
+    let attacks = ATTACKS.iter().chain(&IN_PYTHON);
+    check(&limited, "misbehave-python", attacks).await;
+    let limited = gateway(STREAM_LIMITS, "misbehave-python").await;
+    check(&limited, "misbehave-python", [DRIP].iter()).await;
 }
 
 /// It computes nothing, so that only the clock stops it.

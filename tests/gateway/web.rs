@@ -1,8 +1,10 @@
 //! Components that were made for any host of `wasi:http`, by the real gateway: built with the crates of
 //! their own registries (`tests/guests/web-*`), served unchanged.
 
+mod conformance;
 mod ends;
 mod imports;
+mod samples;
 
 use std::{convert::Infallible, time::Duration};
 

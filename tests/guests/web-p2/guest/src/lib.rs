@@ -1,5 +1,7 @@
 //! A component for any host of `wasi:http` 0.2. The last segment of the path says what it does.
 
+mod checks;
+
 use std::{
     cell::Cell,
     io::{Read as _, Write as _},
@@ -44,6 +46,9 @@ impl Guest for Web {
             "env" => text(out, 200, &std::env::var(&query).unwrap_or_default()),
             "read" => text(out, 200, &std::fs::read_to_string(&query).unwrap_or_else(|e| e.to_string())),
             "fetch" => fetch(&request, out),
+            "both" => both(&request, out),
+            "check" => text(out, 200, &checks::run(&query)),
+            "flood" => text(out, 200, &checks::flood().to_string()),
             "big" => big(out, query.parse().expect("a number")),
             "sleep" => {
                 monotonic_clock::subscribe_duration(millis(&query)).block();
@@ -217,6 +222,31 @@ fn ask(request: &IncomingRequest) -> Result<(u16, Vec<u8>), ErrorCode> {
     let read = body.stream().expect("the first").read_to_end(&mut octets);
     read.map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
     Ok((response.status(), octets))
+}
+
+/// Asks all addresses in `x-url` before it waits for the first, and gives what each said, in their order.
+fn both(request: &IncomingRequest, out: ResponseOutparam) {
+    let urls = request.headers().get("x-url").into_iter();
+    let asked = urls.map(|url| {
+        let url = String::from_utf8(url).expect("text");
+        let (authority, path) = url.split_once('/').expect("a path");
+        let asked = OutgoingRequest::new(Fields::new());
+        asked.set_scheme(Some(&Scheme::Http)).expect("a scheme");
+        asked.set_authority(Some(authority)).expect("an authority");
+        asked.set_path_with_query(Some(&format!("/{path}"))).expect("a path");
+        outgoing_handler::handle(asked, None).expect("sent")
+    });
+    let asked: Vec<_> = asked.collect();
+    let said = asked.into_iter().map(|answering| {
+        answering.subscribe().block();
+        let response = answering.get().expect("ready").expect("the first").expect("answered");
+        let mut said = String::new();
+        let body = response.consume().expect("the first");
+        body.stream().expect("the first").read_to_string(&mut said).expect("read");
+        said
+    });
+    let said: Vec<_> = said.collect();
+    text(out, 200, &said.join(" "));
 }
 
 /// So many KiB of a known length.

@@ -1,5 +1,8 @@
 //! A component for any host of `wasi:http` 0.3. The last segment of the path says what it does.
 
+mod checks;
+mod upstream;
+
 use std::cell::Cell;
 
 use wasip3::{
@@ -31,6 +34,8 @@ impl wasip3::exports::http::handler::Guest for Web {
             "passed" => Ok(passed(request)),
             "env" => Ok(text(200, std::env::var(query).unwrap_or_default())),
             "fetch" => fetch(request).await,
+            "check" => Ok(text(200, checks::run(query))),
+            "exchange" => Ok(text(200, upstream::exchange(request).await)),
             "sleep" => {
                 let millis: u64 = query.parse().expect("a number");
                 monotonic_clock::wait_for(millis * 1_000_000).await;
