@@ -43,6 +43,11 @@ impl Guest for Web {
             "headers" => headers(out),
             "facts" => text(out, 200, &facts(&request)),
             "echo" => echo(&request, out),
+            "length" => {
+                let (incoming, mut octets) = (request.consume().expect("the first"), Vec::new());
+                incoming.stream().expect("the first").read_to_end(&mut octets).expect("read");
+                text(out, 200, &octets.len().to_string());
+            }
             "env" => text(out, 200, &std::env::var(&query).unwrap_or_default()),
             "read" => text(out, 200, &std::fs::read_to_string(&query).unwrap_or_else(|e| e.to_string())),
             "fetch" => fetch(&request, out),

@@ -31,6 +31,11 @@ impl wasip3::exports::http::handler::Guest for Web {
             "count" => Ok(text(200, N_CALLS.get().to_string())),
             "facts" => Ok(text(200, facts(&request))),
             "echo" => Ok(echo(request)),
+            "length" => {
+                let (_, done) = wit_future::new(|| Ok(()));
+                let (body, _) = Request::consume_body(request, done);
+                Ok(text(200, body.collect().await.len().to_string()))
+            }
             "passed" => Ok(passed(request)),
             "env" => Ok(text(200, std::env::var(query).unwrap_or_default())),
             "fetch" => fetch(request).await,
