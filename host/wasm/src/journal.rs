@@ -37,8 +37,6 @@ use crate::{
 
 /// What one recorded call may hold, in octets: a call of 7 MiB and its reply fit.
 pub(crate) const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Differences of one call that are told.
-const DIFFERENCES_MAX: usize = 100;
 /// Octets of an argument that are shown.
 const SHOWN_BYTES_MAX: usize = 120;
 /// What a reading of a clock or a question takes beside its octets.
@@ -238,8 +236,9 @@ impl Journal {
             (recorded != read).then(|| AskDifference::clock(name, recorded, read))
         });
         let mut all = std::mem::take(&mut state.differences);
-        all.extend(left.chain(clocks));
-        all.truncate(DIFFERENCES_MAX);
+        for difference in left.chain(clocks) {
+            difference::push(&mut all, difference);
+        }
         all
     }
 
@@ -317,9 +316,7 @@ impl State {
     }
 
     fn differ(&mut self, difference: AskDifference) {
-        if self.differences.len() < DIFFERENCES_MAX {
-            self.differences.push(difference);
-        }
+        difference::push(&mut self.differences, difference);
     }
 }
 

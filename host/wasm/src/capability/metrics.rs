@@ -240,7 +240,9 @@ fn find(
         let name = name.to_str(&*store)?;
         metrics.series(&name, kind, pairs, limits)
     };
-    if let Ok(series) = &series {
+    if let Ok(series) = &series
+        && !is_apart(store.data())
+    {
         let kept = &mut store.data_mut().kept;
         if kept.get::<Remembered>().is_none() {
             kept.put(Remembered::default());
@@ -283,19 +285,26 @@ fn shown(store: &mut Store<'_>, (name, labels): (&WasmStr, &Labels)) -> wasmtime
     })
 }
 
-/// Those of the plugin: every generation has them. A replay has its own, of which nobody is shown
-/// anything.
+/// Those of the plugin: every generation has them. A replay and a copy of a call have their own, of which
+/// nobody is shown anything.
 fn metrics(store: &mut Store<'_>) -> wasmtime::Result<Arc<OwnMetrics>> {
     let state = store.data_mut();
-    if state.journal.as_ref().is_some_and(Journal::is_replay) {
-        if state.kept.get::<Arc<OwnMetrics>>().is_none() {
-            state.kept.put(Arc::<OwnMetrics>::default());
+    if is_apart(state) {
+        if let Some(own) = state.slots.get::<Arc<OwnMetrics>>() {
+            return Ok(Arc::clone(own));
         }
-        let own = state.kept.get::<Arc<OwnMetrics>>().cloned();
-        return Ok(own.unwrap_or_default());
+        let own = Arc::<OwnMetrics>::default();
+        state.slots.put(Arc::clone(&own));
+        return Ok(own);
     }
     let metrics = state.guest.shared.get().cloned();
     metrics.ok_or_else(|| wasmtime::format_err!("this plugin has no metrics"))
+}
+
+/// Whether what this entry counts is seen by nobody.
+fn is_apart(state: &StoreState) -> bool {
+    let journal = state.journal.as_ref();
+    journal.is_some_and(Journal::is_replay) || shadowed::is_shadow(state.context())
 }
 
 fn limits(store: &Store<'_>) -> OwnMetricLimits {

@@ -115,6 +115,17 @@ impl AskDifference {
     }
 }
 
+/// Adds one, within the bound. Notes leave room for what counts.
+pub(super) fn push(all: &mut Vec<AskDifference>, difference: AskDifference) {
+    let is_note = difference.change.is_note();
+    let alike = all.iter().filter(|known| known.change.is_note() == is_note);
+    if alike.count() < DIFFERENCES_MAX {
+        all.push(difference);
+    }
+}
+
+/// Differences of one call that are told, and as many notes.
+const DIFFERENCES_MAX: usize = 100;
 /// Functions whose effect somebody may miss.
 const EFFECTS: [&str; 5] = [
     "client.call",

@@ -167,6 +167,23 @@ fn metrics_that_are_changed_otherwise_are_notes() {
 }
 
 #[test]
+fn notes_leave_room_for_what_counts() {
+    let journal = again(&recorded());
+    for n in 0..1000 {
+        let series = format!("jobs{{n=\"{n}\"}}");
+        let asking = asking(Some(&journal), |_| increase(&series, "1"));
+        told::<Result<(), Failure>, ()>(asking, || Ok(Ok(())))
+            .unwrap()
+            .unwrap();
+    }
+    replayed::<bool>(&journal, set("b", "1")).unwrap_err();
+    let told = changes(&journal);
+    let n_counted = told.iter().filter(|change| **change == AskChange::Counted);
+    assert_eq!(n_counted.count(), 100);
+    assert!(told.contains(&AskChange::Unrecorded) && told.contains(&AskChange::NotDone));
+}
+
+#[test]
 fn what_was_taken_in_another_order_is_found_once_each() {
     let journal = Journal::recording(JournalStart::default());
     for (key, value) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")] {

@@ -1,9 +1,10 @@
 //! Uses every import and says what it saw: what tests ask about the current call, the store, the
 //! configuration, the log, other services, and how long an instance lives.
 
+mod shapes;
+
 use std::{
     cell::Cell,
-    collections::BTreeMap,
     hash::{BuildHasher, Hasher, RandomState},
     io::{self, Read as _},
     net::TcpStream,
@@ -16,129 +17,11 @@ use postern_guest::{
     log::{self, Level},
     metrics::{self, MetricKind},
 };
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-#[derive(Serialize)]
-struct Seen {
-    /// As text; what is not UTF-8 is replaced.
-    headers: Vec<(String, String)>,
-    transport: String,
-    address: Option<String>,
-    principal: Option<(String, Vec<String>)>,
-    remaining_ms: u64,
-    correlation_id: String,
-    traceparent: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    key: String,
-    #[serde(default)]
-    value: Value,
-}
-
-#[derive(Deserialize)]
-struct Swap {
-    key: String,
-    /// Absent or null: the key is absent.
-    expected: Option<Value>,
-    /// Absent or null: the key is deleted.
-    value: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Keys {
-    prefix: String,
-    after: Option<String>,
-    limit: u32,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    level: String,
-    message: String,
-    #[serde(default)]
-    fields: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Fault {
-    /// `not-found` and so on.
-    kind: String,
-    message: String,
-    details: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Request {
-    service: String,
-    method: String,
-    #[serde(default)]
-    body: Value,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    timeout_ms: Option<u64>,
-}
-
-/// A change of a metric of the plugin's own.
-#[derive(Deserialize)]
-struct Measure {
-    /// `increase`, `set`, `adjust` or `observe`.
-    change: String,
-    name: String,
-    #[serde(default)]
-    labels: Vec<(String, String)>,
-    value: f64,
-    /// How often; once where it says nothing.
-    times: Option<u32>,
-    /// Traps afterwards.
-    #[serde(default)]
-    traps: bool,
-}
-
-#[derive(Deserialize)]
-struct Declaration {
-    name: String,
-    /// `counter`, `gauge` or `histogram`.
-    kind: String,
-    help: String,
-    #[serde(default)]
-    bounds: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-struct Look {
-    service: String,
-    /// Of the listing that is known.
-    revision: String,
-    timeout_ms: u64,
-}
-
-/// What `directory` lists.
-#[derive(Serialize)]
-struct Listed {
-    revision: String,
-    instances: Vec<ListedInstance>,
-}
-
-#[derive(Serialize)]
-struct ListedInstance {
-    id: String,
-    addresses: Vec<String>,
-    version: Option<String>,
-    zone: Option<String>,
-    weight: u32,
-    metadata: BTreeMap<String, String>,
-    healthy: bool,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    status: Option<u16>,
-    /// Of the failure, if it is to fail.
-    fails: Option<String>,
-}
+use self::shapes::{
+    Annotation, Declaration, Entry, Fault, Keys, Line, Listed, Look, Measure, Request, Seen, Swap,
+};
 
 #[derive(Default)]
 struct Probe {
@@ -485,26 +368,5 @@ impl Probe {
             out.send(message?)?;
         }
         Ok(())
-    }
-}
-
-impl From<directory::Listing> for Listed {
-    fn from(listing: directory::Listing) -> Self {
-        let instances = listing
-            .instances
-            .into_iter()
-            .map(|instance| ListedInstance {
-                id: instance.id,
-                addresses: instance.addresses,
-                version: instance.version,
-                zone: instance.zone,
-                weight: instance.weight,
-                metadata: instance.metadata,
-                healthy: instance.healthy,
-            });
-        Self {
-            revision: listing.revision,
-            instances: instances.collect(),
-        }
     }
 }
