@@ -90,7 +90,7 @@ async fn other_services_streams_headers_and_settings_come_again() {
     let (finished, file) = recording.end();
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let counted = jobs(&gateway).await;
-    let mail = |line: &String| line.contains("kind=\"mail\"") && line.ends_with(" 6");
+    let mail = |line: &String| line.contains("kind=\"mail\"") && line.ends_with(" 6.0");
     assert!(counted.iter().any(mail), "{counted:?}");
     check_equal(&shadow(gateway.folder(), &file, &[]), 16);
     assert_eq!(jobs(&gateway).await, counted, "a replay counts nothing");

@@ -10,15 +10,16 @@ use serde_json::{Value, json};
 use super::{ask, becomes, drop_version, operator, setup, version};
 use crate::share;
 
-const GRANTS: &str = "grants = { services = [\"echo\"] }\n";
+/// Each write waits for the disk.
+const TERMS: &str = "grants = { services = [\"echo\"] }\nlimits = { time = \"20s\" }\n";
 
 /// A gateway with a version that answers and one that gets copies of what is marked.
 async fn shadowed() -> (Gateway, Arc<dyn Handler>) {
-    let old = format!("config = {{ name = \"old\" }}\n{GRANTS}");
+    let old = format!("config = {{ name = \"old\" }}\n{TERMS}");
     let setup = setup(&[("probe@1", old.as_str())]).plugin("echo");
     let gateway = Gateway::start(setup).await;
     let shadow = format!(
-        "config = {{ name = \"new\" }}\n{GRANTS}[canary]\nmode = \"shadow\"\nweight = \"0%\"\n\
+        "config = {{ name = \"new\" }}\n{TERMS}[canary]\nmode = \"shadow\"\nweight = \"0%\"\n\
          header = \"x-copy\"\nshadow-calls = 64\ncompare-headers = [\"content-type\"]\n"
     );
     drop_version(&gateway, "probe@2", &shadow);
