@@ -250,7 +250,7 @@ impl Journal {
         }
         let mut state = self.0.state.lock();
         let state = &mut *state;
-        let miss = question.told(miss);
+        let miss = told_as(question, miss);
         let missed = || AskDifference::unrecorded(miss, question.ask, &question.with);
         let position = position(&state.recorded, state.n_taken, question);
         let Some((index, change)) = position else {
@@ -262,7 +262,7 @@ impl Journal {
         };
         *taken = true;
         let got = recorded.got.clone();
-        let change = change.map(|change| question.told(change));
+        let change = change.map(|change| told_as(question, change));
         if let Some(change) = change {
             let difference = AskDifference::changed(change, &question.with, recorded);
             state.differ(difference);
@@ -317,6 +317,14 @@ impl State {
 
     fn differ(&mut self, difference: AskDifference) {
         difference::push(&mut self.differences, difference);
+    }
+}
+
+/// What a difference of `question` is told as.
+const fn told_as(question: &HostQuestion, change: AskChange) -> AskChange {
+    match question.nature {
+        Nature::Read | Nature::Effect => change,
+        Nature::Count => AskChange::Counted,
     }
 }
 

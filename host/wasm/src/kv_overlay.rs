@@ -16,16 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{
-    kv_table::Table,
-    store::{BYTES_OF_COPY_MAX, Change, KEYS_OF_COPY_MAX, StoreError, StoreSnapshot},
-};
-
-/// A table as a guest has it.
-pub(crate) enum KvView {
-    Plugin(Table),
-    Copy(Arc<KvOverlay>),
-}
+use crate::store::{BYTES_OF_COPY_MAX, Change, KEYS_OF_COPY_MAX, Store, StoreError, StoreSnapshot};
 
 /// The table of one copy.
 pub(crate) struct KvOverlay {
@@ -42,47 +33,19 @@ struct Written {
     n_bytes: usize,
 }
 
-impl KvView {
-    pub(crate) async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
-        match self {
-            Self::Plugin(Table { store, name }) => store.get(name, key).await,
-            Self::Copy(overlay) => overlay.get(key).await,
-        }
-    }
-
-    pub(crate) async fn keys(
-        &self,
-        prefix: String,
-        after: Option<String>,
-        limit: usize,
-    ) -> Result<Vec<String>, StoreError> {
-        match self {
-            Self::Plugin(Table { store, name }) => store.keys(name, prefix, after, limit).await,
-            Self::Copy(overlay) => overlay.keys(prefix, after, limit).await,
-        }
-    }
-
-    pub(crate) async fn write(&self, change: Change) -> Result<bool, StoreError> {
-        match self {
-            Self::Plugin(Table { store, name }) => store.write(name, change).await,
-            Self::Copy(overlay) => overlay.write(change).await,
-        }
-    }
-}
-
 impl KvOverlay {
-    /// Over `table` as it is.
-    pub(crate) fn new(table: &Table) -> Self {
+    /// Over `table` of `store` as it is.
+    pub(crate) fn new(store: &Store, table: &Arc<str>) -> Self {
         Self {
-            table: Arc::clone(&table.name),
-            before: table.store.snapshot(),
+            table: Arc::clone(table),
+            before: store.snapshot(),
             written: Mutex::default(),
         }
     }
 
     /// Whether it lies over `table`.
-    pub(crate) fn is_over(&self, table: &Table) -> bool {
-        self.table == table.name
+    pub(crate) fn is_over(&self, table: &str) -> bool {
+        *self.table == *table
     }
 
     pub(crate) async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {

@@ -1,5 +1,7 @@
 //! Import `kv`: the plugin's own table of the persistent store, or a shared one by grant.
 
+use std::sync::Arc;
+
 use postern_core::Kind;
 use postern_system::clock;
 use wasmtime::{
@@ -12,7 +14,7 @@ use crate::{
     convert::{failure, text_of},
     host_call::HostCall,
     journal::{self, HostQuestion},
-    kv_overlay::{KvOverlay, KvView},
+    kv_overlay::KvOverlay,
     kv_table::{KEYS_MAX, Table, check_key, check_value, no_store},
     shadowed,
     state::StoreState,
@@ -22,6 +24,12 @@ use crate::{
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
+
+/// A table as a guest has it.
+enum KvView {
+    Plugin(Table),
+    Copy(Arc<KvOverlay>),
+}
 
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::KV)?;
@@ -217,10 +225,12 @@ impl StoreState {
     fn kv_view(&self) -> Option<KvView> {
         let table = self.guest.shared.get::<Table>()?;
         let overlay = shadowed::state::<KvOverlay>(self.context());
-        Some(match overlay.filter(|overlay| overlay.is_over(table)) {
-            Some(overlay) => KvView::Copy(overlay),
-            None => KvView::Plugin(table.clone()),
-        })
+        Some(
+            match overlay.filter(|overlay| overlay.is_over(&table.name)) {
+                Some(overlay) => KvView::Copy(overlay),
+                None => KvView::Plugin(table.clone()),
+            },
+        )
     }
 
     /// Waits for the store, at most until the call's end. A write that was begun is then still done.
@@ -253,6 +263,34 @@ impl StoreState {
             tracing::debug!(plugin = %store.data().guest.plugin, %error, "key/value store failed");
             failure(error.kind(), error.to_string())
         }))
+    }
+}
+
+impl KvView {
+    async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
+        match self {
+            Self::Plugin(Table { store, name }) => store.get(name, key).await,
+            Self::Copy(overlay) => overlay.get(key).await,
+        }
+    }
+
+    async fn keys(
+        &self,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Plugin(Table { store, name }) => store.keys(name, prefix, after, limit).await,
+            Self::Copy(overlay) => overlay.keys(prefix, after, limit).await,
+        }
+    }
+
+    async fn write(&self, change: Change) -> Result<bool, StoreError> {
+        match self {
+            Self::Plugin(Table { store, name }) => store.write(name, change).await,
+            Self::Copy(overlay) => overlay.write(change).await,
+        }
     }
 }
 

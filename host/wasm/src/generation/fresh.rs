@@ -1,9 +1,10 @@
 //! Instances and generations for calls that are recorded or replayed: each such call has a fresh instance,
-//! which begins under its journal, because only then another fresh one can do the same.
+//! which begins under its journal, because only then another fresh one can do the same. And what copies of calls
+//! work on.
 
 use std::sync::{Arc, atomic::AtomicU32};
 
-use postern_core::{Blame, Error};
+use postern_core::{Blame, Error, shadow::CopiedState};
 use postern_system::clock;
 
 use super::{Generation, Serving};
@@ -12,6 +13,8 @@ use crate::{
     drain::Drain,
     instance::{Code, Failed, Instance},
     journal::Journal,
+    kv_overlay::KvOverlay,
+    kv_table::Table,
     log_rate::LogRate,
     on_trap::OnTrap,
     placement::Placements,
@@ -111,6 +114,12 @@ impl Generation {
         let (replica, _) = Self::new(self.number, self.digest, Arc::new(replica), code, None);
         replica.set_services(self.services().to_vec());
         Serving::new(replica)
+    }
+
+    /// What a copy of a call that comes at this moment works on; `None` where its guests have no store.
+    pub(crate) fn state_for_copy(&self) -> Option<CopiedState> {
+        let table = self.guest.shared.get::<Table>()?;
+        Some(Arc::new(KvOverlay::new(&table.store, &table.name)))
     }
 
     /// Why its calls cannot be recorded, where they cannot.

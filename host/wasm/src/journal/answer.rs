@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::AskChange;
 use crate::{
     bindings::Failure,
     recorded::{HostAnswer, RecordedInstance, RecordedListing, RecordedOctets},
@@ -92,14 +91,6 @@ impl HostQuestion {
         };
         let key = self.with.get(..n_keys);
         key.is_some() && key == with.get(..n_keys)
-    }
-
-    /// What a difference of this question counts as.
-    pub(super) const fn told(&self, change: AskChange) -> AskChange {
-        match self.nature {
-            Nature::Read | Nature::Effect => change,
-            Nature::Count => AskChange::Counted,
-        }
     }
 
     pub(super) fn n_octets(&self) -> usize {

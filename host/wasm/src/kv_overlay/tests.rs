@@ -3,12 +3,16 @@
 use postern_core::Kind;
 
 use super::*;
-use crate::store::Store;
+use crate::kv_table::Table;
 
 fn table() -> (tempfile::TempDir, Table) {
     let folder = tempfile::TempDir::new().unwrap();
     let store = Store::open(&folder.path().join("kv.redb"), &Arc::default()).unwrap();
     (folder, Table::new(Arc::new(store), "users", None))
+}
+
+fn over(table: &Table) -> KvOverlay {
+    KvOverlay::new(&table.store, &table.name)
 }
 
 fn set(key: &str, value: &str) -> Change {
@@ -57,7 +61,7 @@ async fn a_copy_sees_its_own_writes_and_the_table_sees_none() {
     put(&table, "a", "1").await;
     put(&table, "b", "2").await;
     let before = real(&table).await;
-    let overlay = KvOverlay::new(&table);
+    let overlay = over(&table);
     assert_eq!(value(&overlay, "a").await.as_deref(), Some("1"));
     assert!(overlay.write(set("a", "7")).await.unwrap());
     assert!(overlay.write(delete("b")).await.unwrap());
@@ -69,7 +73,7 @@ async fn a_copy_sees_its_own_writes_and_the_table_sees_none() {
     assert_eq!(value(&overlay, "c").await.as_deref(), Some("3"));
     assert_eq!(real(&table).await, before);
     assert_eq!(
-        value(&KvOverlay::new(&table), "c").await,
+        value(&over(&table), "c").await,
         None,
         "nor does the next copy"
     );
@@ -79,7 +83,7 @@ async fn a_copy_sees_its_own_writes_and_the_table_sees_none() {
 async fn a_swap_compares_with_what_the_copy_sees() {
     let (_folder, table) = table();
     put(&table, "a", "1").await;
-    let overlay = KvOverlay::new(&table);
+    let overlay = over(&table);
     assert!(!overlay.write(swap("a", None, Some("2"))).await.unwrap());
     assert!(
         overlay
@@ -102,7 +106,7 @@ async fn a_swap_compares_with_what_the_copy_sees() {
 async fn what_others_write_meanwhile_is_not_seen() {
     let (_folder, table) = table();
     put(&table, "n", "1").await;
-    let overlay = KvOverlay::new(&table);
+    let overlay = over(&table);
     // The call itself, which is faster than its copy.
     put(&table, "n", "2").await;
     put(&table, "new", "1").await;
@@ -122,7 +126,7 @@ async fn keys_are_those_of_both_in_their_order() {
     for key in ["a", "u/1", "u/3", "u/5", "u/7", "v"] {
         put(&table, key, "x").await;
     }
-    let overlay = KvOverlay::new(&table);
+    let overlay = over(&table);
     for key in ["u/2", "u/9", "w"] {
         assert!(overlay.write(set(key, "y")).await.unwrap());
     }
@@ -143,7 +147,7 @@ async fn keys_are_those_of_both_in_their_order() {
 #[tokio::test]
 async fn what_a_copy_writes_is_bounded_and_the_refusal_says_by_what() {
     let (_folder, table) = table();
-    let overlay = KvOverlay::new(&table);
+    let overlay = over(&table);
     for n in 0..KEYS_OF_COPY_MAX {
         assert!(overlay.write(set(&n.to_string(), "x")).await.unwrap());
     }
@@ -153,7 +157,7 @@ async fn what_a_copy_writes_is_bounded_and_the_refusal_says_by_what() {
     assert_eq!(value(&overlay, "one more").await, None);
     assert!(overlay.write(set("0", "y")).await.unwrap(), "the same key");
 
-    let overlay = KvOverlay::new(&table);
+    let overlay = over(&table);
     let half = "x".repeat(BYTES_OF_COPY_MAX / 2 - 1);
     assert!(overlay.write(set("a", &half)).await.unwrap());
     assert!(
