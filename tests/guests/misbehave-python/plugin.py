@@ -78,9 +78,9 @@ def loop_after() -> Iterator[Number]:
 
 
 @misbehave.method
-def drip(ms: int) -> Iterator[Number]:
+def drip(asked: dict[str, int]) -> Iterator[Number]:
     value = 0
     while True:
-        time.sleep(ms / 1000)
+        time.sleep(asked["ms"] / 1000)
         yield Number(value)
         value += 1
