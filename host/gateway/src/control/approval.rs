@@ -359,7 +359,7 @@ impl OfferJudge {
     fn judge_claims(&self, copy: &Copy, claimed: &Claimed, own: &Claimed) -> Result<(), Judgement> {
         let (approval, stage) = (self.config.approval(), ApprovalStage::Described);
         let digest = copy.content_digest();
-        let state = self.state().map_err(Judgement::Unknown)?;
+        let state = self.state(copy).map_err(Judgement::Unknown)?;
         if approval == Approval::Off || state.is_approved(&stage.approval_of(&digest)) {
             return Ok(());
         }
