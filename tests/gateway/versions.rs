@@ -118,9 +118,15 @@ async fn a_new_version_gets_the_calls_that_its_weight_and_its_header_say() {
     let gateway = Gateway::start(setup(&[("probe@1.0.0", "config = { name = \"old\" }\n")])).await;
     drop_version(&gateway, "probe@1.1.0", tried);
     becomes(&gateway, "probe@1.1.0", "canary").await;
+    let (plain, marked) = (&[][..], &[("x-canary", "yes")][..]);
+    // A version is shown a moment before calls come to it.
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
+    patiently("calls come to it", async || {
+        count(&ask(&*handler, 1, marked).await, "new") == 1
+    })
+    .await;
     for transport in CallerTransport::ALL {
         let handler = connect(&gateway, transport).await;
-        let (plain, marked) = (&[][..], &[("x-canary", "yes")][..]);
         assert_eq!(
             ask(&*handler, 20, plain).await,
             [("old".to_owned(), 20)].into()
@@ -136,7 +142,10 @@ async fn a_new_version_gets_the_calls_that_its_weight_and_its_header_say() {
         version(&gateway, "probe@1.1.0").await["trial"]["weight"] == "50%"
     })
     .await;
-    let handler = connect(&gateway, CallerTransport::Tcp).await;
+    patiently("its share comes to it", async || {
+        count(&ask(&*handler, 5, plain).await, "new") > 0
+    })
+    .await;
     let answers = ask(&*handler, 400, &[]).await;
     // 200 are expected; 60 more or less are six standard deviations.
     assert!((140..=260).contains(&count(&answers, "new")), "{answers:?}");
@@ -145,6 +154,11 @@ async fn a_new_version_gets_the_calls_that_its_weight_and_its_header_say() {
     drop_version(&gateway, "probe@1.1.0", &sticky);
     patiently("it sticks", async || {
         version(&gateway, "probe@1.1.0").await["trial"]["weight"] == "51%"
+    })
+    .await;
+    // By chance one caller in half a million meets one version 20 times.
+    patiently("callers stick", async || {
+        ask(&*handler, 20, &[("x-caller", "a")]).await.len() == 1
     })
     .await;
     for caller in ["a", "b", "c"] {
