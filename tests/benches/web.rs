@@ -5,14 +5,12 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use postern_tests::{Gateway, Setup, ToolProcess, component, free_address};
 
 use crate::{
     edge::Nginx,
-    passes::Passes,
     serve::cpu,
     table::{Goal, Table, progress},
     wrk,
