@@ -309,7 +309,7 @@ async fn a_plugin_looks_up_and_watches_what_its_manifest_grants() {
     let (kind, message) = refused(&*handler, "probe/Discover", json!("orders")).await;
     assert_eq!(kind, Kind::PermissionDenied);
     assert!(
-        message.contains("[grants] directory = [\"orders\"]"),
+        message.contains("`directory = [\"orders\"]` below [grants]"),
         "{message}"
     );
 
