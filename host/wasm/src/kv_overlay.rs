@@ -16,13 +16,15 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::store::{BYTES_OF_COPY_MAX, Change, KEYS_OF_COPY_MAX, Store, StoreError, StoreSnapshot};
+use crate::store::{
+    BYTES_OF_COPY_MAX, Change, KEYS_OF_COPY_MAX, ReadStore as _, Store, StoreError, StoreSnapshot,
+};
 
 /// The table of one copy.
 pub(crate) struct KvOverlay {
     table: Arc<str>,
     /// What reads are told where the store could not be read when the call came.
-    before: Result<Arc<StoreSnapshot>, StoreError>,
+    before: Result<StoreSnapshot, StoreError>,
     written: Mutex<Written>,
 }
 
@@ -89,7 +91,7 @@ impl KvOverlay {
         self.written.lock().apply(change, before)
     }
 
-    fn before(&self) -> Result<&Arc<StoreSnapshot>, StoreError> {
+    fn before(&self) -> Result<&StoreSnapshot, StoreError> {
         self.before.as_ref().map_err(Clone::clone)
     }
 }

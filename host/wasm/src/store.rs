@@ -118,27 +118,6 @@ impl Store {
         })
     }
 
-    /// The value of `key` in `table`.
-    pub(crate) async fn get(
-        &self,
-        table: &Arc<str>,
-        key: String,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(table, move |table| value_of(table, &key)).await
-    }
-
-    /// Up to `limit` keys that begin with `prefix` and come after `after`, in order.
-    pub(crate) async fn keys(
-        &self,
-        table: &Arc<str>,
-        prefix: String,
-        after: Option<String>,
-        limit: usize,
-    ) -> Result<Vec<String>, StoreError> {
-        let scan = move |table: &ReadTable| keys_of(table, &prefix, after.as_deref(), limit);
-        self.read(table, scan).await
-    }
-
     /// Every key of `table` with its value, in order.
     pub(crate) async fn entries(
         &self,
@@ -176,30 +155,12 @@ impl Store {
     ///
     /// # Errors
     /// As a read.
-    pub(crate) fn snapshot(&self) -> Result<Arc<StoreSnapshot>, StoreError> {
+    pub(crate) fn snapshot(&self) -> Result<StoreSnapshot, StoreError> {
         let opened = self.file.opened().ok_or_else(|| self.health.refusal())?;
         let transaction = opened.database.begin_read();
         let transaction =
             transaction.map_err(|error| self.on_failed_read(error.into(), opened.opening))?;
-        Ok(Arc::new(StoreSnapshot(transaction)))
-    }
-
-    async fn read<T, F>(&self, table: &Arc<str>, read: F) -> Result<T, StoreError>
-    where
-        T: Default + Send + 'static,
-        F: FnOnce(&ReadTable) -> Result<T, redb::StorageError> + Send + 'static,
-    {
-        let Some(opened) = self.file.opened() else {
-            return Err(self.health.refusal());
-        };
-        let opening = opened.opening;
-        let table = Arc::clone(table);
-        let task = tokio::task::spawn_blocking(move || {
-            let transaction = opened.database.begin_read().map_err(redb::Error::from)?;
-            read_within(&transaction, &table, read)
-        });
-        let result = task.await.map_err(|_| StoreError::Closed)?;
-        result.map_err(|error| self.on_failed_read(error, opening))
+        Ok(StoreSnapshot(Arc::new(transaction)))
     }
 
     /// Has the file opened again where that may help.
@@ -223,37 +184,75 @@ impl Store {
 
 /// The store as it was at one moment. Later writes do not reach it; the file keeps what they replace until it is
 /// dropped.
-pub(crate) struct StoreSnapshot(ReadTransaction);
+#[derive(Clone)]
+pub(crate) struct StoreSnapshot(Arc<ReadTransaction>);
 
-impl StoreSnapshot {
-    /// As `Store::get`.
-    pub(crate) async fn get(
-        self: &Arc<Self>,
+/// What can be asked of the store, as it is or as it was.
+pub(crate) trait ReadStore {
+    /// What `read` makes of `table`, on a thread that may wait for the disk; the default of a table that nothing
+    /// was written to.
+    fn read<T, F>(
+        &self,
+        table: &Arc<str>,
+        read: F,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send
+    where
+        T: Default + Send + 'static,
+        F: FnOnce(&ReadTable) -> Result<T, redb::StorageError> + Send + 'static;
+
+    /// The value of `key` in `table`.
+    fn get(
+        &self,
         table: &Arc<str>,
         key: String,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(table, move |table| value_of(table, &key)).await
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send {
+        self.read(table, move |table| {
+            Ok(table.get(&*key)?.map(|value| value.value().to_vec()))
+        })
     }
 
-    /// As `Store::keys`.
-    pub(crate) async fn keys(
-        self: &Arc<Self>,
+    /// Up to `limit` keys that begin with `prefix` and come after `after`, in order.
+    fn keys(
+        &self,
         table: &Arc<str>,
         prefix: String,
         after: Option<String>,
         limit: usize,
-    ) -> Result<Vec<String>, StoreError> {
-        let scan = move |table: &ReadTable| keys_of(table, &prefix, after.as_deref(), limit);
-        self.read(table, scan).await
+    ) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send {
+        self.read(table, move |table| {
+            keys_of(table, &prefix, after.as_deref(), limit)
+        })
     }
+}
 
-    async fn read<T, F>(self: &Arc<Self>, table: &Arc<str>, read: F) -> Result<T, StoreError>
+impl ReadStore for Store {
+    async fn read<T, F>(&self, table: &Arc<str>, read: F) -> Result<T, StoreError>
     where
         T: Default + Send + 'static,
         F: FnOnce(&ReadTable) -> Result<T, redb::StorageError> + Send + 'static,
     {
-        let (snapshot, table) = (Arc::clone(self), Arc::clone(table));
-        let task = tokio::task::spawn_blocking(move || read_within(&snapshot.0, &table, read));
+        let Some(opened) = self.file.opened() else {
+            return Err(self.health.refusal());
+        };
+        let opening = opened.opening;
+        let table = Arc::clone(table);
+        let task = tokio::task::spawn_blocking(move || {
+            let transaction = opened.database.begin_read().map_err(redb::Error::from)?;
+            read_within(&transaction, &table, read)
+        });
+        let result = task.await.map_err(|_| StoreError::Closed)?;
+        result.map_err(|error| self.on_failed_read(error, opening))
+    }
+}
+
+impl ReadStore for StoreSnapshot {
+    async fn read<T, F>(&self, table: &Arc<str>, read: F) -> Result<T, StoreError>
+    where
+        T: Default + Send + 'static,
+        F: FnOnce(&ReadTable) -> Result<T, redb::StorageError> + Send + 'static,
+    {
+        let (transaction, table) = (Arc::clone(&self.0), Arc::clone(table));
+        let task = tokio::task::spawn_blocking(move || read_within(&transaction, &table, read));
         let result = task.await.map_err(|_| StoreError::Closed)?;
         result.map_err(|error| match fault(&error) {
             Some(fault) => StoreError::failed(fault, error.to_string().into()),
@@ -262,7 +261,7 @@ impl StoreSnapshot {
     }
 }
 
-type ReadTable = redb::ReadOnlyTable<&'static str, &'static [u8]>;
+pub(crate) type ReadTable = redb::ReadOnlyTable<&'static str, &'static [u8]>;
 
 /// Reads `table` as a transaction sees it.
 fn read_within<T: Default>(
@@ -276,10 +275,6 @@ fn read_within<T: Default>(
         Err(TableError::TableDoesNotExist(_)) => Ok(T::default()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn value_of(table: &ReadTable, key: &str) -> Result<Option<Vec<u8>>, redb::StorageError> {
-    Ok(table.get(key)?.map(|value| value.value().to_vec()))
 }
 
 fn keys_of(

@@ -18,7 +18,7 @@ use crate::{
     kv_table::{KEYS_MAX, Table, check_key, check_value, no_store},
     shadowed,
     state::StoreState,
-    store::{Change, StoreError},
+    store::{Change, ReadStore as _, StoreError},
     store_stats::HostImport,
     trap::Stop,
 };
