@@ -50,6 +50,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "percent-encoding",
             "postern-core",
             "postern-system",
+            "prost",
+            "prost-types",
             "quinn",
             // Congestion control names its types, which quinn does not show.
             "quinn-proto",
@@ -148,6 +150,10 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "postern-system",
             "postern-wasm",
             "prometheus-client",
+            "prost",
+            "prost-reflect",
+            "prost-types",
+            "protox",
             // `postern certs dev` signs with it; requests for certificates.
             "rcgen",
             "serde",
@@ -171,7 +177,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 21] = [
+const EXCLUSIVE: [(&str, &str); 23] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
     ("wasmtime-wasi-http", "host/wasm"),
@@ -194,6 +200,8 @@ const EXCLUSIVE: [(&str, &str); 21] = [
     ("jsonschema", "host/gateway"),
     ("jsonwebtoken", "host/gateway"),
     ("governor", "host/gateway"),
+    ("prost-reflect", "host/gateway"),
+    ("protox", "host/gateway"),
 ];
 
 fn direct(folder: &str, table: &str) -> BTreeSet<String> {
