@@ -198,6 +198,8 @@ fn forward_address(address: &Address) -> Option<ForwardAddress> {
         | Transport::WebSocket
         | Transport::SecureWebSocket
         | Transport::Unix
+        | Transport::Grpc
+        | Transport::Grpcs
         | Transport::Memory
         | Transport::Plugin => return None,
     };

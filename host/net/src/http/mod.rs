@@ -84,6 +84,7 @@ pub use forward::{
     ForwardAddress, ForwardConfig, ForwardedConfig, ForwardedForm, ForwardedSend, Forwarder,
     HttpVersions,
 };
+pub(crate) use forward::open_http2;
 pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
 pub use outgoing::OutgoingClient;
