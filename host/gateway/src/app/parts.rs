@@ -4,14 +4,18 @@
 use std::sync::Arc;
 
 use postern_core::{Blame, Error, Handler};
-use postern_net::{ClientConfig, Pool, http::OutgoingClient, tls::ClientTls};
+use postern_net::{
+    ClientConfig, Pool,
+    http::{OutgoingClient, ValueDetails},
+    tls::ClientTls,
+};
 use postern_wasm::{Runtime, RuntimeConfig, ServiceDirectory};
 
 use super::{StartError, failures, guard, rules, sockets};
 use crate::{
     certificates::Certificates,
     config::Config,
-    control::{BuiltIn, Control, Fleet, HttpUpstreams},
+    control::{BuiltIn, Control, Fleet, GrpcUpstreams, HttpUpstreams, Requests},
     directory::{SharedDirectory, service},
     events::{self, EventService},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
@@ -111,8 +115,11 @@ async fn start_fleet(
         handler: Arc::new(events.clone()),
     };
     let built_in = vec![built_in, publish_and_subscribe];
-    let http = HttpUpstreams::new(Arc::clone(tls));
-    let fleet = Fleet::new(config, directory, (pool, http), built_in);
+    let requests = Requests {
+        http: Arc::new(HttpUpstreams::new(Arc::clone(tls))),
+        grpc: Arc::new(GrpcUpstreams::new(Arc::clone(tls), Arc::new(ValueDetails))),
+    };
+    let fleet = Fleet::new(config, directory, (pool, requests), built_in);
     Ok((fleet, directory_service))
 }
 

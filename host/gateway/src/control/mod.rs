@@ -9,10 +9,13 @@
 //! ```
 
 mod approval;
+mod by_service;
 mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
+mod grpc_remote;
+mod grpc_schema;
 mod http_remote;
 mod http_routes;
 mod judge;
@@ -63,7 +66,8 @@ use self::{
     versions::PluginVersions,
 };
 pub(crate) use self::{
-    fleet::{BuiltIn, Fleet},
+    fleet::{BuiltIn, Fleet, Requests},
+    grpc_remote::GrpcUpstreams,
     http_remote::HttpUpstreams,
     missing::Missing,
     offer::{OfferRefused, Offered},

@@ -149,16 +149,25 @@ impl Connections {
                 freed.await;
                 continue;
             }
-            if let Ok(_opening) = self.opening.try_lock() {
-                return self.open().await;
-            }
-            // Somebody opens one; whoever comes meanwhile takes what has room.
-            if let Some(lease) = self.try_lease(Fill::Full) {
+            let opening = match self.opening.try_lock() {
+                Ok(opening) => opening,
+                // Somebody opens one; whoever comes meanwhile takes what has room.
+                Err(_) => match self.try_lease(Fill::Full) {
+                    Some(lease) => return Ok(lease),
+                    None => tokio::select! {
+                        opening = self.opening.lock() => opening,
+                        () = freed => continue,
+                    },
+                },
+            };
+            // It is this call's to open one, unless that was done while it waited.
+            if let Some(lease) = self.try_lease(Fill::Spread) {
                 return Ok(lease);
             }
-            tokio::select! {
-                _opened = self.opening.lock() => {}
-                () = freed => {}
+            if self.n_open() < self.config.connections_max {
+                let opened = self.open().await;
+                drop(opening);
+                return opened;
             }
         }
     }
@@ -179,7 +188,7 @@ impl Connections {
         Ok(lease)
     }
 
-    fn n_open(&self) -> usize {
+    pub(super) fn n_open(&self) -> usize {
         self.open.lock().len()
     }
 

@@ -96,7 +96,7 @@ pub(super) async fn reply(
     let coding = coding.map_err(|error| broken(error.to_string()))?;
     let headers = metadata::of_map(&head.headers, Some(content_type));
     let headers = headers.map_err(|error| broken(error.to_string()))?;
-    let mut messages = ReplyMessages {
+    let messages = ReplyMessages {
         body,
         reader: FrameReader::new(FrameLimits {
             message_bytes_max: reading.message_bytes_max,

@@ -49,10 +49,9 @@ fn target(call: &Call, address: &GrpcAddress) -> Result<Uri, Error> {
     let is_plain = path
         .bytes()
         .all(|octet| octet.is_ascii_graphic() && !b"?#%".contains(&octet));
-    let path = PathAndQuery::try_from(path.as_str())
-        .ok()
-        .filter(|_| is_plain);
-    let path = path.ok_or_else(|| {
+    let parsed = PathAndQuery::try_from(path.as_str()).ok();
+    let parsed = parsed.filter(|_| is_plain);
+    let path = parsed.ok_or_else(|| {
         let message = format!("{path:?} is not a path of gRPC");
         Error::invalid_argument(message)
     })?;

@@ -1,0 +1,244 @@
+//! `grpc-service-config`: the standard service configuration of gRPC (`grpc/service_config/service_config.proto`
+//! as JSON) as keys of `[services.NAME]`, which come before those that are written there.
+//!
+//! | of the document | key |
+//! | --- | --- |
+//! | `methodConfig.timeout` | `timeout` |
+//! | `methodConfig.maxRequestMessageBytes`, `maxResponseMessageBytes` | `grpc.send-bytes-max`, `grpc.receive-bytes-max` |
+//! | `methodConfig.retryPolicy`, `hedgingPolicy` | `retry`, `hedge`, `idempotent`, `per-try-timeout` |
+//! | `loadBalancingConfig`, `loadBalancingPolicy` | `balancer` |
+//! | `healthCheckConfig.serviceName` | `grpc.health-service` |
+//!
+//! What would mean something else here is refused by its name: one policy holds for all methods of a
+//! service but for which of them may be repeated, and what bounds retries is their share of all calls.
+
+mod methods;
+mod policies;
+
+use std::path::Path;
+
+use serde_json::{Map, Value as Json};
+
+use super::{
+    section::{Bounds, Field, SectionReader, Shape, join},
+    value::{Node, Provenance, TableEntry, Value},
+};
+
+/// Where a service configuration is: its file, or itself. What it says has become keys of the service.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct GrpcServiceConfig(pub Option<String>);
+
+/// What is wrong with a part of the document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    /// `methodConfig[0].timeout`.
+    part: String,
+    message: String,
+}
+
+/// Collects keys and refusals.
+struct Translation<'a> {
+    service: &'a str,
+    /// Of the key that the document is written at.
+    place: &'a Provenance,
+    keys: Vec<TableEntry>,
+    refusals: Vec<Refusal>,
+}
+
+/// The keys that the service configuration in `table`, which stands at `path`, means for `service`; `None`
+/// where there is none. What is refused of it becomes a fault.
+pub(super) fn of_service(
+    service: &str,
+    table: &Node,
+    path: &str,
+    reader: &mut SectionReader,
+) -> Option<Node> {
+    let Value::Table(entries) = &table.value else {
+        return None;
+    };
+    let entry = entries.iter().find(|entry| entry.key == KEY)?;
+    let path = join(path, KEY);
+    let place = &entry.node.place;
+    let document = match &entry.node.value {
+        Value::Text(file) | Value::Untyped(file) => match read(file, reader) {
+            Ok(document) => document,
+            Err(message) => {
+                reader.fault(&path, place, message, "write the path of a JSON file");
+                return None;
+            }
+        },
+        value @ Value::Table(_) => value.to_json(),
+        // Told where the key itself is read.
+        Value::Integer(_) | Value::Literal(_) | Value::Boolean(_) | Value::List(_) => return None,
+    };
+    match translate(service, &document, place) {
+        Ok(node) => Some(node),
+        Err(refusals) => {
+            for Refusal { part, message } in refusals {
+                let remedy = "remove it, and write keys of the service that mean what is meant";
+                reader.fault(&path, place, format!("{part}: {message}"), remedy);
+            }
+            None
+        }
+    }
+}
+
+fn read(file: &str, reader: &SectionReader) -> Result<Json, String> {
+    let text = (reader.read_file)(Path::new(file));
+    let text = text.map_err(|error| format!("cannot read {file}: {error}"))?;
+    serde_json::from_str(&text).map_err(|error| format!("{file} is no JSON: {error}"))
+}
+
+/// The keys of `[services.SERVICE]` that `document` means.
+///
+/// # Errors
+/// Everything that would mean something else here.
+fn translate(
+    service: &str,
+    document: &Json,
+    place: &Provenance,
+) -> Result<Node, Vec<Refusal>> {
+    let mut translation = Translation {
+        service,
+        place,
+        keys: Vec::new(),
+        refusals: Vec::new(),
+    };
+    match document {
+        Json::Object(members) => translation.document(members),
+        other => translation.refuse("", format!("{other} is no object")),
+    }
+    if translation.refusals.is_empty() {
+        let value = Value::Table(translation.keys);
+        let place = place.clone();
+        Ok(Node { place, value })
+    } else {
+        Err(translation.refusals)
+    }
+}
+
+impl Translation<'_> {
+    fn document(&mut self, members: &Map<String, Json>) {
+        for (name, value) in members {
+            match name.as_str() {
+                "methodConfig" => methods::translate(self, value),
+                "loadBalancingConfig" => self.balancing_config(value),
+                // The older key, which the other one comes before.
+                "loadBalancingPolicy" if members.contains_key("loadBalancingConfig") => {}
+                "loadBalancingPolicy" => {
+                    let policy = value.as_str().unwrap_or_default().to_ascii_lowercase();
+                    self.balancer(name, &policy);
+                }
+                "healthCheckConfig" => self.health(value),
+                "retryThrottling" => self.refuse(
+                    name,
+                    "tokens by failure are not kept; write retry.budget-ratio and retry.budget-min, which \
+                     bound retries by their share of all calls",
+                ),
+                _ => self.refuse(name, "unknown key"),
+            }
+        }
+    }
+
+    /// The first policy that is known counts (gRPC proposal A24).
+    fn balancing_config(&mut self, value: &Json) {
+        let part = "loadBalancingConfig";
+        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        let policies = items.iter().filter_map(Json::as_object);
+        let mut names = policies.filter_map(|policy| policy.keys().next());
+        match names.find(|name| *name == ROUND_ROBIN).or_else(|| names.next()) {
+            Some(name) => self.balancer(part, name),
+            None => self.refuse(part, "it names no policy"),
+        }
+    }
+
+    fn balancer(&mut self, part: &str, policy: &str) {
+        if policy == ROUND_ROBIN {
+            self.key(&["balancer"], Value::Text("round-robin".to_owned()));
+            return;
+        }
+        let message = format!("{policy:?} is not known; write balancer with a policy of this gateway");
+        self.refuse(part, message);
+    }
+
+    fn health(&mut self, value: &Json) {
+        let members = value.as_object().cloned().unwrap_or_default();
+        for (name, value) in &members {
+            match (name.as_str(), value) {
+                ("serviceName", Json::String(service)) => {
+                    let path = ["grpc", "health-service"];
+                    self.key(&path, Value::Text(service.clone()));
+                }
+                _ => self.refuse(&format!("healthCheckConfig.{name}"), "unknown key"),
+            }
+        }
+    }
+
+    /// Sets the key at `path`, which has at most two parts.
+    fn key(&mut self, path: &[&str], value: Value) {
+        let node = Node {
+            place: self.place.clone(),
+            value,
+        };
+        let entry = |key: &str, node| TableEntry {
+            key: key.to_owned(),
+            key_place: self.place.clone(),
+            node,
+        };
+        let made = match path {
+            [table, key] => {
+                let place = self.place.clone();
+                let value = Value::Table(vec![entry(key, node)]);
+                entry(table, Node { place, value })
+            }
+            path => entry(&path.concat(), node),
+        };
+        self.keys.push(made);
+    }
+
+    fn refuse(&mut self, part: &str, message: impl Into<String>) {
+        self.refusals.push(Refusal {
+            part: part.to_owned(),
+            message: message.into(),
+        });
+    }
+}
+
+impl Field for GrpcServiceConfig {
+    /// Keeps where it is. What it says was taken over beside this (services.rs).
+    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut SectionReader) {
+        reader.places.insert(path.to_owned(), node.place.clone());
+        match &node.value {
+            Value::Text(file) | Value::Untyped(file) if !file.is_empty() => {
+                self.0 = Some(file.clone());
+            }
+            Value::Table(_) => self.0 = None,
+            Value::Text(_)
+            | Value::Untyped(_)
+            | Value::Integer(_)
+            | Value::Literal(_)
+            | Value::Boolean(_)
+            | Value::List(_) => {
+                let message = format!("{} is neither a file nor a table", node.value.shown());
+                let remedy = "write the path of a JSON file, or the service configuration as a table";
+                reader.fault(path, &node.place, message, remedy);
+            }
+        }
+    }
+
+    fn shape(&self, _: Bounds) -> Shape {
+        Shape::Leaf {
+            written: None,
+            schema: serde_json::json!({ "type": ["string", "object"] }),
+            expected: "the path of a JSON file, or a table".to_owned(),
+            bounds: None,
+        }
+    }
+}
+
+/// As it is written.
+const KEY: &str = "grpc-service-config";
+const ROUND_ROBIN: &str = "round_robin";
+
+#[cfg(test)]
+mod tests;
