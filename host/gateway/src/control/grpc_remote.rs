@@ -6,12 +6,11 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_core::{
     Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text,
-    message_codec::{
-        Conversion, HandlerForm, MessageCodec, MessageForm, convert_call, convert_reply,
-    },
+    message_codec::{Conversion, HandlerForm, MessageForm, convert_call, convert_reply},
     registry::Address,
 };
 use postern_net::{
@@ -20,8 +19,14 @@ use postern_net::{
     tls::ClientTls,
 };
 
-use super::{by_service::ByService, grpc_schema::InstanceSchema, http_remote::HttpRemote};
-use crate::config::{Config, ServiceGrpc};
+use super::{
+    by_service::ByService, grpc_schema::InstanceSchema, http_remote::HttpRemote,
+    upstream_schemas::UpstreamSchemas,
+};
+use crate::{
+    config::{Config, ServiceGrpc},
+    proto::{LoadedSchema, LoadedSchemas, ProtoSchema, SchemaOwner},
+};
 
 /// How the instances of each service are spoken to, and those that are.
 #[derive(Debug)]
@@ -29,6 +34,10 @@ pub(crate) struct GrpcUpstreams {
     tls: Arc<ClientTls>,
     details: Arc<dyn StatusDetails>,
     settings: ByService<GrpcSettings>,
+    /// What files say of services.
+    schemas: ArcSwap<UpstreamSchemas>,
+    /// Is told what is known of services that have instances.
+    loaded: Arc<LoadedSchemas>,
     /// By service and address, so that who calls an instance and who asks whether it is well share its
     /// connections.
     known: Mutex<BTreeMap<(Text, String), Weak<Inner>>>,
@@ -39,8 +48,6 @@ pub(crate) struct GrpcUpstreams {
 struct GrpcSettings {
     written: ServiceGrpc,
     config: GrpcConfig,
-    /// What files say of the service.
-    schema: Option<Arc<dyn MessageCodec>>,
 }
 
 /// An instance. Clones share its connections.
@@ -64,18 +71,39 @@ struct Inner {
 #[derive(Debug, Clone)]
 struct Spoken {
     settings: Arc<GrpcSettings>,
+    schemas: Arc<UpstreamSchemas>,
     upstream: GrpcUpstream,
+    /// What files say of the service.
+    schema: Option<Arc<ProtoSchema>>,
     described: Arc<InstanceSchema>,
 }
 
 impl GrpcUpstreams {
-    pub(crate) fn new(tls: Arc<ClientTls>, details: Arc<dyn StatusDetails>) -> Self {
+    /// `schemas` are those of files. `loaded` is told of them, and of what instances say.
+    pub(crate) fn new(
+        tls: Arc<ClientTls>,
+        details: Arc<dyn StatusDetails>,
+        schemas: UpstreamSchemas,
+        loaded: Arc<LoadedSchemas>,
+    ) -> Self {
         Self {
             tls,
             details,
             settings: ByService::default(),
+            schemas: ArcSwap::from_pointee(schemas),
+            loaded,
             known: Mutex::default(),
         }
+    }
+
+    /// Those of files that are in force.
+    pub(super) fn schemas(&self) -> Arc<UpstreamSchemas> {
+        self.schemas.load_full()
+    }
+
+    /// Puts `schemas` in force with the next call of each instance.
+    pub(super) fn set_schemas(&self, schemas: UpstreamSchemas) {
+        self.schemas.store(Arc::new(schemas));
     }
 
     /// Puts what `config` says in force. Connections stay where it says nothing new.
@@ -95,7 +123,6 @@ impl GrpcUpstreams {
                     tls: Arc::clone(&self.tls),
                     ..service.grpc.to_config()
                 },
-                schema: None,
             })
         });
     }
@@ -118,6 +145,25 @@ impl GrpcUpstreams {
         known.insert(key, Arc::downgrade(&inner));
         Some(inner)
     }
+
+    /// What is known of `service` is `schema` from here on.
+    fn tell(&self, service: &Text, schema: Option<&Arc<ProtoSchema>>) {
+        let owner = SchemaOwner::Upstream(service.clone());
+        let loaded = schema.map(|schema| LoadedSchema {
+            schema: Arc::clone(schema),
+            services: vec![service.clone()],
+        });
+        self.loaded.set(&owner, loaded);
+    }
+
+    /// An instance of `service` has gone.
+    fn on_gone(&self, service: &Text) {
+        let known = self.known.lock();
+        let mut others = known.iter().filter(|((of, _), _)| of == service);
+        if !others.any(|(_, inner)| inner.strong_count() > 0) {
+            self.tell(service, None);
+        }
+    }
 }
 
 impl GrpcRemote {
@@ -133,65 +179,112 @@ impl GrpcRemote {
         Some(Self { inner, http })
     }
 
+    /// Asks for a sign of life. One that is well is asked for what it says of its service, too, so that
+    /// this is known before the first call that needs it.
+    ///
     /// # Errors
-    /// Why it gives no sign of life.
+    /// Why it gives none.
     pub(super) async fn probe(&self) -> Result<(), Error> {
-        let Spoken {
-            settings, upstream, ..
-        } = self.inner.spoken();
-        if !settings.written.health_check {
-            return upstream.knock().await;
+        let spoken = self.inner.spoken();
+        let written = &spoken.settings.written;
+        if written.health_check {
+            let service = written.health_service.as_deref().unwrap_or_default();
+            spoken.upstream.check_health(service).await?;
+        } else {
+            spoken.upstream.knock().await?;
         }
-        let service = settings.written.health_service.as_deref();
-        upstream.check_health(service.unwrap_or_default()).await
+        if let Err(error) = spoken.schema(&self.inner).await {
+            tracing::debug!(instance = %self.inner.address, %error, "an instance describes nothing");
+        }
+        Ok(())
     }
 }
 
 impl Inner {
     fn spoken(&self) -> Spoken {
         let settings = self.upstreams.settings.of(&self.service);
+        let schemas = self.upstreams.schemas();
         let mut current = self.current.lock();
-        if let Some(spoken) = &*current
-            && Arc::ptr_eq(&spoken.settings, &settings)
+        let before = current
+            .as_ref()
+            .filter(|before| Arc::ptr_eq(&before.settings, &settings));
+        if let Some(before) = before
+            && Arc::ptr_eq(&before.schemas, &schemas)
         {
-            return spoken.clone();
+            return before.clone();
         }
-        let (address, config) = (self.address.clone(), settings.config.clone());
-        let details = Arc::clone(&self.upstreams.details);
+        let before = before.map(|before| (before.upstream.clone(), Arc::clone(&before.described)));
+        let (upstream, described) = before.unwrap_or_else(|| {
+            let (address, config) = (self.address.clone(), settings.config.clone());
+            let details = Arc::clone(&self.upstreams.details);
+            (GrpcUpstream::new(address, config, details), Arc::default())
+        });
+        let schema = schemas.of(&self.service);
+        if schema.is_some() {
+            self.upstreams.tell(&self.service, schema.as_ref());
+        }
         let spoken = Spoken {
             settings,
-            upstream: GrpcUpstream::new(address, config, details),
-            described: Arc::default(),
+            schemas,
+            upstream,
+            schema,
+            described,
         };
         // Calls under way keep what they were begun with.
         *current = Some(spoken.clone());
         spoken
     }
+
+    async fn call(self: Arc<Self>, call: Call) -> Result<Reply, Error> {
+        let spoken = self.spoken();
+        // What is protobuf already goes as it is, even by a method that is not described.
+        let is_protobuf = MessageForm::of_headers(&call.headers) == Some(MessageForm::Protobuf);
+        let schema = match is_protobuf {
+            true => spoken.known_schema(),
+            false => spoken.schema(&self).await?,
+        };
+        let Some(codec) = schema.map(|schema| schema.codec()) else {
+            return spoken.upstream.call_of_kind(call, None).await;
+        };
+        let method = codec.method(&call.service, &call.method);
+        let kind = method.and_then(|method| method.kind);
+        let conversion = match is_protobuf {
+            true => None,
+            false => Conversion::of(&codec, &call, spoken.form())?,
+        };
+        let Some(conversion) = conversion else {
+            return spoken.upstream.call_of_kind(call, kind).await;
+        };
+        let call = convert_call(&conversion, call)?;
+        let reply = spoken.upstream.call_of_kind(call, kind).await?;
+        convert_reply(&conversion, reply)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.upstreams.on_gone(&self.service);
+    }
 }
 
 impl Spoken {
-    async fn call(self, call: Call) -> Result<Reply, Error> {
-        // What is protobuf already goes as it is, even by a method that is not described.
-        let is_protobuf = MessageForm::of_headers(&call.headers) == Some(MessageForm::Protobuf);
-        let codec = match (&self.settings.schema, self.settings.written.reflection) {
-            (Some(codec), _) => Some(Arc::clone(codec)),
-            (None, true) if is_protobuf => self.described.known(),
-            (None, true) => self.described.ask(&self.upstream, &call.service).await?,
-            (None, false) => None,
-        };
-        let described = codec.as_ref();
-        let method = described.and_then(|codec| codec.method(&call.service, &call.method));
-        let kind = method.and_then(|method| method.kind);
-        let conversion = match &codec {
-            Some(codec) if !is_protobuf => Conversion::of(codec, &call, self.form())?,
-            Some(_) | None => None,
-        };
-        let Some(conversion) = conversion else {
-            return self.upstream.call_of_kind(call, kind).await;
-        };
-        let call = convert_call(&conversion, call)?;
-        let reply = self.upstream.call_of_kind(call, kind).await?;
-        convert_reply(&conversion, reply)
+    /// What describes the service, as far as it is known.
+    fn known_schema(&self) -> Option<Arc<ProtoSchema>> {
+        let files = self.schema.clone();
+        files.or_else(|| self.described.known())
+    }
+
+    /// What describes the service. The instance is asked where no file does.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    async fn schema(&self, instance: &Inner) -> Result<Option<Arc<ProtoSchema>>, Error> {
+        if self.schema.is_some() || !self.settings.written.reflection {
+            return Ok(self.schema.clone());
+        }
+        let service = &instance.service;
+        let on_told = |schema: Option<&_>| instance.upstreams.tell(service, schema);
+        self.described.ask(&self.upstream, service, on_told).await
     }
 
     fn form(&self) -> HandlerForm {
@@ -205,19 +298,19 @@ impl Spoken {
 
 impl Handler for GrpcRemote {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        if call.is_forwarded() {
-            let address = &self.inner.address;
-            return match &self.http {
-                Some(http) => http.call(call),
-                None => {
-                    let message = format!(
-                        "{address} takes calls of gRPC, and no requests that are handed on as they are"
-                    );
-                    let error = Error::new(Kind::Unimplemented, Blame::Gateway, message);
-                    Box::pin(std::future::ready(Err(error)))
-                }
-            };
+        if !call.is_forwarded() {
+            return Box::pin(Arc::clone(&self.inner).call(call));
         }
-        Box::pin(self.inner.spoken().call(call))
+        match &self.http {
+            Some(http) => http.call(call),
+            None => {
+                let address = &self.inner.address;
+                let message = format!(
+                    "{address} takes calls of gRPC, and no requests that are handed on as they are"
+                );
+                let error = Error::new(Kind::Unimplemented, Blame::Gateway, message);
+                Box::pin(std::future::ready(Err(error)))
+            }
+        }
     }
 }

@@ -1,16 +1,19 @@
 //! What one instance of gRPC says of its service, by its reflection. Asked once, and again when another
 //! connection was opened: another life of the instance may be behind it.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use postern_core::{Blame, Error, Kind, Text, message_codec::MessageCodec};
+use postern_core::{Blame, Error, Kind, Text};
 use postern_net::grpc::{GrpcUpstream, ReflectionLimits};
 use postern_system::clock;
 use tokio::task::spawn_blocking;
 
-use crate::proto;
+use crate::proto::ProtoSchema;
 
 #[derive(Debug, Default)]
 pub(super) struct InstanceSchema {
@@ -23,7 +26,7 @@ pub(super) struct InstanceSchema {
 #[derive(Debug, Clone)]
 struct Told {
     /// `None`: it has no reflection, or that does not know the service.
-    codec: Option<Arc<dyn MessageCodec>>,
+    schema: Option<Arc<ProtoSchema>>,
     at: Instant,
     /// Connections that were opened until then.
     n_opened: u64,
@@ -31,11 +34,11 @@ struct Told {
 
 impl InstanceSchema {
     /// As it was told last.
-    pub(super) fn known(&self) -> Option<Arc<dyn MessageCodec>> {
-        self.told.lock().as_ref()?.codec.clone()
+    pub(super) fn known(&self) -> Option<Arc<ProtoSchema>> {
+        self.told.lock().as_ref()?.schema.clone()
     }
 
-    /// As the instance says; `None` where it describes nothing.
+    /// As the instance says; `None` where it describes nothing. `on_told` is given what is new.
     ///
     /// # Errors
     /// Where it cannot be asked and has told nothing before, or what it tells cannot be used.
@@ -43,28 +46,30 @@ impl InstanceSchema {
         &self,
         upstream: &GrpcUpstream,
         service: &Text,
-    ) -> Result<Option<Arc<dyn MessageCodec>>, Error> {
+        on_told: impl FnOnce(Option<&Arc<ProtoSchema>>),
+    ) -> Result<Option<Arc<ProtoSchema>>, Error> {
         if let Some(told) = self.current(upstream) {
-            return Ok(told.codec);
+            return Ok(told.schema);
         }
         let _asking = self.asking.lock().await;
         if let Some(told) = self.current(upstream) {
-            return Ok(told.codec);
+            return Ok(told.schema);
         }
-        let codec = match upstream.reflect(service, ReflectionLimits::default()).await {
-            Ok(files) => Some(codec_of(files.0).await?),
+        let schema = match upstream.reflect(service, ReflectionLimits::default()).await {
+            Ok(files) => Some(schema_of(files.0, upstream).await?),
             Err(error) if matches!(error.kind, Kind::Unimplemented | Kind::NotFound) => None,
             Err(error) => match self.known() {
-                Some(codec) => return Ok(Some(codec)),
+                Some(schema) => return Ok(Some(schema)),
                 None => return Err(error),
             },
         };
+        on_told(schema.as_ref());
         *self.told.lock() = Some(Told {
-            codec: codec.clone(),
+            schema: schema.clone(),
             at: clock::now(),
             n_opened: upstream.n_opened(),
         });
-        Ok(codec)
+        Ok(schema)
     }
 
     /// What it told, where there is no reason to ask again.
@@ -77,14 +82,24 @@ impl InstanceSchema {
     }
 }
 
-async fn codec_of(files: Vec<Bytes>) -> Result<Arc<dyn MessageCodec>, Error> {
-    let reading = spawn_blocking(move || proto::of_descriptors(&files));
+async fn schema_of(files: Vec<Bytes>, upstream: &GrpcUpstream) -> Result<Arc<ProtoSchema>, Error> {
+    let name = upstream.address().to_string();
+    let reading = spawn_blocking(move || ProtoSchema::of_set(&name, &set_of(&files)));
     let read = reading.await;
     let read = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    read.map_err(|reason| {
-        let message = format!("what the instance says of its service cannot be used: {reason}");
+    read.map(Arc::new).map_err(|faults| {
+        let message = format!("what the instance says of its service cannot be used: {faults}");
         Error::new(Kind::Internal, Blame::Upstream, message)
     })
+}
+
+/// `google.protobuf.FileDescriptorSet` of encoded files.
+fn set_of(files: &[Bytes]) -> Bytes {
+    let mut set = BytesMut::new();
+    for file in files {
+        prost::encoding::bytes::encode(1, file, &mut set);
+    }
+    set.freeze()
 }
 
 /// However often connections are opened.

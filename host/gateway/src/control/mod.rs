@@ -33,6 +33,7 @@ mod serving_plugins;
 mod slot;
 mod subscribers;
 mod traps;
+mod upstream_schemas;
 mod usage_view;
 pub(crate) mod versions;
 mod view;
