@@ -94,6 +94,8 @@ pub(crate) enum StartError {
     Guard(#[from] GuardError),
     #[error("directory: {0}")]
     Directory(#[from] ConfigError),
+    #[error("schemas of the gateway's own services: {0}")]
+    Schemas(#[from] Faults),
     #[error("directory: {0}")]
     Store(#[from] StoreError),
     #[error("pool: {0}")]
