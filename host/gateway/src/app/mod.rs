@@ -49,7 +49,7 @@ use crate::{
     admin,
     certificates::{ADMIN as ADMIN_TLS, CertificatesError},
     config::{Config, ListenAddress, Loaded},
-    control::{Control, Missing},
+    control::{Control, Missing, UpstreamSchemaError},
     directory::probes,
     guard::{Failures, Guard, GuardError},
     memory,
@@ -94,12 +94,16 @@ pub(crate) enum StartError {
     Guard(#[from] GuardError),
     #[error("directory: {0}")]
     Directory(#[from] ConfigError),
+    #[error("schemas of the gateway's own services: {0}")]
+    Schemas(#[from] Faults),
     #[error("directory: {0}")]
     Store(#[from] StoreError),
     #[error("pool: {0}")]
     Pool(#[from] PoolConfigError),
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
+    #[error(transparent)]
+    Schemas(#[from] UpstreamSchemaError),
     #[error(transparent)]
     Owner(#[from] OwnerError),
     #[error(transparent)]

@@ -97,12 +97,12 @@ impl GrpcUpstreams {
     }
 
     /// Those of files that are in force.
-    pub(super) fn schemas(&self) -> Arc<UpstreamSchemas> {
+    pub(crate) fn schemas(&self) -> Arc<UpstreamSchemas> {
         self.schemas.load_full()
     }
 
     /// Puts `schemas` in force with the next call of each instance.
-    pub(super) fn set_schemas(&self, schemas: UpstreamSchemas) {
+    pub(crate) fn set_schemas(&self, schemas: UpstreamSchemas) {
         self.schemas.store(Arc::new(schemas));
     }
 

@@ -23,6 +23,7 @@ mod missing;
 mod numbers;
 mod offer;
 mod proof;
+mod proto_schema;
 mod publish;
 mod recording;
 mod remote;
@@ -72,6 +73,7 @@ pub(crate) use self::{
     http_remote::HttpUpstreams,
     missing::Missing,
     offer::{OfferRefused, Offered},
+    upstream_schemas::{UpstreamSchemaError, UpstreamSchemas},
     view::PluginView,
 };
 use crate::{

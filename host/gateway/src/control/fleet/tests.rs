@@ -9,7 +9,7 @@ use postern_core::{
 use postern_net::{ClientConfig, http::ValueDetails};
 use postern_system::{clock, shard::Sharded};
 
-use super::*;
+use super::{super::upstream_schemas::UpstreamSchemas, *};
 use crate::{
     config::InstanceSettings,
     pipeline::route::{RouteRefused, RouteTarget, Routes},
@@ -19,7 +19,12 @@ fn requests() -> Requests {
     let details = Arc::new(ValueDetails);
     Requests {
         http: Arc::default(),
-        grpc: Arc::new(GrpcUpstreams::new(Arc::default(), details)),
+        grpc: Arc::new(GrpcUpstreams::new(
+            Arc::default(),
+            details,
+            UpstreamSchemas::default(),
+            Arc::default(),
+        )),
     }
 }
 
@@ -46,7 +51,7 @@ impl Fixture {
             &config,
             directory,
             (pool.expect("good settings"), requests()),
-            Vec::new(),
+            (Vec::new(), Arc::default()),
         );
         let fixture = Self {
             config,
