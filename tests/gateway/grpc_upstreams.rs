@@ -59,20 +59,35 @@ async fn callers_with_json_reach_an_instance_through_its_reflection() {
         assert_eq!(parsed(&reply.expect("answered")), expected, "{transport}");
         let error = call(&*handler, "user.UserService/DeleteUser", "{}").await;
         let error = error.expect_err("no such user");
-        assert_eq!((error.kind, &*error.message), (Kind::NotFound, "no such user"));
-        let error = call(&*handler, GET, "{\"id\":7,\"no\":1}").await.expect_err("no such field");
+        assert_eq!(
+            (error.kind, &*error.message),
+            (Kind::NotFound, "no such user")
+        );
+        let error = call(&*handler, GET, "{\"id\":7,\"no\":1}")
+            .await
+            .expect_err("no such field");
         assert_eq!(error.kind, Kind::InvalidArgument, "{error}");
         let error = call(&*handler, "user.UserService/Nothing", "{}").await;
         assert_eq!(error.expect_err("no method").kind, Kind::Unimplemented);
     }
-    assert_eq!(server.shared.n_reflections.load(SeqCst), 1, "it is asked once");
+    assert_eq!(
+        server.shared.n_reflections.load(SeqCst),
+        1,
+        "it is asked once"
+    );
     let stream = Call::unary("user.UserService", "ListUsersStream", "{\"id\":\"8\"}");
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     let reply = handler.call(stream).await.expect("answered");
     let (messages, trailers) = messages(reply.body).await;
     let expected = json!({ "id": "8", "name": "Ada" });
-    assert_eq!(messages.iter().map(|one| parsed(one)).collect::<Vec<_>>(), [&expected; 3]);
-    assert_eq!(trailers.expect("trailers").get_str("x-served").as_deref(), Some("yes"));
+    assert_eq!(
+        messages.iter().map(|one| parsed(one)).collect::<Vec<_>>(),
+        [&expected; 3]
+    );
+    assert_eq!(
+        trailers.expect("trailers").get_str("x-served").as_deref(),
+        Some("yes")
+    );
 }
 
 #[tokio::test]
@@ -88,10 +103,16 @@ async fn callers_with_json_reach_an_instance_through_files() {
     );
     let gateway = gateway(format!("{}{service}", server.instance("one"))).await;
     let handler = connect(&gateway, CallerTransport::Http).await;
-    let reply = call(&*handler, GET, "{\"id\":\"7\"}").await.expect("answered");
+    let reply = call(&*handler, GET, "{\"id\":\"7\"}")
+        .await
+        .expect("answered");
     assert_eq!(parsed(&reply), json!({ "id": "7", "name": "Ada" }));
     assert_eq!(server.shared.n_reflections.load(SeqCst), 0);
-    fs::write(&file, "syntax = \"proto3\";\nmessage User { Strin id = 1; }").expect("written");
+    fs::write(
+        &file,
+        "syntax = \"proto3\";\nmessage User { Strin id = 1; }",
+    )
+    .expect("written");
     let checked = gateway.postern(&["check"]);
     assert_ne!(checked.code, Some(0));
     assert!(checked.err.contains("Strin"), "{}", checked.err);
@@ -104,13 +125,21 @@ async fn a_service_without_a_schema_is_passed_on_as_octets() {
     let service = "[services.\"user.UserService\"]\ngrpc.reflection = false\n";
     let gateway = gateway(format!("{}{service}", server.instance("one"))).await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
-    let sent: Vec<_> = [&b"\x01\x02"[..], b"", b"\xff"].map(Bytes::from_static).into();
+    let sent: Vec<_> = [&b"\x01\x02"[..], b"", b"\xff"]
+        .map(Bytes::from_static)
+        .into();
     let stream = futures_util::stream::iter(sent.clone().into_iter().map(Ok::<_, Error>));
     let body = Body::Messages(BodyStream::new(stream));
-    let reply = handler.call(protobuf("Echo", body)).await.expect("answered");
+    let reply = handler
+        .call(protobuf("Echo", body))
+        .await
+        .expect("answered");
     let (back, trailers) = messages(reply.body).await;
     assert_eq!(back, sent);
-    assert_eq!(trailers.expect("trailers").get_str("x-served").as_deref(), Some("yes"));
+    assert_eq!(
+        trailers.expect("trailers").get_str("x-served").as_deref(),
+        Some("yes")
+    );
     let one = Body::One(Bytes::from_static(b"\x00"));
     let reply = handler.call(protobuf("Echo", one)).await.expect("answered");
     assert_eq!(messages(reply.body).await.0, [&b"\x00"[..]]);
@@ -126,13 +155,16 @@ async fn a_plugin_calls_an_instance_as_any_other_service() {
         ..Setup::default()
     };
     let setup = setup.plugin("probe");
-    let gateway = Gateway::start(setup.file("probe.toml", "grants.services = [\"user.*\"]\n")).await;
+    let gateway =
+        Gateway::start(setup.file("probe.toml", "grants.services = [\"user.*\"]\n")).await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     let request = json!({
         "service": "user.UserService", "method": "GetUser", "body": { "id": "9" },
         "headers": [["x-tenant", "acme"]], "timeout_ms": 5000,
     });
-    let reply = call(&*handler, "probe/Call", request.to_string()).await.expect("answered");
+    let reply = call(&*handler, "probe/Call", request.to_string())
+        .await
+        .expect("answered");
     assert_eq!(parsed(&reply), json!({ "id": "9", "name": "Ada" }));
     let metadata = server.shared.metadata.lock().expect("whole").clone();
     assert_eq!(metadata["x-tenant"], "acme");
@@ -156,9 +188,21 @@ async fn calls_are_tried_again_by_status_and_pushback() {
     let _shared = share().await;
     let idempotent = "idempotent = [\"Get*\"]";
     assert_eq!(tries(idempotent, 2, None).await, (3, true));
-    assert_eq!(tries(idempotent, 3, None).await, (3, false), "three tries at most");
-    assert_eq!(tries("", 1, None).await, (1, false), "nobody says that it may be repeated");
-    assert_eq!(tries(idempotent, 1, Some("-1")).await, (1, false), "the server forbids it");
+    assert_eq!(
+        tries(idempotent, 3, None).await,
+        (3, false),
+        "three tries at most"
+    );
+    assert_eq!(
+        tries("", 1, None).await,
+        (1, false),
+        "nobody says that it may be repeated"
+    );
+    assert_eq!(
+        tries(idempotent, 1, Some("-1")).await,
+        (1, false),
+        "the server forbids it"
+    );
     let begin = std::time::Instant::now();
     assert_eq!(tries(idempotent, 1, Some("300")).await, (2, true));
     assert!(begin.elapsed() >= Duration::from_millis(300));
@@ -189,14 +233,20 @@ async fn the_standard_service_configuration_holds() {
         methodConfig = [{ name = [{}], timeout = \"0.3s\" }]\n";
     let gateway = gateway(format!("{}{inline}", server.instance("one"))).await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
-    let error = call(&*handler, "user.UserService/Slow", "{}").await.expect_err("too slow");
+    let error = call(&*handler, "user.UserService/Slow", "{}")
+        .await
+        .expect_err("too slow");
     assert_eq!(error.kind, Kind::DeadlineExceeded);
     let refused = "[services.users.grpc-service-config]\n\
         retryThrottling = { maxTokens = 10, tokenRatio = 0.1 }\n";
     fs::write(gateway.folder().join("refused.toml"), refused).expect("written");
     let checked = gateway.postern(&["check", "--config", "refused.toml"]);
     assert_ne!(checked.code, Some(0));
-    assert!(checked.err.contains("retryThrottling: tokens by failure"), "{}", checked.err);
+    assert!(
+        checked.err.contains("retryThrottling: tokens by failure"),
+        "{}",
+        checked.err
+    );
 }
 
 #[tokio::test]

@@ -115,7 +115,9 @@ async fn answer(
     }
     shared.calls.lock().expect("whole").push(path.clone());
     *shared.metadata.lock().expect("whole") = head.headers;
-    let failing = shared.n_failures.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1));
+    let failing = shared
+        .n_failures
+        .fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1));
     if failing.is_ok() {
         let pushback = *shared.pushback.lock().expect("whole");
         let pushback = pushback.map(|millis| ("grpc-retry-pushback-ms", millis));
@@ -130,7 +132,11 @@ async fn answer(
         "ListUsersStream" => reply(vec![user(&first); 3], "0", &[("x-served", "yes")]),
         "CreateUsers" => reply(vec![asked.concat().into()], "0", &[]),
         "Echo" => reply(asked, "0", &[("x-served", "yes")]),
-        "DeleteUser" => reply(Vec::new(), "5", &[("grpc-message", "no such user"), ("x-why", "gone")]),
+        "DeleteUser" => reply(
+            Vec::new(),
+            "5",
+            &[("grpc-message", "no such user"), ("x-why", "gone")],
+        ),
         "Slow" => {
             tokio::time::sleep(Duration::from_secs(30)).await;
             reply(vec![first], "0", &[])
@@ -161,7 +167,9 @@ fn reply(
         let empty = StreamBody::new(stream::empty::<Result<Frame<Bytes>, Infallible>>());
         return head.body(BodyExt::boxed(empty)).expect("a head");
     }
-    let frames = messages.into_iter().map(|message| Frame::data(framed(&message)));
+    let frames = messages
+        .into_iter()
+        .map(|message| Frame::data(framed(&message)));
     let frames = frames.chain(std::iter::once(Frame::trailers(last)));
     let frames: Vec<_> = frames.map(Ok).collect();
     let body = StreamBody::new(stream::iter(frames));

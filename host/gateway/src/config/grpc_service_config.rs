@@ -9,41 +9,27 @@
 //! | `loadBalancingConfig`, `loadBalancingPolicy` | `balancer` |
 //! | `healthCheckConfig.serviceName` | `grpc.health-service` |
 //!
+//! `Service` keeps where the document is (`.grpc_service_config`), for whoever shows the configuration.
 //! What would mean something else here is refused by its name: one policy holds for all methods of a
 //! service but for which of them may be repeated, and what bounds retries is their share of all calls.
 
 mod methods;
 mod policies;
+mod translation;
 
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
+use self::translation::{Refusal, Translation};
 use super::{
     section::{Bounds, Field, SectionReader, Shape, join},
-    value::{Node, Provenance, TableEntry, Value},
+    value::{Node, Provenance, Value},
 };
 
 /// Where a service configuration is: its file, or itself. What it says has become keys of the service.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct GrpcServiceConfig(pub Option<String>);
-
-/// What is wrong with a part of the document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Refusal {
-    /// `methodConfig[0].timeout`.
-    part: String,
-    message: String,
-}
-
-/// Collects keys and refusals.
-struct Translation<'a> {
-    service: &'a str,
-    /// Of the key that the document is written at.
-    place: &'a Provenance,
-    keys: Vec<TableEntry>,
-    refusals: Vec<Refusal>,
-}
 
 /// The keys that the service configuration in `table`, which stands at `path`, means for `service`; `None`
 /// where there is none. What is refused of it becomes a fault.
@@ -93,11 +79,7 @@ fn read(file: &str, reader: &SectionReader) -> Result<Json, String> {
 ///
 /// # Errors
 /// Everything that would mean something else here.
-fn translate(
-    service: &str,
-    document: &Json,
-    place: &Provenance,
-) -> Result<Node, Vec<Refusal>> {
+fn translate(service: &str, document: &Json, place: &Provenance) -> Result<Node, Vec<Refusal>> {
     let mut translation = Translation {
         service,
         place,
@@ -105,7 +87,7 @@ fn translate(
         refusals: Vec::new(),
     };
     match document {
-        Json::Object(members) => translation.document(members),
+        Json::Object(members) => translate_members(&mut translation, members),
         other => translation.refuse("", format!("{other} is no object")),
     }
     if translation.refusals.is_empty() {
@@ -114,93 +96,6 @@ fn translate(
         Ok(Node { place, value })
     } else {
         Err(translation.refusals)
-    }
-}
-
-impl Translation<'_> {
-    fn document(&mut self, members: &Map<String, Json>) {
-        for (name, value) in members {
-            match name.as_str() {
-                "methodConfig" => methods::translate(self, value),
-                "loadBalancingConfig" => self.balancing_config(value),
-                // The older key, which the other one comes before.
-                "loadBalancingPolicy" if members.contains_key("loadBalancingConfig") => {}
-                "loadBalancingPolicy" => {
-                    let policy = value.as_str().unwrap_or_default().to_ascii_lowercase();
-                    self.balancer(name, &policy);
-                }
-                "healthCheckConfig" => self.health(value),
-                "retryThrottling" => self.refuse(
-                    name,
-                    "tokens by failure are not kept; write retry.budget-ratio and retry.budget-min, which \
-                     bound retries by their share of all calls",
-                ),
-                _ => self.refuse(name, "unknown key"),
-            }
-        }
-    }
-
-    /// The first policy that is known counts (gRPC proposal A24).
-    fn balancing_config(&mut self, value: &Json) {
-        let part = "loadBalancingConfig";
-        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-        let policies = items.iter().filter_map(Json::as_object);
-        let mut names = policies.filter_map(|policy| policy.keys().next());
-        match names.find(|name| *name == ROUND_ROBIN).or_else(|| names.next()) {
-            Some(name) => self.balancer(part, name),
-            None => self.refuse(part, "it names no policy"),
-        }
-    }
-
-    fn balancer(&mut self, part: &str, policy: &str) {
-        if policy == ROUND_ROBIN {
-            self.key(&["balancer"], Value::Text("round-robin".to_owned()));
-            return;
-        }
-        let message = format!("{policy:?} is not known; write balancer with a policy of this gateway");
-        self.refuse(part, message);
-    }
-
-    fn health(&mut self, value: &Json) {
-        let members = value.as_object().cloned().unwrap_or_default();
-        for (name, value) in &members {
-            match (name.as_str(), value) {
-                ("serviceName", Json::String(service)) => {
-                    let path = ["grpc", "health-service"];
-                    self.key(&path, Value::Text(service.clone()));
-                }
-                _ => self.refuse(&format!("healthCheckConfig.{name}"), "unknown key"),
-            }
-        }
-    }
-
-    /// Sets the key at `path`, which has at most two parts.
-    fn key(&mut self, path: &[&str], value: Value) {
-        let node = Node {
-            place: self.place.clone(),
-            value,
-        };
-        let entry = |key: &str, node| TableEntry {
-            key: key.to_owned(),
-            key_place: self.place.clone(),
-            node,
-        };
-        let made = match path {
-            [table, key] => {
-                let place = self.place.clone();
-                let value = Value::Table(vec![entry(key, node)]);
-                entry(table, Node { place, value })
-            }
-            path => entry(&path.concat(), node),
-        };
-        self.keys.push(made);
-    }
-
-    fn refuse(&mut self, part: &str, message: impl Into<String>) {
-        self.refusals.push(Refusal {
-            part: part.to_owned(),
-            message: message.into(),
-        });
     }
 }
 
@@ -220,7 +115,8 @@ impl Field for GrpcServiceConfig {
             | Value::Boolean(_)
             | Value::List(_) => {
                 let message = format!("{} is neither a file nor a table", node.value.shown());
-                let remedy = "write the path of a JSON file, or the service configuration as a table";
+                let remedy =
+                    "write the path of a JSON file, or the service configuration as a table";
                 reader.fault(path, &node.place, message, remedy);
             }
         }
@@ -232,6 +128,66 @@ impl Field for GrpcServiceConfig {
             schema: serde_json::json!({ "type": ["string", "object"] }),
             expected: "the path of a JSON file, or a table".to_owned(),
             bounds: None,
+        }
+    }
+}
+
+fn translate_members(translation: &mut Translation<'_>, members: &Map<String, Json>) {
+    for (name, value) in members {
+        match name.as_str() {
+            "methodConfig" => methods::translate(translation, value),
+            "loadBalancingConfig" => balancing_config(translation, value),
+            // The older key, which the other one comes before.
+            "loadBalancingPolicy" if members.contains_key("loadBalancingConfig") => {}
+            "loadBalancingPolicy" => {
+                let policy = value.as_str().unwrap_or_default().to_ascii_lowercase();
+                balancer(translation, name, &policy);
+            }
+            "healthCheckConfig" => health(translation, value),
+            "retryThrottling" => translation.refuse(
+                name,
+                "tokens by failure are not kept; write retry.budget-ratio and retry.budget-min, which \
+                 bound retries by their share of all calls",
+            ),
+            _ => translation.refuse(name, "unknown key"),
+        }
+    }
+}
+
+/// The first policy that is known counts (gRPC proposal A24).
+fn balancing_config(translation: &mut Translation<'_>, value: &Json) {
+    let part = "loadBalancingConfig";
+    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let policies = items.iter().filter_map(Json::as_object);
+    let names: Vec<_> = policies.filter_map(|policy| policy.keys().next()).collect();
+    let known = names.iter().find(|name| **name == ROUND_ROBIN);
+    match known.or_else(|| names.first()) {
+        Some(name) => balancer(translation, part, name),
+        None => translation.refuse(part, "it names no policy"),
+    }
+}
+
+fn balancer(translation: &mut Translation<'_>, part: &str, policy: &str) {
+    if policy == ROUND_ROBIN {
+        translation.key(&["balancer"], Value::Text("round-robin".to_owned()));
+        return;
+    }
+    let message = format!("{policy:?} is not known; write balancer with a policy of this gateway");
+    translation.refuse(part, message);
+}
+
+fn health(translation: &mut Translation<'_>, value: &Json) {
+    let Some(members) = value.as_object() else {
+        translation.refuse("healthCheckConfig", "it is no object");
+        return;
+    };
+    for (name, value) in members {
+        match (name.as_str(), value) {
+            ("serviceName", Json::String(service)) => {
+                let path = ["grpc", "health-service"];
+                translation.key(&path, Value::Text(service.clone()));
+            }
+            _ => translation.refuse(&format!("healthCheckConfig.{name}"), "unknown key"),
         }
     }
 }

@@ -267,7 +267,8 @@ impl Field for ServiceTables {
                 .or_insert_with(|| entry.key_place.clone());
             if name == DEFAULT {
                 // What it says of services by name is theirs.
-                if let Some(node) = grpc_service_config::of_service("", &entry.node, &path, reader) {
+                if let Some(node) = grpc_service_config::of_service("", &entry.node, &path, reader)
+                {
                     self.default.merge(&node, &path, None, reader);
                 }
                 self.default.merge(&entry.node, &path, None, reader);

@@ -72,7 +72,10 @@ impl UpstreamSchemas {
 
     /// What files say of `service`.
     pub(super) fn of(&self, service: &Text) -> Option<Arc<ProtoSchema>> {
-        let found = self.0.get(service).or_else(|| self.0.get(&Text::default()))?;
+        let found = self
+            .0
+            .get(service)
+            .or_else(|| self.0.get(&Text::default()))?;
         let mut declared = found.schema.services().iter();
         let is_described = declared.any(|info| info.name == *service);
         is_described.then(|| Arc::clone(&found.schema))

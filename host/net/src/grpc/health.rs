@@ -1,9 +1,9 @@
 //! Whether an instance is well, by `grpc.health.v1.Health/Check` (`grpc/doc/health-checking.md`).
 
-use postern_core::{Blame, Call, Error, Headers, Kind, message_codec::MessageForm, service::CallKind};
+use postern_core::{Blame, Call, Error, Kind, service::CallKind};
 use prost::Message;
 
-use super::GrpcUpstream;
+use super::{GrpcUpstream, request::protobuf_headers};
 
 /// `grpc.health.v1.HealthCheckRequest`.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -29,7 +29,7 @@ pub(super) async fn check(upstream: &GrpcUpstream, service: &str) -> Result<(), 
         service: service.to_owned(),
     };
     let mut call = Call::unary(SERVICE, "Check", question.encode_to_vec());
-    call.headers = protobuf();
+    call.headers = protobuf_headers();
     let answered = upstream.call_of_kind(call, Some(CallKind::Unary)).await;
     let reply = match answered {
         Ok(reply) => reply,
@@ -49,15 +49,6 @@ pub(super) async fn check(upstream: &GrpcUpstream, service: &str) -> Result<(), 
     let address = upstream.address();
     let message = format!("{address} says of {of}: {}", status_name(status));
     Err(Error::unavailable(Blame::Upstream, message))
-}
-
-/// The headers of a call whose messages are protobuf.
-pub(super) fn protobuf() -> Headers {
-    let mut headers = Headers::new();
-    // Short enough for every layout.
-    let pushed = headers.push("content-type", MessageForm::Protobuf.content_type());
-    debug_assert!(pushed.is_ok());
-    headers
 }
 
 fn status_name(status: i32) -> String {

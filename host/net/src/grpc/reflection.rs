@@ -8,14 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use futures_util::stream::poll_fn;
-use postern_core::{
-    Blame, Body, BodyStream, Call, Error, Kind, Retry, service::CallKind,
-};
+use postern_core::{Blame, Body, BodyStream, Call, Error, Kind, Retry, service::CallKind};
 use prost::{Message, Oneof};
 use prost_types::FileDescriptorProto;
 use tokio::sync::mpsc;
 
-use super::{GrpcUpstream, health::protobuf, outcome::broken};
+use super::{GrpcUpstream, outcome::broken, request::protobuf_headers};
 
 /// What is taken of one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,11 +155,13 @@ impl Asking {
         let (questions, mut asked) = mpsc::channel(1);
         let stream = poll_fn(move |cx| asked.poll_recv(cx).map(|one| one.map(Ok)));
         let mut call = Call::unary(reflection, "ServerReflectionInfo", Bytes::new());
-        call.headers = protobuf();
+        call.headers = protobuf_headers();
         call.body = Body::Messages(BodyStream::new(stream));
         // There is room for one.
         let _ = questions.try_send(encoded(first));
-        let reply = upstream.call_of_kind(call, Some(CallKind::Bidirectional)).await?;
+        let reply = upstream
+            .call_of_kind(call, Some(CallKind::Bidirectional))
+            .await?;
         let answers = reply.body.into_messages(ANSWER_BYTES_MAX);
         Ok(Self { questions, answers })
     }
@@ -206,7 +206,9 @@ impl Collection {
     fn take(&mut self, files: Vec<Bytes>) -> Result<(), Error> {
         for octets in files {
             let file = FileDescriptorProto::decode(octets.clone()).map_err(|error| {
-                broken(format!("a file of the instance's reflection cannot be read: {error}"))
+                broken(format!(
+                    "a file of the instance's reflection cannot be read: {error}"
+                ))
             })?;
             let name = file.name.unwrap_or_default();
             if self.files.contains_key(&name) {

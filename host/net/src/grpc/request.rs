@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use postern_core::{
-    Blame, Call, Context, Error, TraceContext, message_codec::MessageForm, service::CallKind,
+    Blame, Call, Context, Error, Headers, TraceContext, message_codec::MessageForm, service::CallKind,
 };
 
 use super::config::{GrpcAddress, GrpcConfig};
@@ -41,6 +41,15 @@ pub(super) fn head(
     user_agent.or_insert(HeaderValue::from_static(USER_AGENT));
     set_trace(fields, call.context.trace.as_ref());
     Ok(request)
+}
+
+/// The headers of a call whose messages are protobuf.
+pub(super) fn protobuf_headers() -> Headers {
+    let mut headers = Headers::new();
+    // Short enough for every layout.
+    let pushed = headers.push("content-type", MessageForm::Protobuf.content_type());
+    debug_assert!(pushed.is_ok());
+    headers
 }
 
 fn target(call: &Call, address: &GrpcAddress) -> Result<Uri, Error> {
@@ -132,7 +141,6 @@ const DIGITS_END: u128 = 100_000_000;
 
 #[cfg(test)]
 mod tests {
-    use postern_core::Headers;
     use postern_system::clock;
 
     use super::*;
@@ -163,7 +171,9 @@ mod tests {
         let mut headers = Headers::new();
         headers.push("x-tenant", "a").expect("short");
         headers.push("x-bin", [0xab_u8; 4]).expect("short");
-        headers.push("content-type", "application/json").expect("short");
+        headers
+            .push("content-type", "application/json")
+            .expect("short");
         call.headers = headers;
         let request = of(&call, None).expect("a head");
         let uri = "https://users.example:443/user.UserService/GetUser";

@@ -182,7 +182,10 @@ impl Sender {
             Self::Task { task, told } => {
                 told.stop.notify_one();
                 let messages = task.await.ok()?;
-                messages.kept.is_some().then_some(Outgoing::Stream(messages))
+                messages
+                    .kept
+                    .is_some()
+                    .then_some(Outgoing::Stream(messages))
             }
         }
     }
@@ -190,11 +193,7 @@ impl Sender {
 
 /// Sends `messages` to their end. Gives them back when it is told to stop, or when nothing more can be
 /// sent.
-async fn run(
-    mut messages: Messages,
-    mut stream: SendStream<Bytes>,
-    told: Arc<Told>,
-) -> Messages {
+async fn run(mut messages: Messages, mut stream: SendStream<Bytes>, told: Arc<Told>) -> Messages {
     let sent = tokio::select! {
         biased;
         () = told.stop.notified() => return messages,
@@ -268,9 +267,7 @@ async fn send_frame(stream: &mut SendStream<Bytes>, mut frame: Bytes) -> Result<
             return Err(Unsent::Stream);
         };
         let part = frame.split_to(room.min(frame.len()));
-        stream
-            .send_data(part, false)
-            .map_err(|_| Unsent::Stream)?;
+        stream.send_data(part, false).map_err(|_| Unsent::Stream)?;
     }
     Ok(())
 }

@@ -85,6 +85,7 @@ pub use forward::{
     HttpVersions,
 };
 pub(crate) use forward::open_http2;
+pub(crate) use forward::open_http2;
 pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
 pub use outgoing::OutgoingClient;

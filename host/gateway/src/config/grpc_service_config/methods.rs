@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Translation, policies};
+use super::{policies, translation::Translation};
 use crate::config::value::{Node, Value};
 
 /// An entry that holds for methods of the service.
@@ -145,7 +145,8 @@ impl<'a> Scoped<'a> {
         let value = first.members.get(name);
         let is_same = self.all().all(|config| config.members.get(name) == value);
         if self.whole.is_none() || !is_same {
-            let message = "it holds for some methods of the service only; here one holds for all of them";
+            let message =
+                "it holds for some methods of the service only; here one holds for all of them";
             translation.refuse(&part, message);
             return;
         }
@@ -173,10 +174,18 @@ impl<'a> Scoped<'a> {
             translation.refuse(&format!("{}.{name}", other.part), message);
             return;
         }
-        let is_for_all = self.whole.as_ref().is_some_and(|(_, config)| has_policy(config));
+        let is_for_all = self
+            .whole
+            .as_ref()
+            .is_some_and(|(_, config)| has_policy(config));
         let methods: Vec<&str> = match is_for_all {
             true => vec!["*"],
-            false => self.methods.iter().filter(|(_, config)| has_policy(config)).map(|(name, _)| *name).collect(),
+            false => self
+                .methods
+                .iter()
+                .filter(|(_, config)| has_policy(config))
+                .map(|(name, _)| *name)
+                .collect(),
         };
         let exempt = self.methods.iter().find(|(_, config)| !has_policy(config));
         if let Some((method, _)) = exempt.filter(|_| is_for_all) {

@@ -5,14 +5,17 @@ use std::{collections::BTreeSet, time::Duration};
 use postern_core::{Blame, Kind, Symptom};
 use serde_json::{Map, Value as Json};
 
-use super::Translation;
+use super::translation::Translation;
 use crate::config::value::{Node, Value};
 
 pub(super) fn retry(translation: &mut Translation<'_>, part: &str, policy: &Map<String, Json>) {
     for (name, value) in policy {
         let part = format!("{part}.{name}");
         let (key, value) = match name.as_str() {
-            "maxAttempts" => ("attempts", attempts(translation, &part, value).map(Value::Integer)),
+            "maxAttempts" => (
+                "attempts",
+                attempts(translation, &part, value).map(Value::Integer),
+            ),
             "initialBackoff" => ("backoff-min", duration(translation, &part, value)),
             "maxBackoff" => ("backoff-max", duration(translation, &part, value)),
             "backoffMultiplier" => ("backoff-factor", number(translation, &part, value)),
@@ -32,7 +35,13 @@ pub(super) fn retry(translation: &mut Translation<'_>, part: &str, policy: &Map<
             translation.key(&["retry", key], value);
         }
     }
-    for name in ["maxAttempts", "initialBackoff", "maxBackoff", "backoffMultiplier", CODES] {
+    for name in [
+        "maxAttempts",
+        "initialBackoff",
+        "maxBackoff",
+        "backoffMultiplier",
+        CODES,
+    ] {
         if !policy.contains_key(name) {
             translation.refuse(part, format!("{name} is missing"));
         }
@@ -142,8 +151,9 @@ fn kinds(translation: &mut Translation<'_>, part: &str, value: &Json) -> Option<
     let mut kinds = BTreeSet::new();
     for item in items {
         let kind = match item {
-            Json::String(name) => (Kind::ALL.into_iter())
-                .find(|kind| code(*kind).eq_ignore_ascii_case(name)),
+            Json::String(name) => {
+                (Kind::ALL.into_iter()).find(|kind| code(*kind).eq_ignore_ascii_case(name))
+            }
             Json::Number(number) => number
                 .as_u64()
                 .and_then(|number| u8::try_from(number).ok())

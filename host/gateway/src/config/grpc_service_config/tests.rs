@@ -45,7 +45,10 @@ fn what_holds_for_the_service_becomes_its_keys() {
             "loadBalancingConfig":[{"xds":{}},{"round_robin":{}}],
             "healthCheckConfig":{"serviceName":"user"}}"#,
     );
-    assert_eq!(service.timeout, Some(std::time::Duration::from_millis(1500)));
+    assert_eq!(
+        service.timeout,
+        Some(std::time::Duration::from_millis(1500))
+    );
     assert_eq!(service.grpc.send_bytes_max.octets(), 1024);
     assert_eq!(service.grpc.receive_bytes_max.octets(), 2048);
     assert_eq!(service.grpc.health_service.as_deref(), Some("user"));
@@ -58,7 +61,11 @@ fn a_retry_policy_of_methods_makes_them_repeatable() {
     let retry = &service.retry;
     let millis = |time: std::time::Duration| time.as_millis();
     assert_eq!(
-        (retry.attempts, millis(retry.backoff_min), millis(retry.backoff_max)),
+        (
+            retry.attempts,
+            millis(retry.backoff_min),
+            millis(retry.backoff_max)
+        ),
         (4, 100, 1000)
     );
     assert!((retry.backoff_factor - 1.5).abs() < 1e-9);
@@ -75,7 +82,10 @@ fn a_hedging_policy_is_the_hedges_beside_the_first_try() {
     let service = read(&of_method(policy));
     assert_eq!(service.idempotent, ["GetUser"]);
     assert_eq!(service.hedge.max, 2);
-    assert_eq!(service.hedge.delay, Some(std::time::Duration::from_millis(50)));
+    assert_eq!(
+        service.hedge.delay,
+        Some(std::time::Duration::from_millis(50))
+    );
 }
 
 #[test]
@@ -127,10 +137,16 @@ fn policies_that_differ_by_method_are_refused() {
         r#"{{"methodConfig":[{{"name":[{{"service":"user.UserService","method":"GetUser"}}],{RETRY}}},
             {{"name":[{{"service":"user.UserService","method":"ListUsers"}}],{other}}}]}}"#
     );
-    check_refused(&two, "methodConfig[1].retryPolicy: it differs from methodConfig[0].retryPolicy");
+    check_refused(
+        &two,
+        "methodConfig[1].retryPolicy: it differs from methodConfig[0].retryPolicy",
+    );
     let exempt = format!(
         r#"{{"methodConfig":[{{"name":[{{}}],{RETRY}}},
             {{"name":[{{"service":"user.UserService","method":"Pay"}}]}}]}}"#
     );
-    check_refused(&exempt, "methodConfig[0].retryPolicy: Pay is exempt from it");
+    check_refused(
+        &exempt,
+        "methodConfig[0].retryPolicy: Pay is exempt from it",
+    );
 }

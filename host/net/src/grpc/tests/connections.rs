@@ -25,10 +25,14 @@ async fn calls_share_one_connection_until_it_is_full() {
         streams_max: 3,
         ..GrpcConfig::default()
     };
-    let server = Server::with(config, u32::MAX, answer(|_, mut respond| async move {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        reply_with(&mut respond, b"x");
-    }))
+    let server = Server::with(
+        config,
+        u32::MAX,
+        answer(|_, mut respond| async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            reply_with(&mut respond, b"x");
+        }),
+    )
     .await;
     let calls = |n: usize| join_all((0..n).map(|_| unary(&server.upstream, "x")));
     assert!(calls(3).await.iter().all(Result::is_ok));
@@ -50,15 +54,19 @@ async fn no_connection_has_more_calls_than_the_instance_allows() {
         connections_max: 2,
         ..GrpcConfig::default()
     };
-    let server = Server::with(config, 4, answer(move |_, mut respond| {
-        let (running, most) = (Arc::clone(&running), Arc::clone(&most));
-        async move {
-            most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            running.fetch_sub(1, SeqCst);
-            reply_with(&mut respond, b"x");
-        }
-    }))
+    let server = Server::with(
+        config,
+        4,
+        answer(move |_, mut respond| {
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            async move {
+                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                running.fetch_sub(1, SeqCst);
+                reply_with(&mut respond, b"x");
+            }
+        }),
+    )
     .await;
     // The instance's settings have come.
     unary(&server.upstream, "x").await.expect("answered");
@@ -75,10 +83,15 @@ async fn a_call_for_which_no_place_comes_free_says_so() {
         connect_timeout: Duration::from_millis(200),
         ..GrpcConfig::default()
     };
-    let server = Server::with(config, 1, answer(|_, respond| async move {
-        std::future::pending::<()>().await;
-        drop(respond);
-    })).await;
+    let server = Server::with(
+        config,
+        1,
+        answer(|_, respond| async move {
+            std::future::pending::<()>().await;
+            drop(respond);
+        }),
+    )
+    .await;
     let first = server.upstream.call_of_kind(call("Hang", "x"), None);
     let first = tokio::time::timeout(Duration::from_millis(100), first);
     assert!(first.await.is_err());
@@ -88,7 +101,10 @@ async fn a_call_for_which_no_place_comes_free_says_so() {
     }));
     tokio::time::sleep(Duration::from_millis(50)).await;
     let error = unary(&server.upstream, "x").await.expect_err("full");
-    assert_eq!((error.kind, error.blame), (Kind::Unavailable, Blame::Gateway));
+    assert_eq!(
+        (error.kind, error.blame),
+        (Kind::Unavailable, Blame::Gateway)
+    );
     assert_eq!(error.retry, Retry::Elsewhere);
     assert!(error.message.contains("grpc.connections-max"), "{error}");
 }
@@ -118,10 +134,16 @@ async fn refused_streams_are_sent_again_and_at_last_elsewhere() {
         }
     }))
     .await;
-    assert_eq!(unary(&server.upstream, "x").await.expect("answered"), "second");
+    assert_eq!(
+        unary(&server.upstream, "x").await.expect("answered"),
+        "second"
+    );
     let error = server.upstream.call_of_kind(call("Never", "x"), None).await;
     let error = error.expect_err("refused");
-    assert_eq!((error.kind, error.retry), (Kind::Unavailable, Retry::Elsewhere));
+    assert_eq!(
+        (error.kind, error.retry),
+        (Kind::Unavailable, Retry::Elsewhere)
+    );
 }
 
 #[tokio::test]
@@ -175,7 +197,10 @@ async fn a_stream_above_the_last_one_is_sent_again_from_its_first_message() {
 async fn a_connection_that_breaks_off_leaves_open_what_became_of_its_calls() {
     let server = RawServer::new(GrpcConfig::default(), Manner::BreakOff).await;
     let error = unary(&server.upstream, "x").await.expect_err("broken");
-    assert_eq!((error.kind, error.blame), (Kind::Unavailable, Blame::Upstream));
+    assert_eq!(
+        (error.kind, error.blame),
+        (Kind::Unavailable, Blame::Upstream)
+    );
     assert_eq!(error.retry, Retry::IfIdempotent);
 }
 
@@ -189,7 +214,10 @@ async fn a_connection_without_a_sign_of_life_is_given_up() {
     let server = RawServer::new(config, Manner::Silent).await;
     let answered = tokio::time::timeout(Duration::from_secs(5), unary(&server.upstream, "x"));
     let error = answered.await.expect("in time").expect_err("dead");
-    assert_eq!((error.kind, error.retry), (Kind::Unavailable, Retry::IfIdempotent));
+    assert_eq!(
+        (error.kind, error.retry),
+        (Kind::Unavailable, Retry::IfIdempotent)
+    );
 }
 
 #[tokio::test]
@@ -212,7 +240,10 @@ async fn a_connection_without_calls_is_closed_and_another_opened() {
 async fn nobody_at_the_address_is_told_as_such() {
     let upstream = upstream_at(1, GrpcConfig::default());
     let error = unary(&upstream, "x").await.expect_err("nobody");
-    assert_eq!((error.kind, error.retry), (Kind::Unavailable, Retry::Elsewhere));
+    assert_eq!(
+        (error.kind, error.retry),
+        (Kind::Unavailable, Retry::Elsewhere)
+    );
     let expected = "cannot connect to grpc://127.0.0.1:1: ";
     assert!(error.message.starts_with(expected), "{error}");
 }

@@ -19,8 +19,7 @@ use super::super::{GrpcAddress, GrpcConfig, GrpcUpstream};
 use crate::http::ValueDetails;
 
 /// What answers one request.
-pub(super) type Answer =
-    Arc<dyn Fn(Request<RecvStream>, Responder) -> BoxFuture<()> + Send + Sync>;
+pub(super) type Answer = Arc<dyn Fn(Request<RecvStream>, Responder) -> BoxFuture<()> + Send + Sync>;
 
 /// The half of a stream that a server answers on.
 pub(super) type Responder = server::SendResponse<Bytes>;
@@ -72,7 +71,9 @@ pub(super) fn upstream_at(port: u16, config: GrpcConfig) -> GrpcUpstream {
     GrpcUpstream::new(address, config, Arc::new(ValueDetails))
 }
 
-pub(super) fn answer<F>(respond: impl Fn(Request<RecvStream>, Responder) -> F + Send + Sync + 'static) -> Answer
+pub(super) fn answer<F>(
+    respond: impl Fn(Request<RecvStream>, Responder) -> F + Send + Sync + 'static,
+) -> Answer
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -100,7 +101,11 @@ pub(super) async fn echo(request: Request<RecvStream>, mut respond: Responder) {
             send(&mut stream, framed(0, &message)).await;
         }
     }
-    let trailers = map(&[("grpc-status", "0"), ("x-end", "1"), ("x-end-bin", "q6urqw")]);
+    let trailers = map(&[
+        ("grpc-status", "0"),
+        ("x-end", "1"),
+        ("x-end-bin", "q6urqw"),
+    ]);
     stream.send_trailers(trailers).expect("sent");
 }
 
@@ -153,7 +158,10 @@ pub(super) fn reply_with(respond: &mut Responder, message: &[u8]) {
 pub(super) fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in pairs {
-        map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        map.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     map
 }

@@ -37,7 +37,10 @@ async fn server_of_health(status: i32) -> Server {
             "sick" => 2,
             _ => return trailers_only(&mut respond, &[("grpc-status", "5")]),
         };
-        reply_with(&mut respond, &HealthCheckResponse { status }.encode_to_vec());
+        reply_with(
+            &mut respond,
+            &HealthCheckResponse { status }.encode_to_vec(),
+        );
     }))
     .await
 }
@@ -48,12 +51,18 @@ async fn an_instance_is_as_well_as_it_says() {
     let well = &server.upstream;
     assert!(well.check_health("").await.is_ok());
     let error = well.check_health("sick").await.expect_err("sick");
-    assert!(error.message.ends_with("says of \"sick\": NOT_SERVING"), "{error}");
+    assert!(
+        error.message.ends_with("says of \"sick\": NOT_SERVING"),
+        "{error}"
+    );
     let error = well.check_health("unheard").await.expect_err("unknown");
     assert_eq!(error.kind, Kind::NotFound);
     let server = server_of_health(0).await;
     let error = server.upstream.check_health("").await.expect_err("unknown");
-    assert!(error.message.ends_with("says of itself: UNKNOWN"), "{error}");
+    assert!(
+        error.message.ends_with("says of itself: UNKNOWN"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -86,7 +95,11 @@ async fn server_of_reflection() -> (Server, Asked) {
     let server = Server::new(answer(move |request, mut respond| {
         let seen = Arc::clone(&seen);
         async move {
-            if !request.uri().path().starts_with("/grpc.reflection.v1alpha.") {
+            if !request
+                .uri()
+                .path()
+                .starts_with("/grpc.reflection.v1alpha.")
+            {
                 return trailers_only(&mut respond, &[("grpc-status", "12")]);
             }
             let mut stream = respond.send_response(grpc_head(), false).expect("sent");
@@ -99,7 +112,9 @@ async fn server_of_reflection() -> (Server, Asked) {
                     send(&mut stream, framed(0, &answer)).await;
                 }
             }
-            stream.send_trailers(map(&[("grpc-status", "0")])).expect("sent");
+            stream
+                .send_trailers(map(&[("grpc-status", "0")]))
+                .expect("sent");
         }
     }))
     .await;
@@ -143,7 +158,10 @@ async fn files_come_with_all_that_they_import_each_after_its_imports() {
         file("user.proto", &["a.proto", "b.proto"]),
     ];
     assert_eq!(files, expected);
-    assert_eq!(*asked.lock().expect("whole"), ["user.UserService", "a.proto", "b.proto"]);
+    assert_eq!(
+        *asked.lock().expect("whole"),
+        ["user.UserService", "a.proto", "b.proto"]
+    );
 }
 
 #[tokio::test]
@@ -158,8 +176,14 @@ async fn what_is_unknown_endless_or_too_much_is_refused() {
     let error = refused("loop.Service", limits).await;
     assert!(error.message.contains("import each other"), "{error}");
     for limits in [
-        ReflectionLimits { files_max: 2, ..limits },
-        ReflectionLimits { bytes_max: 40, ..limits },
+        ReflectionLimits {
+            files_max: 2,
+            ..limits
+        },
+        ReflectionLimits {
+            bytes_max: 40,
+            ..limits
+        },
     ] {
         let error = refused("user.UserService", limits).await;
         assert_eq!(error.kind, Kind::ResourceExhausted);
@@ -168,5 +192,11 @@ async fn what_is_unknown_endless_or_too_much_is_refused() {
         files_max: 3,
         ..limits
     };
-    assert!(server.upstream.reflect("user.UserService", exact).await.is_ok());
+    assert!(
+        server
+            .upstream
+            .reflect("user.UserService", exact)
+            .await
+            .is_ok()
+    );
 }

@@ -56,7 +56,10 @@ impl RawServer {
     pub(super) async fn new(config: GrpcConfig, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        let (answered, n_connections) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicUsize>::default());
+        let (answered, n_connections) = (
+            Arc::<Mutex<Vec<_>>>::default(),
+            Arc::<AtomicUsize>::default(),
+        );
         let (all, counter) = (Arc::clone(&answered), Arc::clone(&n_connections));
         let accepting = async move {
             let mut connections = JoinSet::new();
@@ -143,7 +146,8 @@ impl Connection {
         self.write(HEADERS, END_HEADERS, id, &head).await?;
         self.write(DATA, 0, id, &framed(0, &message)).await?;
         let trailers = b"\x00\x0bgrpc-status\x010";
-        self.write(HEADERS, END_HEADERS | END_STREAM, id, trailers).await
+        self.write(HEADERS, END_HEADERS | END_STREAM, id, trailers)
+            .await
     }
 
     async fn write(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) -> io::Result<()> {
