@@ -103,7 +103,7 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
     #[error(transparent)]
-    Schemas(#[from] UpstreamSchemaError),
+    UpstreamSchemas(#[from] UpstreamSchemaError),
     #[error(transparent)]
     Owner(#[from] OwnerError),
     #[error(transparent)]

@@ -82,6 +82,7 @@ pub(crate) use security::{
 };
 pub(crate) use service_grpc::ServiceGrpc;
 pub(crate) use service_http::ServiceHttp;
+pub(crate) use services::Service;
 pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
 #[cfg(test)]
 pub(crate) use supply::SigningKey;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_net::{grpc::GrpcConfig, http::Coding};
+use postern_net::{grpc::GrpcUpstreamConfig, http::Coding};
 
 use super::{leaf::word_leaf, section::section, units::Size};
 
@@ -52,8 +52,8 @@ word_leaf!(GrpcCompression { Off = "off", Gzip = "gzip", Zstd = "zstd" });
 impl ServiceGrpc {
     /// As the upstream wants it, but for what holds for all services.
     #[must_use]
-    pub(crate) fn to_config(&self) -> GrpcConfig {
-        GrpcConfig {
+    pub(crate) fn to_config(&self) -> GrpcUpstreamConfig {
+        GrpcUpstreamConfig {
             connections_max: self.connections_max,
             streams_max: self.streams_max,
             keep_timeout: self.keep_timeout,
@@ -67,7 +67,7 @@ impl ServiceGrpc {
                 GrpcCompression::Zstd => Some(Coding::Zstd),
             },
             compression_ratio_max: self.compression_ratio_max.into(),
-            ..GrpcConfig::default()
+            ..GrpcUpstreamConfig::default()
         }
     }
 }

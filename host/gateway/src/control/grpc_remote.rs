@@ -14,7 +14,7 @@ use postern_core::{
     registry::Address,
 };
 use postern_net::{
-    grpc::{GrpcAddress, GrpcConfig, GrpcUpstream},
+    grpc::{GrpcAddress, GrpcUpstreamConfig, GrpcUpstream},
     http::StatusDetails,
     tls::ClientTls,
 };
@@ -47,7 +47,7 @@ pub(crate) struct GrpcUpstreams {
 #[derive(Debug, Default)]
 struct GrpcSettings {
     written: ServiceGrpc,
-    config: GrpcConfig,
+    config: GrpcUpstreamConfig,
 }
 
 /// An instance. Clones share its connections.
@@ -118,7 +118,7 @@ impl GrpcUpstreams {
             }
             Arc::new(GrpcSettings {
                 written: service.grpc.clone(),
-                config: GrpcConfig {
+                config: GrpcUpstreamConfig {
                     connect_timeout,
                     tls: Arc::clone(&self.tls),
                     ..service.grpc.to_config()

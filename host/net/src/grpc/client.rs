@@ -6,7 +6,7 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, registry::Addr
 use postern_system::clock;
 use tokio::time::timeout;
 
-use super::{GrpcAddress, GrpcConfig, GrpcUpstream};
+use super::{GrpcAddress, GrpcUpstreamConfig, GrpcUpstream};
 use crate::http::{HttpClientConfig, grpc::ValueDetails};
 
 struct GrpcClient {
@@ -38,11 +38,11 @@ fn dial_at(address: &str, config: HttpClientConfig) -> Result<Arc<dyn Handler>, 
     let address = address.ok_or_else(|| {
         Error::invalid_argument(format!("{parsed} is not the address of a gRPC server"))
     })?;
-    let grpc = GrpcConfig {
+    let grpc = GrpcUpstreamConfig {
         connect_timeout: config.connect_timeout,
         receive_bytes_max: config.message_bytes_max,
         tls: Arc::clone(&config.tls),
-        ..GrpcConfig::default()
+        ..GrpcUpstreamConfig::default()
     };
     let upstream = GrpcUpstream::new(address, grpc, Arc::new(ValueDetails));
     Ok(Arc::new(GrpcClient { upstream, config }))

@@ -16,7 +16,7 @@ use crate::{
 
 /// How calls are handed on to one instance.
 #[derive(Debug, Clone)]
-pub struct GrpcConfig {
+pub struct GrpcUpstreamConfig {
     /// Time until a call has a connection that takes it: to open one, TLS included, or to wait for one
     /// whose calls are fewer than the instance allows. Default 5 s.
     pub connect_timeout: Duration,
@@ -49,7 +49,7 @@ pub struct GrpcConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcAddress(pub(super) ForwardAddress);
 
-impl Default for GrpcConfig {
+impl Default for GrpcUpstreamConfig {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),

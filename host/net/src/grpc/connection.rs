@@ -19,7 +19,7 @@ use h2::{Ping, PingPong, client};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::{config::GrpcConfig, connections::Connections};
+use super::{config::GrpcUpstreamConfig, connections::Connections};
 use crate::link::StreamLink;
 
 /// What is read and written on a connection, to be polled to its end.
@@ -106,7 +106,7 @@ impl Drop for Lease {
 /// What `h2` says.
 pub(super) async fn begin(
     link: Box<dyn StreamLink>,
-    config: &GrpcConfig,
+    config: &GrpcUpstreamConfig,
 ) -> Result<(Arc<Connection>, Http2), h2::Error> {
     let (sender, http2) = client::Builder::new()
         .enable_push(false)
@@ -130,7 +130,7 @@ pub(super) async fn drive(
     connections: Weak<Connections>,
     connection: Weak<Connection>,
     mut http2: Http2,
-    config: GrpcConfig,
+    config: GrpcUpstreamConfig,
 ) {
     let pings = http2.ping_pong();
     let mut http2 = pin!(http2);
@@ -166,7 +166,7 @@ fn forget(connections: &Weak<Connections>, connection: &Weak<Connection>) {
 }
 
 /// Ready when a connection with calls gives no sign of life.
-async fn watch(pings: Option<PingPong>, connection: Weak<Connection>, config: &GrpcConfig) {
+async fn watch(pings: Option<PingPong>, connection: Weak<Connection>, config: &GrpcUpstreamConfig) {
     let Some(mut pings) = pings.filter(|_| !config.keep_alive_interval.is_zero()) else {
         return std::future::pending().await;
     };

@@ -17,7 +17,7 @@ use postern_core::{Blame, Error};
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
 use super::{
-    config::{GrpcAddress, GrpcConfig},
+    config::{GrpcAddress, GrpcUpstreamConfig},
     connection::{self, Connection, Lease},
 };
 use crate::http::{ForwardConfig, HttpVersions, open_http2};
@@ -25,7 +25,7 @@ use crate::http::{ForwardConfig, HttpVersions, open_http2};
 /// Those with one instance. What runs them ends with this; calls under way keep it.
 pub(super) struct Connections {
     address: GrpcAddress,
-    config: GrpcConfig,
+    config: GrpcUpstreamConfig,
     dial: ForwardConfig,
     open: Mutex<Vec<Arc<Connection>>>,
     tasks: Mutex<JoinSet<()>>,
@@ -53,7 +53,7 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    pub(super) fn new(address: GrpcAddress, config: GrpcConfig) -> Arc<Self> {
+    pub(super) fn new(address: GrpcAddress, config: GrpcUpstreamConfig) -> Arc<Self> {
         let dial = ForwardConfig {
             connect_timeout: config.connect_timeout,
             version: HttpVersions::Http2,
@@ -76,7 +76,7 @@ impl Connections {
         &self.address
     }
 
-    pub(super) const fn config(&self) -> &GrpcConfig {
+    pub(super) const fn config(&self) -> &GrpcUpstreamConfig {
         &self.config
     }
 

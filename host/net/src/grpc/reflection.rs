@@ -166,7 +166,8 @@ impl Asking {
         Ok(Self { questions, answers })
     }
 
-    async fn ask(&self, question: Question) -> Result<(), Error> {
+    /// By `&mut`: what is read beside it cannot be shared between threads.
+    async fn ask(&mut self, question: Question) -> Result<(), Error> {
         let sent = self.questions.send(encoded(question)).await;
         sent.map_err(|_| broken("the instance ended its reflection early".to_owned()))
     }

@@ -7,7 +7,7 @@ use postern_core::{
     Blame, Call, Context, Error, Headers, TraceContext, message_codec::MessageForm, service::CallKind,
 };
 
-use super::config::{GrpcAddress, GrpcConfig};
+use super::config::{GrpcAddress, GrpcUpstreamConfig};
 use crate::http::grpc::{coding, metadata};
 
 /// The head of the request that `call` is, sent at `now`. `kind` is that of its method, where it is known.
@@ -18,7 +18,7 @@ pub(super) fn head(
     call: &Call,
     kind: Option<CallKind>,
     address: &GrpcAddress,
-    config: &GrpcConfig,
+    config: &GrpcUpstreamConfig,
     now: Instant,
 ) -> Result<Request<()>, Error> {
     let mut request = Request::new(());
@@ -147,7 +147,7 @@ mod tests {
 
     fn of(call: &Call, kind: Option<CallKind>) -> Result<Request<()>, Error> {
         let address = GrpcAddress::host(true, "users.example".into(), 443);
-        head(call, kind, &address, &GrpcConfig::default(), clock::now())
+        head(call, kind, &address, &GrpcUpstreamConfig::default(), clock::now())
     }
 
     #[test]

@@ -22,7 +22,7 @@ use postern_core::{Blame, Body, BodyStream, Error, message_codec::Direction, ser
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::config::GrpcConfig;
+use super::config::GrpcUpstreamConfig;
 use crate::{
     ConnectionBytes,
     http::{
@@ -84,7 +84,7 @@ pub(super) struct Told {
 }
 
 impl Framing {
-    pub(super) fn new(config: &GrpcConfig, bytes: ConnectionBytes) -> Self {
+    pub(super) fn new(config: &GrpcUpstreamConfig, bytes: ConnectionBytes) -> Self {
         Self {
             coding: config.compression,
             message_bytes_max: config.send_bytes_max,

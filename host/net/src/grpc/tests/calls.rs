@@ -12,7 +12,7 @@ use postern_system::clock;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::GrpcConfig,
+    super::GrpcUpstreamConfig,
     fixture::{
         Server, answer, call, echo, framed, grpc_head, map, messages, read, reply_with,
         take_message, trailers_only, unary,
@@ -240,10 +240,10 @@ async fn a_caller_that_fails_is_told_of_its_own_failure() {
 
 #[tokio::test]
 async fn messages_are_bounded_both_ways() {
-    let config = GrpcConfig {
+    let config = GrpcUpstreamConfig {
         receive_bytes_max: 10,
         send_bytes_max: 20,
-        ..GrpcConfig::default()
+        ..GrpcUpstreamConfig::default()
     };
     let server = Server::with(config, u32::MAX, answer(echo)).await;
     assert_eq!(
@@ -305,9 +305,9 @@ async fn large_messages_pass_through_small_windows() {
 async fn packed_messages_are_sent_and_taken() {
     // Flags of the message that came, and the message as it came.
     let server = |coding| async move {
-        let config = GrpcConfig {
+        let config = GrpcUpstreamConfig {
             compression: coding,
-            ..GrpcConfig::default()
+            ..GrpcUpstreamConfig::default()
         };
         Server::with(
             config,
@@ -365,10 +365,10 @@ async fn a_message_that_expands_beyond_the_ratio_is_refused() {
     packed.write_all(&vec![0; 8 * 1024 * 1024]).expect("packed");
     let packed = Bytes::from(packed.finish().expect("packed"));
     for (ratio_max, is_taken) in [(100, false), (100_000, true)] {
-        let config = GrpcConfig {
+        let config = GrpcUpstreamConfig {
             receive_bytes_max: 16 * 1024 * 1024,
             compression_ratio_max: ratio_max,
-            ..GrpcConfig::default()
+            ..GrpcUpstreamConfig::default()
         };
         let packed = packed.clone();
         let server = Server::with(

@@ -14,16 +14,16 @@ use h2::Reason;
 use postern_core::{Blame, Body, BodyStream, Kind, Retry, service::CallKind};
 
 use super::{
-    super::GrpcConfig,
+    super::GrpcUpstreamConfig,
     fixture::{Server, answer, call, echo, read, reply_with, unary, until, upstream_at},
     raw::{Manner, RawServer},
 };
 
 #[tokio::test]
 async fn calls_share_one_connection_until_it_is_full() {
-    let config = GrpcConfig {
+    let config = GrpcUpstreamConfig {
         streams_max: 3,
-        ..GrpcConfig::default()
+        ..GrpcUpstreamConfig::default()
     };
     let server = Server::with(
         config,
@@ -50,9 +50,9 @@ async fn calls_share_one_connection_until_it_is_full() {
 async fn no_connection_has_more_calls_than_the_instance_allows() {
     let (running, most) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let seen = Arc::clone(&most);
-    let config = GrpcConfig {
+    let config = GrpcUpstreamConfig {
         connections_max: 2,
-        ..GrpcConfig::default()
+        ..GrpcUpstreamConfig::default()
     };
     let server = Server::with(
         config,
@@ -78,10 +78,10 @@ async fn no_connection_has_more_calls_than_the_instance_allows() {
 
 #[tokio::test]
 async fn a_call_for_which_no_place_comes_free_says_so() {
-    let config = GrpcConfig {
+    let config = GrpcUpstreamConfig {
         connections_max: 1,
         connect_timeout: Duration::from_millis(200),
-        ..GrpcConfig::default()
+        ..GrpcUpstreamConfig::default()
     };
     let server = Server::with(
         config,
@@ -148,7 +148,7 @@ async fn refused_streams_are_sent_again_and_at_last_elsewhere() {
 
 #[tokio::test]
 async fn of_a_thousand_calls_none_is_lost_to_goaway() {
-    let server = RawServer::new(GrpcConfig::default(), Manner::GoAwayAfter(37)).await;
+    let server = RawServer::new(GrpcUpstreamConfig::default(), Manner::GoAwayAfter(37)).await;
     let calls = (0..1000).map(|n| {
         let upstream = server.upstream.clone();
         async move {
@@ -168,7 +168,7 @@ async fn of_a_thousand_calls_none_is_lost_to_goaway() {
 
 #[tokio::test]
 async fn a_stream_above_the_last_one_is_sent_again_from_its_first_message() {
-    let server = RawServer::new(GrpcConfig::default(), Manner::GoAwayAfter(1)).await;
+    let server = RawServer::new(GrpcUpstreamConfig::default(), Manner::GoAwayAfter(1)).await;
     let streamed = |n: usize| {
         let upstream = server.upstream.clone();
         async move {
@@ -195,7 +195,7 @@ async fn a_stream_above_the_last_one_is_sent_again_from_its_first_message() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_off_leaves_open_what_became_of_its_calls() {
-    let server = RawServer::new(GrpcConfig::default(), Manner::BreakOff).await;
+    let server = RawServer::new(GrpcUpstreamConfig::default(), Manner::BreakOff).await;
     let error = unary(&server.upstream, "x").await.expect_err("broken");
     assert_eq!(
         (error.kind, error.blame),
@@ -206,10 +206,10 @@ async fn a_connection_that_breaks_off_leaves_open_what_became_of_its_calls() {
 
 #[tokio::test]
 async fn a_connection_without_a_sign_of_life_is_given_up() {
-    let config = GrpcConfig {
+    let config = GrpcUpstreamConfig {
         keep_alive_interval: Duration::from_millis(50),
         keep_alive_timeout: Duration::from_millis(50),
-        ..GrpcConfig::default()
+        ..GrpcUpstreamConfig::default()
     };
     let server = RawServer::new(config, Manner::Silent).await;
     let answered = tokio::time::timeout(Duration::from_secs(5), unary(&server.upstream, "x"));
@@ -222,9 +222,9 @@ async fn a_connection_without_a_sign_of_life_is_given_up() {
 
 #[tokio::test]
 async fn a_connection_without_calls_is_closed_and_another_opened() {
-    let config = GrpcConfig {
+    let config = GrpcUpstreamConfig {
         keep_timeout: Duration::from_millis(40),
-        ..GrpcConfig::default()
+        ..GrpcUpstreamConfig::default()
     };
     let server = Server::with(config, u32::MAX, answer(echo)).await;
     for n_connections in 1..=2 {
@@ -238,7 +238,7 @@ async fn a_connection_without_calls_is_closed_and_another_opened() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_told_as_such() {
-    let upstream = upstream_at(1, GrpcConfig::default());
+    let upstream = upstream_at(1, GrpcUpstreamConfig::default());
     let error = unary(&upstream, "x").await.expect_err("nobody");
     assert_eq!(
         (error.kind, error.retry),

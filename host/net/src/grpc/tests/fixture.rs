@@ -15,7 +15,7 @@ use postern_core::{Body, BodyStream, BoxFuture, Call, Error, Headers, Reply, ser
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::{GrpcAddress, GrpcConfig, GrpcUpstream};
+use super::super::{GrpcAddress, GrpcUpstreamConfig, GrpcUpstream};
 use crate::http::ValueDetails;
 
 /// What answers one request.
@@ -32,10 +32,10 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn new(answer: Answer) -> Self {
-        Self::with(GrpcConfig::default(), u32::MAX, answer).await
+        Self::with(GrpcUpstreamConfig::default(), u32::MAX, answer).await
     }
 
-    pub(super) async fn with(config: GrpcConfig, streams_max: u32, answer: Answer) -> Self {
+    pub(super) async fn with(config: GrpcUpstreamConfig, streams_max: u32, answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let n_connections = Arc::<AtomicUsize>::default();
@@ -66,7 +66,7 @@ impl Server {
     }
 }
 
-pub(super) fn upstream_at(port: u16, config: GrpcConfig) -> GrpcUpstream {
+pub(super) fn upstream_at(port: u16, config: GrpcUpstreamConfig) -> GrpcUpstream {
     let address = GrpcAddress::host(false, "127.0.0.1".into(), port);
     GrpcUpstream::new(address, config, Arc::new(ValueDetails))
 }

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    super::{GrpcConfig, GrpcUpstream},
+    super::{GrpcUpstreamConfig, GrpcUpstream},
     fixture::{framed, take_message, upstream_at},
 };
 
@@ -53,7 +53,7 @@ struct Connection {
 }
 
 impl RawServer {
-    pub(super) async fn new(config: GrpcConfig, manner: Manner) -> Self {
+    pub(super) async fn new(config: GrpcUpstreamConfig, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let (answered, n_connections) = (
