@@ -48,7 +48,7 @@ use self::{
 use crate::{
     admin,
     certificates::{ADMIN as ADMIN_TLS, CertificatesError},
-    config::{Config, ListenAddress, Loaded},
+    config::{Config, Faults, ListenAddress, Loaded},
     control::{Control, Missing},
     directory::probes,
     guard::{Failures, Guard, GuardError},

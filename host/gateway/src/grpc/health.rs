@@ -161,7 +161,9 @@ async fn list(source: HealthSource, body: Body) -> Result<Reply, Error> {
     let whole = std::iter::once((String::new(), source.whole()));
     let statuses = whole.chain(named);
     let listed = HealthListResponse {
-        statuses: statuses.map(|(name, status)| (name, response(status))).collect(),
+        statuses: statuses
+            .map(|(name, status)| (name, response(status)))
+            .collect(),
     };
     Ok(Reply::one(listed.encode_to_vec()))
 }

@@ -113,7 +113,11 @@ impl WireCount {
                     match (is_any, number) {
                         (true, 1) => type_url = octets,
                         (true, 2) => value = octets,
-                        _ => self.delimited(field().map(|field| (field.kind(), field.is_list())), octets, depth)?,
+                        _ => self.delimited(
+                            field().map(|field| (field.kind(), field.is_list())),
+                            octets,
+                            depth,
+                        )?,
                     }
                 }
                 WireType::StartGroup => {
@@ -220,7 +224,11 @@ mod tests {
         assert_eq!(checked(&field(4, &vec![1; 8 * VALUES_MAX])), too_many);
         assert_eq!(checked(&field(4, &vec![1; 8 * (VALUES_MAX - 1)])), Ok(()));
         assert_eq!(checked(&field(5, &vec![1; 2 * VALUES_MAX])), Ok(()));
-        assert_eq!(checked(b"\xFF"), Ok(()), "whoever decodes it says what it is");
+        assert_eq!(
+            checked(b"\xFF"),
+            Ok(()),
+            "whoever decodes it says what it is"
+        );
     }
 
     #[test]

@@ -118,11 +118,15 @@ fn in_field(
 fn read(descriptor: &MessageDescriptor, name: &str, value: Json) -> Result<(), String> {
     let alone = Json::Object(Map::from_iter([(name.to_owned(), value)]));
     let read = DynamicMessage::deserialize_with_options(descriptor.clone(), alone, &strictly());
-    read.map(drop).map_err(|error| format!("cannot be read: {error}"))
+    read.map(drop)
+        .map_err(|error| format!("cannot be read: {error}"))
 }
 
 fn unknown(descriptor: &MessageDescriptor, name: &str) -> String {
-    let names: Vec<_> = descriptor.fields().map(|field| field.json_name().to_owned()).collect();
+    let names: Vec<_> = descriptor
+        .fields()
+        .map(|field| field.json_name().to_owned())
+        .collect();
     match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("is unknown; did you mean {near:?}?"),
         None => "is unknown".to_owned(),

@@ -60,7 +60,8 @@ impl PoolDetails {
         let members = details.iter().map(|any| {
             let known = self.members(any);
             is_known |= known.is_some();
-            let unknown = || Map::from_iter([(VALUE_MEMBER.to_owned(), STANDARD.encode(&any.value).into())]);
+            let unknown =
+                || Map::from_iter([(VALUE_MEMBER.to_owned(), STANDARD.encode(&any.value).into())]);
             let mut members = known.unwrap_or_else(unknown);
             members.insert(TYPE.to_owned(), any.type_url.as_str().into());
             Json::Object(members)
@@ -161,7 +162,12 @@ mod tests {
                 {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"1.500s"},
                 {"@type":"t.Why","text":"so"},
                 {"@type":"type.googleapis.com/google.protobuf.Duration","value":"2s"}]"#,
-            &["google.rpc.ErrorInfo", "google.rpc.RetryInfo", "t.Why", "google.protobuf.Duration"],
+            &[
+                "google.rpc.ErrorInfo",
+                "google.rpc.RetryInfo",
+                "t.Why",
+                "google.protobuf.Duration",
+            ],
         );
         let any = details().to_any(br#"{"@type":"t.Why","text":"so"}"#);
         assert_eq!(any[0].value, b"\x0A\x02so");
