@@ -79,10 +79,9 @@ fn in_field(
     value: &Json,
     path: &mut Vec<String>,
 ) -> Option<String> {
-    let entry = match field.kind() {
-        Kind::Message(entry) if field.is_map() => Some(entry.map_entry_value_field().kind()),
-        _ => None,
-    };
+    let kind = field.kind();
+    let entry = kind.as_message().filter(|_| field.is_map());
+    let entry = entry.map(|entry| entry.map_entry_value_field().kind());
     let (kind, parts) = match (value, entry) {
         (Json::Object(members), Some(kind)) => {
             let part = |(key, item): (&String, &Json)| {
