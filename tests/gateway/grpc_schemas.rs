@@ -55,10 +55,16 @@ async fn call_protobuf(handler: &dyn Handler, target: &str, body: &[u8]) -> Resu
     let (service, method) = target.split_once('/').expect("service/method");
     let mut call = Call::unary(service, method, Bytes::copy_from_slice(body));
     let content_type = ("content-type", "application/protobuf");
-    call.headers.push(content_type.0, content_type.1).expect("short");
+    call.headers
+        .push(content_type.0, content_type.1)
+        .expect("short");
     let reply = handler.call(call).await?;
     let said = reply.headers.get_str(content_type.0).map(String::from);
-    assert_eq!(said.as_deref(), Some(content_type.1), "the form of the reply");
+    assert_eq!(
+        said.as_deref(),
+        Some(content_type.1),
+        "the form of the reply"
+    );
     reply.body.into_one(1024).await
 }
 
@@ -85,7 +91,10 @@ async fn a_json_plugin_answers_protobuf_in_protobuf() {
     let refused = call_protobuf(&*handler, "calculator/Add", b"\x0A\xFF").await;
     let refused = refused.expect_err("no message");
     assert_eq!(refused.kind, Kind::InvalidArgument);
-    assert!(refused.message.contains("no message Operands of protobuf"), "{refused}");
+    assert!(
+        refused.message.contains("no message Operands of protobuf"),
+        "{refused}"
+    );
     // What the schema does not have is no method, though the component has it.
     let told = gateway.admin_json("/plugins/calculator").await;
     let methods = told["services"][0]["methods"].as_array().expect("a list");
@@ -101,7 +110,11 @@ async fn the_payload_of_a_manifest_is_the_form_that_the_component_has() {
         let handler = connect(&gateway, transport).await;
         // Written as the mapping has it, so it was protobuf in between.
         let echoed = call_json(&*handler, "echo/Echo", &json!({"number": 7, "text": ""})).await;
-        assert_eq!(echoed.expect("answered"), json!({"number": "7"}), "{transport}");
+        assert_eq!(
+            echoed.expect("answered"),
+            json!({"number": "7"}),
+            "{transport}"
+        );
         let refused = call_json(&*handler, "echo/Echo", &json!({"txet": "a"})).await;
         let refused = refused.expect_err("unknown");
         assert_eq!(refused.kind, Kind::InvalidArgument, "{transport}");
@@ -119,7 +132,9 @@ async fn streams_are_converted_message_by_message() {
     let gateway = with_schema("echo", &echo_schema(NUMBER), "payload = \"protobuf\"\n").await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     let stream = async |messages: &'static [&'static str]| {
-        let messages = messages.iter().map(|text| Ok(Bytes::from_static(text.as_bytes())));
+        let messages = messages
+            .iter()
+            .map(|text| Ok(Bytes::from_static(text.as_bytes())));
         let messages = BodyStream::new(futures_util::stream::iter(messages));
         let call = Call::unary("echo", "EchoStream", "").with_body(Body::Messages(messages));
         let reply = handler.call(call).await.expect("a stream");
@@ -127,7 +142,10 @@ async fn streams_are_converted_message_by_message() {
         replies.collect::<Vec<_>>().await
     };
     let replies = stream(&[r#"{"number":1}"#, "{}", r#"{"text":"c"}"#]).await;
-    let replies: Vec<_> = replies.into_iter().map(|reply| reply.expect("a message")).collect();
+    let replies: Vec<_> = replies
+        .into_iter()
+        .map(|reply| reply.expect("a message"))
+        .collect();
     assert_eq!(replies, [r#"{"number":"1"}"#, "{}", r#"{"text":"c"}"#]);
     let replies = stream(&[r#"{"number":1}"#, r#"{"number":"many"}"#]).await;
     let last = replies.into_iter().next_back().expect("an end");
@@ -147,7 +165,10 @@ async fn the_proto_of_a_manifest_names_files_and_folders() {
         let setup = Setup::default().plugin("echo").file("echo.toml", manifest);
         let gateway = Gateway::start(setup).await;
         // In one folder, so that no half of it is there under its name.
-        let (plugins, api) = (gateway.folder().join("plugins"), gateway.folder().join("api"));
+        let (plugins, api) = (
+            gateway.folder().join("plugins"),
+            gateway.folder().join("api"),
+        );
         fs::create_dir_all(api.join("common")).expect("made");
         fs::write(api.join("common/message.proto"), common).expect("written");
         fs::write(api.join("echo.proto"), schema).expect("written");
@@ -166,7 +187,9 @@ async fn the_proto_of_a_manifest_names_files_and_folders() {
     let changed = common.replace("text = 1;", "text = 1; int32 size = 2;");
     gateway.deploy("api/common/message.proto", changed.as_bytes());
     patiently("the file that is imported counts", async || {
-        call_json(&*handler, "echo/Echo", &json!({"size": 1})).await.is_ok()
+        call_json(&*handler, "echo/Echo", &json!({"size": 1}))
+            .await
+            .is_ok()
     })
     .await;
 }
@@ -204,7 +227,8 @@ async fn a_schema_is_replaced_with_its_component_and_no_call_fails() {
     }
 }
 
-const BROKEN: &str = "syntax = \"proto3\";\nservice echo {\n  rpc Echo(Mesage) returns (Message);\n}\n";
+const BROKEN: &str =
+    "syntax = \"proto3\";\nservice echo {\n  rpc Echo(Mesage) returns (Message);\n}\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_schema_leaves_the_one_before_in_service() {
@@ -221,7 +245,9 @@ async fn a_broken_schema_leaves_the_one_before_in_service() {
     let expected = "schema: echo.proto:3:12: name 'Mesage' is not defined";
     patiently("the schema is refused", async || {
         let reason = plugin(&gateway, "echo").await["refusal"]["reason"].clone();
-        reason.as_str().is_some_and(|reason| reason.contains(expected))
+        reason
+            .as_str()
+            .is_some_and(|reason| reason.contains(expected))
     })
     .await;
     let list = gateway.postern(&["plugins", "list"]);
@@ -251,14 +277,25 @@ fn check_draws_the_place_of_a_fault_in_a_schema() {
     fs::write(plugins.join("echo.proto"), BROKEN).expect("written");
     let text = postern(folder.path(), &["check"]);
     assert_eq!(text.code, Some(1), "{text:?}");
-    assert!(text.out.contains("refused  plugin echo: its schema"), "{text:?}");
-    for drawn in ["echo.proto:3:12", "rpc Echo(Mesage)", "name 'Mesage' is not defined"] {
+    assert!(
+        text.out.contains("refused  plugin echo: its schema"),
+        "{text:?}"
+    );
+    for drawn in [
+        "echo.proto:3:12",
+        "rpc Echo(Mesage)",
+        "name 'Mesage' is not defined",
+    ] {
         assert!(text.err.contains(drawn), "{drawn}: {text:?}");
     }
     let json = postern(folder.path(), &["--output", "json", "check"]);
     let said: Value = serde_json::from_str(&json.out).expect("JSON");
     let fault = &said["plugins"][0]["faults"][0];
-    assert_eq!((&fault["line"], &fault["column"]), (&json!(3), &json!(12)), "{said}");
+    assert_eq!(
+        (&fault["line"], &fault["column"]),
+        (&json!(3), &json!(12)),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,12 +304,20 @@ async fn services_of_a_schema_are_described_with_their_types() {
     let gateway = with_schema("calculator", CALCULATOR, "").await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     let asked = json!({"service": "calculator", "schemas": true});
-    let told = call_json(&*handler, "directory/services", &asked).await.expect("told");
+    let told = call_json(&*handler, "directory/services", &asked)
+        .await
+        .expect("told");
     let method = &told["methods"][0];
-    assert_eq!((&method["name"], &method["request"]), (&json!("Add"), &json!("Operands")));
+    assert_eq!(
+        (&method["name"], &method["request"]),
+        (&json!("Add"), &json!("Operands"))
+    );
     assert_eq!(method["idempotent"], true, "{told}");
     let operands = &told["schemas"]["Operands"]["properties"];
-    assert!(operands["a"].is_object() && operands["b"].is_object(), "{told}");
+    assert!(
+        operands["a"].is_object() && operands["b"].is_object(),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,7 +333,10 @@ async fn health_and_reflection_answer_callers_of_json() {
         let status = check(service).await.expect("known");
         assert_eq!(status, json!({"status": "SERVING"}), "{service:?}");
     }
-    assert_eq!(check("none").await.expect_err("unknown").kind, Kind::NotFound);
+    assert_eq!(
+        check("none").await.expect_err("unknown").kind,
+        Kind::NotFound
+    );
     let called = gateway.postern(&["call", "grpc.health.v1.Health/Check", r#"{"service":""}"#]);
     assert!(called.out.contains("SERVING"), "{called:?}");
     for version in ["v1", "v1alpha"] {
@@ -301,8 +349,13 @@ async fn health_and_reflection_answer_callers_of_json() {
             serde_json::from_slice::<Value>(&reply).expect("JSON")
         };
         let listed = ask(json!({"listServices": ""})).await;
-        let services = listed["listServicesResponse"]["service"].as_array().expect("a list");
-        let names: Vec<_> = services.iter().filter_map(|one| one["name"].as_str()).collect();
+        let services = listed["listServicesResponse"]["service"]
+            .as_array()
+            .expect("a list");
+        let names: Vec<_> = services
+            .iter()
+            .filter_map(|one| one["name"].as_str())
+            .collect();
         let expected = [
             "calculator",
             "grpc.health.v1.Health",

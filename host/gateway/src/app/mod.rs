@@ -55,6 +55,7 @@ use crate::{
     memory,
     pipeline::{Pipeline, PipelineRules, PipelineSettings},
     plugins::deployer::Deployer,
+    proto::PoolDetails,
     readiness::ReasonKind,
     sources::troubles::SourceTroubles,
     telemetry::log::{self, LogError, LogLevelHandle},
@@ -170,6 +171,8 @@ impl App {
             passed: Arc::new(passed),
             restart_key: restart_key(&runtime.records("quic")?).await?,
             routes: control.fleet().http_routes().clone(),
+            methods: control.known_methods(),
+            details: Arc::new(PoolDetails::new(Arc::clone(control.fleet().schemas()))),
         };
         let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;

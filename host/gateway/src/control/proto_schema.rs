@@ -9,12 +9,25 @@ use postern_core::{Text, message_codec::MessageForm};
 use postern_wasm::PluginSchema;
 use tokio::task::spawn_blocking;
 
-use super::slot::PluginSlot;
+use super::{Control, slot::PluginSlot};
 use crate::{
     config::{Faults, Payload},
+    grpc::KnownMethods,
     plugins::store::Copy,
     proto::{LoadedSchema, ProtoSchema},
 };
+
+impl Control {
+    /// What is known of methods before they are called.
+    #[must_use]
+    pub(crate) fn known_methods(&self) -> KnownMethods {
+        KnownMethods {
+            routes: Arc::clone(&self.routes),
+            directory: Arc::clone(self.directory()),
+            schemas: Arc::clone(self.fleet.schemas()),
+        }
+    }
+}
 
 /// The schema of `copy`, where one lies beside it or is built in.
 ///

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use postern_core::Text;
+use postern_core::{Text, service::MethodInfo};
 use prost_reflect::DescriptorPool;
 
 use super::schema::ProtoSchema;
@@ -68,6 +68,20 @@ impl LoadedSchemas {
         services.sort_unstable();
         services.dedup();
         services
+    }
+
+    /// The methods of a service that somebody answers for and has a schema of.
+    pub(crate) fn methods(&self, service: &Text) -> Option<Vec<MethodInfo>> {
+        let all = self.0.load();
+        let loaded = all
+            .values()
+            .find(|loaded| loaded.services.contains(service))?;
+        let info = loaded
+            .schema
+            .services()
+            .iter()
+            .find(|info| info.name == *service)?;
+        Some(info.methods.clone())
     }
 
     /// What `find` finds in the first pool where it finds anything. The gateway's own come first, then

@@ -12,6 +12,7 @@ use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use postern_net::http::StatusDetails;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use prost_types::Any;
 use serde_json::{Map, Value as Json};
@@ -33,41 +34,6 @@ impl PoolDetails {
             failures: failures.unwrap_or_default(),
             loaded,
         }
-    }
-
-    /// The messages that `details`, a JSON value, stand for; none for what is no JSON.
-    pub(crate) fn to_any(&self, details: &[u8]) -> Vec<Any> {
-        let Ok(details) = serde_json::from_slice::<Json>(details) else {
-            return Vec::new();
-        };
-        let has_type = |member: &Json| member.get(TYPE).is_some();
-        let members = match details {
-            Json::Array(members) if members.iter().any(has_type) => members,
-            whole => vec![whole],
-        };
-        let any = |member: Json| self.typed(&member).or_else(|| self.value(&member));
-        members.into_iter().filter_map(any).collect()
-    }
-
-    /// The JSON of messages; `None` where none of them is of a type that is known.
-    pub(crate) fn to_json(&self, details: &[Any]) -> Option<Bytes> {
-        if let [only] = details
-            && name_of(&only.type_url) == VALUE
-        {
-            return codec::to_json(&self.message(VALUE)?, &only.value.clone().into()).ok();
-        }
-        let mut is_known = false;
-        let members = details.iter().map(|any| {
-            let known = self.members(any);
-            is_known |= known.is_some();
-            let unknown =
-                || Map::from_iter([(VALUE_MEMBER.to_owned(), STANDARD.encode(&any.value).into())]);
-            let mut members = known.unwrap_or_else(unknown);
-            members.insert(TYPE.to_owned(), any.type_url.as_str().into());
-            Json::Object(members)
-        });
-        let members = Json::Array(members.collect());
-        is_known.then(|| members.to_string().into())
     }
 
     /// The message that `member` names and is.
@@ -109,6 +75,41 @@ impl PoolDetails {
     fn message(&self, name: &str) -> Option<MessageDescriptor> {
         let loaded = || self.loaded.find(|pool| pool.get_message_by_name(name));
         self.failures.get_message_by_name(name).or_else(loaded)
+    }
+}
+
+impl StatusDetails for PoolDetails {
+    fn to_any(&self, details: &[u8]) -> Vec<Any> {
+        let Ok(details) = serde_json::from_slice::<Json>(details) else {
+            return Vec::new();
+        };
+        let has_type = |member: &Json| member.get(TYPE).is_some();
+        let members = match details {
+            Json::Array(members) if members.iter().any(has_type) => members,
+            whole => vec![whole],
+        };
+        let any = |member: Json| self.typed(&member).or_else(|| self.value(&member));
+        members.into_iter().filter_map(any).collect()
+    }
+
+    fn to_json(&self, details: &[Any]) -> Option<Bytes> {
+        if let [only] = details
+            && name_of(&only.type_url) == VALUE
+        {
+            return codec::to_json(&self.message(VALUE)?, &only.value.clone().into()).ok();
+        }
+        let mut is_known = false;
+        let members = details.iter().map(|any| {
+            let known = self.members(any);
+            is_known |= known.is_some();
+            let unknown =
+                || Map::from_iter([(VALUE_MEMBER.to_owned(), STANDARD.encode(&any.value).into())]);
+            let mut members = known.unwrap_or_else(unknown);
+            members.insert(TYPE.to_owned(), any.type_url.as_str().into());
+            Json::Object(members)
+        });
+        let members = Json::Array(members.collect());
+        is_known.then(|| members.to_string().into())
     }
 }
 
