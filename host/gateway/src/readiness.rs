@@ -93,7 +93,9 @@ impl Readiness {
     #[must_use]
     pub(crate) fn is_draining(&self) -> bool {
         let reasons = self.0.reasons.lock();
-        reasons.keys().any(|(kind, _)| *kind == ReasonKind::Draining)
+        reasons
+            .keys()
+            .any(|(kind, _)| *kind == ReasonKind::Draining)
     }
 
     /// `kind` holds for exactly `subjects` from here on, each with its message.

@@ -140,7 +140,10 @@ mod tests {
 
     fn body(answer: Answer) -> Result<Bytes, Kind> {
         let mut answer = answer;
-        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        match answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
             Poll::Ready(Ok(reply)) => match reply.body {
                 Body::One(message) => Ok(message),
                 Body::Empty | Body::Messages(_) | Body::Octets(_) => panic!("one message"),
@@ -191,7 +194,12 @@ mod tests {
     fn a_call_in_the_plugins_form_is_entered_as_it_is() {
         let spec = spec(MessageForm::Json);
         let call = Call::unary("q.Quotes", "Get", "no quotes");
-        let conversion = conversion(&spec, &call).expect("known").expect("has a schema");
-        assert_eq!(body(super::call(conversion, call, echo)), Ok("no quotes".into()));
+        let conversion = conversion(&spec, &call)
+            .expect("known")
+            .expect("has a schema");
+        assert_eq!(
+            body(super::call(conversion, call, echo)),
+            Ok("no quotes".into())
+        );
     }
 }

@@ -152,6 +152,7 @@ pub(super) fn failure(error: &StartError) -> CommandFailure {
         | StartError::Certificates(_)
         | StartError::UpstreamSchemas(_)
         | StartError::Directory(_)
+        | StartError::Schemas(_)
         | StartError::Store(_)
         | StartError::Pool(_)
         | StartError::Signals(_) => failure,

@@ -9,12 +9,25 @@ use postern_core::{Text, message_codec::MessageForm};
 use postern_wasm::PluginSchema;
 use tokio::task::spawn_blocking;
 
-use super::slot::PluginSlot;
+use super::{Control, slot::PluginSlot};
 use crate::{
     config::{Faults, Payload},
+    grpc::KnownMethods,
     plugins::store::Copy,
     proto::{LoadedSchema, ProtoSchema},
 };
+
+impl Control {
+    /// What is known of methods before they are called.
+    #[must_use]
+    pub(crate) fn known_methods(&self) -> KnownMethods {
+        KnownMethods {
+            routes: Arc::clone(&self.routes),
+            directory: Arc::clone(self.directory()),
+            schemas: Arc::clone(self.fleet.schemas()),
+        }
+    }
+}
 
 /// The schema of `copy`, where one lies beside it or is built in.
 ///
@@ -22,8 +35,7 @@ use crate::{
 /// What is wrong with it.
 pub(super) async fn compile(copy: &Copy) -> Result<Option<Arc<ProtoSchema>>, Faults> {
     let (files, component) = (copy.schema.clone(), copy.component.clone());
-    let compiling =
-        spawn_blocking(move || ProtoSchema::of_deployment(files.as_ref(), &component));
+    let compiling = spawn_blocking(move || ProtoSchema::of_deployment(files.as_ref(), &component));
     let compiled = compiling.await;
     let compiled = compiled.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     Ok(compiled?.map(Arc::new))
@@ -46,7 +58,11 @@ pub(super) fn loaded(slots: &BTreeMap<String, Arc<PluginSlot>>) -> BTreeMap<Text
     let loaded = slots.iter().filter_map(|(name, slot)| {
         let current = slot.shown().current?;
         let schema = Arc::clone(current.written.proto.as_ref()?);
-        let answered: BTreeSet<_> = current.services.iter().map(|service| &service.name).collect();
+        let answered: BTreeSet<_> = current
+            .services
+            .iter()
+            .map(|service| &service.name)
+            .collect();
         let services = schema.services().iter().map(|service| service.name.clone());
         let services = services.filter(|name| answered.contains(name)).collect();
         Some((Text::from(name.as_str()), LoadedSchema { schema, services }))

@@ -30,7 +30,9 @@ impl Control {
         });
         self.fleet.apply(&config, &hints.collect());
         self.fleet.enter(&slots, &splits);
-        self.fleet.schemas().set_plugins(&proto_schema::loaded(&slots));
+        self.fleet
+            .schemas()
+            .set_plugins(&proto_schema::loaded(&slots));
         self.subscribers.follow(&slots);
         self.route(&slots);
         self.publish_http_routes(&slots, &config);

@@ -24,13 +24,13 @@ use super::{
 use crate::{
     config::{Canary, Extension, Hints, Manifest, Topics},
     pipeline::chain::LinkCounts,
-    proto::ProtoSchema,
     plugins::{
         label::{plugin_of, version_of},
         signature::Signed,
         store::{Copy, Deployment, PluginCopies},
         trust::TrustState,
     },
+    proto::ProtoSchema,
 };
 
 /// One plugin, or one version of it.

@@ -26,7 +26,8 @@ impl CodedService {
 impl Handler for CodedService {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         let converted = Conversion::of(&self.codec, &call, FORM).and_then(|conversion| {
-            let none = || Error::invalid_argument("this service takes no requests of HTTP as they are");
+            let none =
+                || Error::invalid_argument("this service takes no requests of HTTP as they are");
             let conversion = conversion.ok_or_else(none)?;
             let call = convert_call(&conversion, call)?;
             Ok((conversion, call))

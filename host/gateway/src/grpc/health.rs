@@ -127,7 +127,7 @@ impl Handler for HealthService {
             "List" => Box::pin(list(source, call.body)),
             "Watch" => {
                 let permit = self.permit();
-                Box::pin(async { watch(source, call.body, permit?).await })
+                Box::pin(async move { watch(source, call.body, permit?).await })
             }
             method => {
                 let message = format!("service grpc.health.v1.Health has no method {method:?}");
@@ -161,7 +161,9 @@ async fn list(source: HealthSource, body: Body) -> Result<Reply, Error> {
     let whole = std::iter::once((String::new(), source.whole()));
     let statuses = whole.chain(named);
     let listed = HealthListResponse {
-        statuses: statuses.map(|(name, status)| (name, response(status))).collect(),
+        statuses: statuses
+            .map(|(name, status)| (name, response(status)))
+            .collect(),
     };
     Ok(Reply::one(listed.encode_to_vec()))
 }
@@ -225,7 +227,8 @@ impl HealthSource {
         if service.is_empty() {
             return Some(self.whole());
         }
-        Some(self.status_of(&*self.routes.get(service)?))
+        let route = self.routes.get(service)?;
+        Some(self.status_of(&route))
     }
 
     fn whole(&self) -> ServingStatus {

@@ -3,14 +3,18 @@
 
 mod coded;
 mod health;
+mod known_methods;
 mod reflection;
 
 use std::sync::Arc;
 
 use postern_core::Handler;
 
-pub(crate) use self::health::{HealthService, HealthSource};
 use self::{coded::CodedService, reflection::Reflection};
+pub(crate) use self::{
+    health::{HealthService, HealthSource},
+    known_methods::KnownMethods,
+};
 use crate::{
     config::Faults,
     proto::{LoadedSchemas, ProtoSchema},

@@ -178,7 +178,11 @@ fn answer(schemas: &LoadedSchemas, question: &Question) -> Result<Answer, (Kind,
             let numbers = schemas.each(|pool| {
                 let message = pool.get_message_by_name(name)?;
                 let numbers = message.extensions().map(|extension| extension.number());
-                Some(numbers.filter_map(|number| i32::try_from(number).ok()).collect::<Vec<_>>())
+                Some(
+                    numbers
+                        .filter_map(|number| i32::try_from(number).ok())
+                        .collect::<Vec<_>>(),
+                )
             });
             if numbers.iter().all(Option::is_none) {
                 return Err((Kind::NotFound, format!("no type {name:?} is loaded")));
@@ -208,14 +212,19 @@ fn file_of_symbol(pool: &DescriptorPool, name: &str) -> Option<FileDescriptor> {
         let values = || Some(pool.get_enum_by_name(name)?.parent_file());
         let service = || Some(pool.get_service_by_name(name)?.parent_file());
         let extension = || Some(pool.get_extension_by_name(name)?.parent_file());
-        message().or_else(values).or_else(service).or_else(extension)
+        message()
+            .or_else(values)
+            .or_else(service)
+            .or_else(extension)
     };
     let part = || {
         let (of, part) = name.rsplit_once('.')?;
         let has_method = || {
             let service = pool.get_service_by_name(of)?;
             let mut methods = service.methods();
-            methods.any(|method| method.name() == part).then(|| service.parent_file())
+            methods
+                .any(|method| method.name() == part)
+                .then(|| service.parent_file())
         };
         let has_field = || {
             let message = pool.get_message_by_name(of)?;

@@ -352,8 +352,8 @@ impl Newest {
         let component = signed.and_then(|signed| signed.component.as_ref());
         let manifest = signed.and_then(|signed| signed.manifest.as_ref());
         let of_schema = signed.into_iter().flat_map(|signed| &signed.schema);
-        let of_schema =
-            of_schema.map(|(name, file)| (name.clone(), Some(file), self.schema.get(name).copied()));
+        let of_schema = of_schema
+            .map(|(name, file)| (name.clone(), Some(file), self.schema.get(name).copied()));
         let files = [
             (format!("{name}.wasm"), component, self.component),
             (format!("{name}.toml"), manifest, self.manifest),

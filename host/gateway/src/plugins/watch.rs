@@ -405,9 +405,8 @@ impl WatchedPlugins {
     fn schema_paths(&self) -> Vec<(String, PathBuf)> {
         let state = self.state.lock();
         let all = state.schemas.iter();
-        let paths = all.flat_map(|(name, sight)| {
-            sight.paths().map(|path| (name.clone(), path.to_owned()))
-        });
+        let paths =
+            all.flat_map(|(name, sight)| sight.paths().map(|path| (name.clone(), path.to_owned())));
         paths.collect()
     }
 

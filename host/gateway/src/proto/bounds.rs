@@ -44,7 +44,8 @@ pub(super) fn is_too_deep(source: &str) -> bool {
 /// What follows the first `end` in `octets`; nothing where there is none.
 fn after<'a>(octets: &'a [u8], end: &[u8]) -> &'a [u8] {
     let at = octets.windows(end.len()).position(|window| window == end);
-    at.and_then(|at| octets.get(at + end.len()..)).unwrap_or_default()
+    at.and_then(|at| octets.get(at + end.len()..))
+        .unwrap_or_default()
 }
 
 fn after_string(octets: &[u8], quote: u8) -> &[u8] {

@@ -12,13 +12,22 @@ const SOURCES: [(&str, &str); 5] = [
         "google/api/annotations.proto",
         include_str!("google/api/annotations.proto"),
     ),
-    ("google/api/http.proto", include_str!("google/api/http.proto")),
-    ("google/rpc/code.proto", include_str!("google/rpc/code.proto")),
+    (
+        "google/api/http.proto",
+        include_str!("google/api/http.proto"),
+    ),
+    (
+        "google/rpc/code.proto",
+        include_str!("google/rpc/code.proto"),
+    ),
     (
         "google/rpc/error_details.proto",
         include_str!("google/rpc/error_details.proto"),
     ),
-    ("google/rpc/status.proto", include_str!("google/rpc/status.proto")),
+    (
+        "google/rpc/status.proto",
+        include_str!("google/rpc/status.proto"),
+    ),
 ];
 
 /// The file of that name.
@@ -56,7 +65,9 @@ mod tests {
         let pool = pool();
         let check = |message: &str, expected: &[(&str, u32)]| {
             let message = pool.get_message_by_name(message).expect("there");
-            let fields = message.fields().map(|field| (field.name().to_owned(), field.number()));
+            let fields = message
+                .fields()
+                .map(|field| (field.name().to_owned(), field.number()));
             let fields: std::collections::BTreeMap<_, _> = fields.collect();
             for (name, number) in expected {
                 assert_eq!(fields.get(*name), Some(number), "{name}");
@@ -86,11 +97,17 @@ mod tests {
                 ("additional_bindings", 11),
             ],
         );
-        let http = pool.get_extension_by_name("google.api.http").expect("there");
+        let http = pool
+            .get_extension_by_name("google.api.http")
+            .expect("there");
         assert_eq!(http.number(), 72_295_728);
         let codes = pool.get_enum_by_name("google.rpc.Code").expect("there");
         let kinds = postern_core::Kind::ALL.map(|kind| i32::from(kind.grpc()));
-        assert!(kinds.iter().all(|number| codes.get_value(*number).is_some()));
+        assert!(
+            kinds
+                .iter()
+                .all(|number| codes.get_value(*number).is_some())
+        );
         assert_eq!(codes.values().len(), kinds.len() + 1);
     }
 }

@@ -110,10 +110,14 @@ pub(super) fn to_json(descriptor: &MessageDescriptor, message: &Bytes) -> Result
     let written = decoded.serialize_with_options(&mut serializer, &SerializeOptions::new());
     match written {
         Ok(()) => Ok(json.0.into()),
-        Err(error) if error.is_io() => Err(Error::invalid_argument(error.to_string()).with_too_large()),
+        Err(error) if error.is_io() => {
+            Err(Error::invalid_argument(error.to_string()).with_too_large())
+        }
         Err(error) => {
             let name = descriptor.full_name();
-            Err(Error::invalid_argument(format!("message {name} has no form in JSON: {error}")))
+            Err(Error::invalid_argument(format!(
+                "message {name} has no form in JSON: {error}"
+            )))
         }
     }
 }
@@ -148,7 +152,8 @@ struct BoundedJson(Vec<u8>);
 impl io::Write for BoundedJson {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         if self.0.len() + octets.len() > JSON_BYTES_MAX {
-            let message = format!("the message in JSON exceeds the limit of {JSON_BYTES_MAX} octets");
+            let message =
+                format!("the message in JSON exceeds the limit of {JSON_BYTES_MAX} octets");
             return Err(io::Error::other(message));
         }
         self.0.extend_from_slice(octets);

@@ -153,7 +153,10 @@ impl SchemaResolver {
         let mut names = Vec::with_capacity(n_files);
         for file in set.file {
             let descriptor = FileDescriptorProto::decode(file.clone());
-            let name = descriptor.map_err(|error| no_set(&error))?.name.unwrap_or_default();
+            let name = descriptor
+                .map_err(|error| no_set(&error))?
+                .name
+                .unwrap_or_default();
             if self.sources.contains_key(&name) {
                 return Err(format!("it has {name}, which is there as a source too"));
             }
@@ -218,8 +221,7 @@ pub(super) fn whole(name: &str, message: String, remedy: String) -> Faults {
     Faults::new(name, "", vec![fault])
 }
 
-const SET_REMEDY: &str =
-    "write it anew, with everything that it imports: `buf build -o NAME.binpb` or `protoc \
+const SET_REMEDY: &str = "write it anew, with everything that it imports: `buf build -o NAME.binpb` or `protoc \
      --include_imports --descriptor_set_out=NAME.binpb`";
 const IMPORT_REMEDY: &str = "put it into the folder of the component, under the name by which it is \
      imported; nothing outside of that folder is read";
@@ -235,7 +237,11 @@ mod tests {
             ((*name).to_owned(), FileOctets(octets))
         };
         SchemaFiles {
-            roots: sources.iter().take(1).map(|(name, _)| (*name).to_owned()).collect(),
+            roots: sources
+                .iter()
+                .take(1)
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
             files: sources.iter().map(file).collect(),
             fault: None,
         }
@@ -265,7 +271,10 @@ mod tests {
         assert_eq!(again.roots, ["common/page.proto", "user.proto"]);
         let service = again.pool.get_service_by_name("user.Users").expect("there");
         let method = service.methods().next().expect("there");
-        let http = again.pool.get_extension_by_name("google.api.http").expect("there");
+        let http = again
+            .pool
+            .get_extension_by_name("google.api.http")
+            .expect("there");
         assert!(method.options().has_extension(&http));
     }
 
@@ -275,18 +284,31 @@ mod tests {
             let told = faults(&[("a.proto", source)]);
             assert!(told.starts_with(expected), "{told}");
         };
-        check("syntax = \"proto3\";\nmessage A {\n  B b = 1;\n}", "a.proto:3:3: name 'B' is not defined");
-        check("syntax = \"proto3\";\nimport \"b.proto\";", "a.proto:2:1: import 'b.proto' not found");
+        check(
+            "syntax = \"proto3\";\nmessage A {\n  B b = 1;\n}",
+            "a.proto:3:3: name 'B' is not defined",
+        );
+        check(
+            "syntax = \"proto3\";\nimport \"b.proto\";",
+            "a.proto:2:1: import 'b.proto' not found",
+        );
         check("syntax = \"proto3\";\nmesage A {}", "a.proto:2:1: expected");
         check("import \"../b.proto\";", "a.proto:1:");
-        check(&"{".repeat(BRACKETS_DEPTH_MAX + 1), "a.proto: brackets are nested more than 64 times");
-        let circle = [("a.proto", "import \"b.proto\";"), ("b.proto", "import \"a.proto\";")];
+        check(
+            &"{".repeat(BRACKETS_DEPTH_MAX + 1),
+            "a.proto: brackets are nested more than 64 times",
+        );
+        let circle = [
+            ("a.proto", "import \"b.proto\";"),
+            ("b.proto", "import \"a.proto\";"),
+        ];
         assert!(faults(&circle).contains("import cycle detected"));
     }
 
     #[test]
     fn what_is_no_set_of_descriptors_is_refused() {
-        let told = |octets: &'static [u8]| match compile_set("a.binpb", &Bytes::from_static(octets)) {
+        let told = |octets: &'static [u8]| match compile_set("a.binpb", &Bytes::from_static(octets))
+        {
             Ok(_) => panic!("it is refused"),
             Err(faults) => faults.to_string(),
         };

@@ -113,7 +113,11 @@ impl WireCount {
                     match (is_any, number) {
                         (true, 1) => type_url = octets,
                         (true, 2) => value = octets,
-                        _ => self.delimited(field().map(|field| (field.kind(), field.is_list())), octets, depth)?,
+                        _ => self.delimited(
+                            field().map(|field| (field.kind(), field.is_list())),
+                            octets,
+                            depth,
+                        )?,
                     }
                 }
                 WireType::StartGroup => {
@@ -137,13 +141,8 @@ impl WireCount {
     ) -> Result<(), Uncounted> {
         match field {
             Some((Kind::Message(message), _)) => self.message(Some(&message), octets, depth + 1),
-            Some((Kind::String | Kind::Bytes, _)) | Some((_, false)) | None => Ok(()),
-            // Numbers one behind the other: the last octet of each is below 128, and only it.
-            Some((kind, true)) => self.add(match kind {
-                Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => octets.len() / 8,
-                Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => octets.len() / 4,
-                _ => octets.iter().filter(|octet| **octet < 0x80).count(),
-            }),
+            Some((kind, true)) => self.add(n_packed(&kind, octets)),
+            Some((_, false)) | None => Ok(()),
         }
     }
 
@@ -168,6 +167,24 @@ impl WireCount {
             return Err(Uncounted::TooMany);
         }
         Ok(())
+    }
+}
+
+/// Numbers of a field that stand one behind the other in `octets`.
+fn n_packed(kind: &Kind, octets: &[u8]) -> usize {
+    match kind {
+        Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => octets.len() / 8,
+        Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => octets.len() / 4,
+        // The last octet of each is below 128, and only it.
+        Kind::Int32
+        | Kind::Int64
+        | Kind::Uint32
+        | Kind::Uint64
+        | Kind::Sint32
+        | Kind::Sint64
+        | Kind::Bool
+        | Kind::Enum(_) => octets.iter().filter(|octet| **octet < 0x80).count(),
+        Kind::String | Kind::Bytes | Kind::Message(_) => 0,
     }
 }
 
@@ -220,7 +237,11 @@ mod tests {
         assert_eq!(checked(&field(4, &vec![1; 8 * VALUES_MAX])), too_many);
         assert_eq!(checked(&field(4, &vec![1; 8 * (VALUES_MAX - 1)])), Ok(()));
         assert_eq!(checked(&field(5, &vec![1; 2 * VALUES_MAX])), Ok(()));
-        assert_eq!(checked(b"\xFF"), Ok(()), "whoever decodes it says what it is");
+        assert_eq!(
+            checked(b"\xFF"),
+            Ok(()),
+            "whoever decodes it says what it is"
+        );
     }
 
     #[test]

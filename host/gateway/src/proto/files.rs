@@ -91,7 +91,10 @@ mod tests {
             ]),
             fault: None,
         };
-        assert_eq!(SchemaFiles::from_octets(&files.to_octets()), Some(files.clone()));
+        assert_eq!(
+            SchemaFiles::from_octets(&files.to_octets()),
+            Some(files.clone())
+        );
         let other = SchemaFiles::faulty("x".to_owned());
         assert_ne!(files.digest(), other.digest());
         assert_eq!(SchemaFiles::from_octets(b"{"), None);

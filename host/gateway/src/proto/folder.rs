@@ -69,10 +69,12 @@ pub(crate) fn read(component: &Path, manifest: Option<&str>) -> Result<ReadSchem
     } else {
         base
     };
-    let real_base = base.canonicalize().map_err(|source| ReadError::Unreadable {
-        path: base.to_owned(),
-        source,
-    })?;
+    let real_base = base
+        .canonicalize()
+        .map_err(|source| ReadError::Unreadable {
+            path: base.to_owned(),
+            source,
+        })?;
     let mut reader = Reader {
         base: base.to_owned(),
         real_base,
@@ -291,7 +293,9 @@ impl Reader {
             return Ok(());
         }
         let (path, base) = (shown(path), self.base.display());
-        Err(Stop::Fault(format!("{path} is a link out of {base}; put a copy there")))
+        Err(Stop::Fault(format!(
+            "{path} is a link out of {base}; put a copy there"
+        )))
     }
 }
 
@@ -390,7 +394,10 @@ mod tests {
 
     #[test]
     fn a_source_comes_with_what_it_imports() {
-        let folder = Folder::new(&[("users.proto", IMPORTS), ("common/page.proto", "package c;")]);
+        let folder = Folder::new(&[
+            ("users.proto", IMPORTS),
+            ("common/page.proto", "package c;"),
+        ]);
         let (roots, names) = folder.names(None);
         assert_eq!(roots, ["users.proto"]);
         assert_eq!(names, ["common/page.proto", "users.proto"]);
@@ -425,7 +432,10 @@ mod tests {
         };
         for name in ["../secret.proto", "/etc/passwd", "a/../../secret.proto", ""] {
             let told = fault(&format!("proto = [\"{name}\"]"));
-            assert!(told.contains("is not in the folder of the component"), "{told}");
+            assert!(
+                told.contains("is not in the folder of the component"),
+                "{told}"
+            );
         }
         std::os::unix::fs::symlink("../secret.proto", plugins.join("link.proto")).expect("linked");
         let told = fault("proto = \"link.proto\"");
@@ -457,9 +467,15 @@ mod tests {
         let long = format!("// {}\npackage u;", "x".repeat(5 * 1024 * 1024));
         let folder = Folder::new(&[("api/a.proto", &long), ("api/b.proto", &long)]);
         let told = folder.fault(Some("proto = [\"api\"]"));
-        assert!(told.contains("exceed the limit of 8388608 octets"), "{told}");
+        assert!(
+            told.contains("exceed the limit of 8388608 octets"),
+            "{told}"
+        );
         let many: Vec<_> = (0..=FILES_MAX).map(|n| format!("api/{n}.proto")).collect();
-        let many: Vec<_> = many.iter().map(|name| (name.as_str(), "package u;")).collect();
+        let many: Vec<_> = many
+            .iter()
+            .map(|name| (name.as_str(), "package u;"))
+            .collect();
         let told = Folder::new(&many).fault(Some("proto = [\"api\"]"));
         assert_eq!(told, "it has more than 512 files");
     }

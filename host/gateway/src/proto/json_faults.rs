@@ -79,10 +79,9 @@ fn in_field(
     value: &Json,
     path: &mut Vec<String>,
 ) -> Option<String> {
-    let entry = match field.kind() {
-        Kind::Message(entry) if field.is_map() => Some(entry.map_entry_value_field().kind()),
-        _ => None,
-    };
+    let kind = field.kind();
+    let entry = kind.as_message().filter(|_| field.is_map());
+    let entry = entry.map(|entry| entry.map_entry_value_field().kind());
     let (kind, parts) = match (value, entry) {
         (Json::Object(members), Some(kind)) => {
             let part = |(key, item): (&String, &Json)| {
@@ -118,11 +117,15 @@ fn in_field(
 fn read(descriptor: &MessageDescriptor, name: &str, value: Json) -> Result<(), String> {
     let alone = Json::Object(Map::from_iter([(name.to_owned(), value)]));
     let read = DynamicMessage::deserialize_with_options(descriptor.clone(), alone, &strictly());
-    read.map(drop).map_err(|error| format!("cannot be read: {error}"))
+    read.map(drop)
+        .map_err(|error| format!("cannot be read: {error}"))
 }
 
 fn unknown(descriptor: &MessageDescriptor, name: &str) -> String {
-    let names: Vec<_> = descriptor.fields().map(|field| field.json_name().to_owned()).collect();
+    let names: Vec<_> = descriptor
+        .fields()
+        .map(|field| field.json_name().to_owned())
+        .collect();
     match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("is unknown; did you mean {near:?}?"),
         None => "is unknown".to_owned(),

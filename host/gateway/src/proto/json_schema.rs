@@ -48,7 +48,9 @@ fn of_message(message: &MessageDescriptor) -> Json {
     }
     // What there was no room for may be anything.
     for rest in referred.messages {
-        definitions.entry(rest.full_name().to_owned()).or_insert(Json::Bool(true));
+        definitions
+            .entry(rest.full_name().to_owned())
+            .or_insert(Json::Bool(true));
     }
     if let (false, Some(schema)) = (definitions.is_empty(), schema.as_object_mut()) {
         schema.insert("$defs".to_owned(), json!(definitions));
@@ -142,7 +144,10 @@ fn of_enum(values: &EnumDescriptor) -> Json {
     if values.full_name() == "google.protobuf.NullValue" {
         return json!({ "type": "null" });
     }
-    let names: Vec<_> = values.values().map(|value| value.name().to_owned()).collect();
+    let names: Vec<_> = values
+        .values()
+        .map(|value| value.name().to_owned())
+        .collect();
     // A number that has no name is a value too.
     json!({ "anyOf": [{ "type": "string", "enum": names }, { "type": "integer" }] })
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use postern_core::Text;
+use postern_core::{Text, service::MethodInfo};
 use prost_reflect::DescriptorPool;
 
 use super::schema::ProtoSchema;
@@ -47,12 +47,13 @@ impl LoadedSchemas {
     /// These are the plugins that have schemas, and no others.
     pub(crate) fn set_plugins(&self, plugins: &BTreeMap<Text, LoadedSchema>) {
         self.0.rcu(|all| {
-            let others = all.iter().filter(|(owner, _)| !matches!(owner, SchemaOwner::Plugin(_)));
+            let others = all
+                .iter()
+                .filter(|(owner, _)| !matches!(owner, SchemaOwner::Plugin(_)));
             let others = others.map(|(owner, loaded)| (owner.clone(), loaded.clone()));
             let plugins = plugins.iter();
-            let plugins = plugins.map(|(name, loaded)| {
-                (SchemaOwner::Plugin(name.clone()), loaded.clone())
-            });
+            let plugins =
+                plugins.map(|(name, loaded)| (SchemaOwner::Plugin(name.clone()), loaded.clone()));
             others.chain(plugins).collect::<BTreeMap<_, _>>()
         });
     }
@@ -60,10 +61,27 @@ impl LoadedSchemas {
     /// Every service that somebody answers for and has a schema of, in order.
     pub(crate) fn services(&self) -> Vec<Text> {
         let all = self.0.load();
-        let mut services: Vec<_> = all.values().flat_map(|loaded| loaded.services.clone()).collect();
+        let mut services: Vec<_> = all
+            .values()
+            .flat_map(|loaded| loaded.services.clone())
+            .collect();
         services.sort_unstable();
         services.dedup();
         services
+    }
+
+    /// The methods of a service that somebody answers for and has a schema of.
+    pub(crate) fn methods(&self, service: &Text) -> Option<Vec<MethodInfo>> {
+        let all = self.0.load();
+        let loaded = all
+            .values()
+            .find(|loaded| loaded.services.contains(service))?;
+        let info = loaded
+            .schema
+            .services()
+            .iter()
+            .find(|info| info.name == *service)?;
+        Some(info.methods.clone())
     }
 
     /// What `find` finds in the first pool where it finds anything. The gateway's own come first, then
@@ -76,7 +94,9 @@ impl LoadedSchemas {
     /// Of every pool, what `of` says of it.
     pub(crate) fn each<T>(&self, of: impl Fn(&DescriptorPool) -> T) -> Vec<T> {
         let all = self.0.load();
-        all.values().map(|loaded| of(loaded.schema.pool())).collect()
+        all.values()
+            .map(|loaded| of(loaded.schema.pool()))
+            .collect()
     }
 }
 

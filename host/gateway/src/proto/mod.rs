@@ -26,9 +26,8 @@ mod services;
 mod status_details;
 
 pub(crate) use self::{
-    codec::DescriptorCodec,
     files::SchemaFiles,
-    folder::{ReadSchema, SchemaSight, read},
+    folder::{SchemaSight, read},
     loaded::{LoadedSchema, LoadedSchemas, SchemaOwner},
     schema::ProtoSchema,
     status_details::PoolDetails,

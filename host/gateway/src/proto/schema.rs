@@ -37,7 +37,8 @@ impl ProtoSchema {
             return Self::of(first, compile::compile(files)?).map(Some);
         }
         let set = section::find(component);
-        set.map(|set| Self::of_set(section::SECTION, &set)).transpose()
+        set.map(|set| Self::of_set(section::SECTION, &set))
+            .transpose()
     }
 
     /// That of a serialized `google.protobuf.FileDescriptorSet`, which has all that its files import but

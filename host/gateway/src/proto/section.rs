@@ -40,7 +40,10 @@ mod tests {
         let head = [1, u8::try_from(module.len()).expect("short")];
         let component = [&component[..], &head, &module, &section(b"bc")].concat();
         assert_eq!(find(&component), Some(Bytes::from_static(b"abc")));
-        assert_eq!(find(&wat::parse_str("(component)").expect("a component")), None);
+        assert_eq!(
+            find(&wat::parse_str("(component)").expect("a component")),
+            None
+        );
         assert_eq!(find(b"nothing"), None);
     }
 }

@@ -25,19 +25,26 @@ pub(super) fn of_files(pool: &DescriptorPool, files: &[String]) -> Vec<ServiceIn
 
 fn describe(service: &ServiceDescriptor) -> ServiceInfo {
     let methods: Vec<_> = service.methods().collect();
-    let types = methods.iter().flat_map(|method| [method.input(), method.output()]);
+    let types = methods
+        .iter()
+        .flat_map(|method| [method.input(), method.output()]);
     let schemas = Arc::new(json_schema::of_messages(types));
     ServiceInfo {
         name: Text::from(service.full_name()),
         version: None,
-        summary: summary(service.parent_file().file_descriptor_proto(), service.path()),
+        summary: summary(
+            service.parent_file().file_descriptor_proto(),
+            service.path(),
+        ),
         methods: methods.iter().map(method_info).collect(),
         schemas,
     }
 }
 
 fn method_info(method: &MethodDescriptor) -> MethodInfo {
-    let named = |name: &str| TypeInfo { name: Text::from(name) };
+    let named = |name: &str| TypeInfo {
+        name: Text::from(name),
+    };
     let options = method.method_descriptor_proto().options.as_ref();
     let level = options.map_or(IdempotencyLevel::IdempotencyUnknown, |options| {
         options.idempotency_level()
@@ -46,12 +53,14 @@ fn method_info(method: &MethodDescriptor) -> MethodInfo {
     MethodInfo {
         name: Text::from(method.name()),
         summary: summary(file.file_descriptor_proto(), method.path()),
-        kind: Some(match (method.is_client_streaming(), method.is_server_streaming()) {
-            (false, false) => CallKind::Unary,
-            (true, false) => CallKind::ClientStream,
-            (false, true) => CallKind::ServerStream,
-            (true, true) => CallKind::Bidirectional,
-        }),
+        kind: Some(
+            match (method.is_client_streaming(), method.is_server_streaming()) {
+                (false, false) => CallKind::Unary,
+                (true, false) => CallKind::ClientStream,
+                (false, true) => CallKind::ServerStream,
+                (true, true) => CallKind::Bidirectional,
+            },
+        ),
         request: named(method.input().full_name()),
         response: named(method.output().full_name()),
         idempotent: level != IdempotencyLevel::IdempotencyUnknown,
@@ -65,7 +74,10 @@ fn summary(file: &FileDescriptorProto, path: &[i32]) -> Text {
         .filter(|place| place.path == path)
         .filter_map(|place| place.leading_comments.as_deref());
     let comment = comments.next().unwrap_or_default();
-    let lines = comment.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let lines = comment
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty());
     let paragraph = lines.collect::<Vec<_>>().join(" ");
     let sentence = paragraph.split_inclusive(". ").next().unwrap_or_default();
     let end = sentence.floor_char_boundary(SUMMARY_BYTES_MAX);

@@ -36,40 +36,6 @@ impl PoolDetails {
         }
     }
 
-    /// The messages that `details`, a JSON value, stand for; none for what is no JSON.
-    pub(crate) fn to_any(&self, details: &[u8]) -> Vec<Any> {
-        let Ok(details) = serde_json::from_slice::<Json>(details) else {
-            return Vec::new();
-        };
-        let has_type = |member: &Json| member.get(TYPE).is_some();
-        let members = match details {
-            Json::Array(members) if members.iter().any(has_type) => members,
-            whole => vec![whole],
-        };
-        let any = |member: Json| self.typed(&member).or_else(|| self.value(&member));
-        members.into_iter().filter_map(any).collect()
-    }
-
-    /// The JSON of messages; `None` where none of them is of a type that is known.
-    pub(crate) fn to_json(&self, details: &[Any]) -> Option<Bytes> {
-        if let [only] = details
-            && name_of(&only.type_url) == VALUE
-        {
-            return codec::to_json(&self.message(VALUE)?, &only.value.clone().into()).ok();
-        }
-        let mut is_known = false;
-        let members = details.iter().map(|any| {
-            let known = self.members(any);
-            is_known |= known.is_some();
-            let unknown = || Map::from_iter([(VALUE_MEMBER.to_owned(), STANDARD.encode(&any.value).into())]);
-            let mut members = known.unwrap_or_else(unknown);
-            members.insert(TYPE.to_owned(), any.type_url.as_str().into());
-            Json::Object(members)
-        });
-        let members = Json::Array(members.collect());
-        is_known.then(|| members.to_string().into())
-    }
-
     /// The message that `member` names and is.
     fn typed(&self, member: &Json) -> Option<Any> {
         let mut members = member.as_object()?.clone();
@@ -114,11 +80,36 @@ impl PoolDetails {
 
 impl StatusDetails for PoolDetails {
     fn to_any(&self, details: &[u8]) -> Vec<Any> {
-        self.to_any(details)
+        let Ok(details) = serde_json::from_slice::<Json>(details) else {
+            return Vec::new();
+        };
+        let has_type = |member: &Json| member.get(TYPE).is_some();
+        let members = match details {
+            Json::Array(members) if members.iter().any(has_type) => members,
+            whole => vec![whole],
+        };
+        let any = |member: Json| self.typed(&member).or_else(|| self.value(&member));
+        members.into_iter().filter_map(any).collect()
     }
 
     fn to_json(&self, details: &[Any]) -> Option<Bytes> {
-        self.to_json(details)
+        if let [only] = details
+            && name_of(&only.type_url) == VALUE
+        {
+            return codec::to_json(&self.message(VALUE)?, &only.value.clone().into()).ok();
+        }
+        let mut is_known = false;
+        let members = details.iter().map(|any| {
+            let known = self.members(any);
+            is_known |= known.is_some();
+            let unknown =
+                || Map::from_iter([(VALUE_MEMBER.to_owned(), STANDARD.encode(&any.value).into())]);
+            let mut members = known.unwrap_or_else(unknown);
+            members.insert(TYPE.to_owned(), any.type_url.as_str().into());
+            Json::Object(members)
+        });
+        let members = Json::Array(members.collect());
+        is_known.then(|| members.to_string().into())
     }
 }
 
@@ -172,7 +163,12 @@ mod tests {
                 {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"1.500s"},
                 {"@type":"t.Why","text":"so"},
                 {"@type":"type.googleapis.com/google.protobuf.Duration","value":"2s"}]"#,
-            &["google.rpc.ErrorInfo", "google.rpc.RetryInfo", "t.Why", "google.protobuf.Duration"],
+            &[
+                "google.rpc.ErrorInfo",
+                "google.rpc.RetryInfo",
+                "t.Why",
+                "google.protobuf.Duration",
+            ],
         );
         let any = details().to_any(br#"{"@type":"t.Why","text":"so"}"#);
         assert_eq!(any[0].value, b"\x0A\x02so");

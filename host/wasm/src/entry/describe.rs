@@ -97,7 +97,11 @@ fn from_manifest(plugin: &str, spec: &PluginSpec) -> Vec<ServiceInfo> {
         return spec.services.iter().map(|name| info(name)).collect();
     }
     match &spec.schema {
-        Some(schema) => schema.services.iter().map(|known| info(&known.name)).collect(),
+        Some(schema) => schema
+            .services
+            .iter()
+            .map(|known| info(&known.name))
+            .collect(),
         None => vec![info(plugin)],
     }
 }
@@ -106,7 +110,10 @@ fn from_manifest(plugin: &str, spec: &PluginSpec) -> Vec<ServiceInfo> {
 ///
 /// # Errors
 /// `failed-precondition` where there is a schema and it is of none of them.
-fn with_schema(mut services: Vec<ServiceInfo>, spec: &PluginSpec) -> Result<Vec<ServiceInfo>, Error> {
+fn with_schema(
+    mut services: Vec<ServiceInfo>,
+    spec: &PluginSpec,
+) -> Result<Vec<ServiceInfo>, Error> {
     let Some(schema) = &spec.schema else {
         return Ok(services);
     };
@@ -121,7 +128,10 @@ fn with_schema(mut services: Vec<ServiceInfo>, spec: &PluginSpec) -> Result<Vec<
         return Ok(services);
     }
     let names = |services: &[ServiceInfo]| {
-        let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
+        let names: Vec<_> = services
+            .iter()
+            .map(|service| service.name.as_str())
+            .collect();
         names.join(", ")
     };
     let (known, answered) = (names(&schema.services), names(&services));

@@ -44,7 +44,11 @@ fn fixture() -> (HealthService, HealthSource) {
         directory: SharedDirectory::new(&Config::default()).expect("good settings"),
         readiness: Readiness::default(),
     };
-    let routes = [live("users"), down("echo"), route("soon", RouteTarget::Loading)];
+    let routes = [
+        live("users"),
+        down("echo"),
+        route("soon", RouteTarget::Loading),
+    ];
     source.routes.publish(routes);
     let service = HealthService::new();
     service.set_source(source.clone());
@@ -99,7 +103,9 @@ async fn all_services_are_listed_and_the_gateway_with_them() {
     let reply = service.call(ask("List", "")).await.expect("an answer");
     let listed: HealthListResponse = coded::read_one(reply.body).await.expect("a list");
     let statuses = listed.statuses.iter();
-    let statuses: Vec<_> = statuses.map(|(name, one)| (name.as_str(), one.status)).collect();
+    let statuses: Vec<_> = statuses
+        .map(|(name, one)| (name.as_str(), one.status))
+        .collect();
     assert_eq!(statuses, [("", 1), ("echo", 2), ("soon", 2), ("users", 1)]);
 }
 
@@ -108,7 +114,11 @@ async fn a_watch_tells_at_once_and_then_what_changes() {
     let (service, source) = fixture();
     let reply = service.call(ask("Watch", "new")).await.expect("a stream");
     let mut stream = reply.body.try_into_stream().expect("a stream");
-    assert_eq!(told(&mut stream), [Ok(3)], "it is not known and the stream goes on");
+    assert_eq!(
+        told(&mut stream),
+        [Ok(3)],
+        "it is not known and the stream goes on"
+    );
     source.routes.put(&live("users"));
     assert_eq!(told(&mut stream), [], "another service");
     source.routes.put(&live("new"));

@@ -26,7 +26,10 @@ fn ask(schemas: &LoadedSchemas, question: Question) -> Answer {
         question: Some(question),
     };
     let response = respond(schemas, request.clone());
-    assert_eq!((&*response.valid_host, response.original_request), ("h", Some(request)));
+    assert_eq!(
+        (&*response.valid_host, response.original_request),
+        ("h", Some(request))
+    );
     response.answer.expect("an answer")
 }
 
@@ -35,7 +38,9 @@ fn files(question: Question) -> Result<Vec<String>, i32> {
         Answer::Files(files) => {
             let files = files.file_descriptor_proto.iter();
             let name = |octets: &Vec<u8>| FileDescriptorProto::decode(&octets[..]).expect("a file");
-            Ok(files.map(|octets| name(octets).name.unwrap_or_default()).collect())
+            Ok(files
+                .map(|octets| name(octets).name.unwrap_or_default())
+                .collect())
         }
         Answer::Error(error) => Err(error.error_code),
         other @ (Answer::Extensions(_) | Answer::Services(_)) => panic!("{other:?}"),
@@ -44,9 +49,18 @@ fn files(question: Question) -> Result<Vec<String>, i32> {
 
 #[test]
 fn files_come_with_what_they_import() {
-    let expected = Ok(vec!["t.proto".to_owned(), "google/protobuf/empty.proto".to_owned()]);
-    assert_eq!(files(Question::FileByFilename("t.proto".to_owned())), expected);
-    assert_eq!(files(Question::FileByFilename("u.proto".to_owned())), Err(5));
+    let expected = Ok(vec![
+        "t.proto".to_owned(),
+        "google/protobuf/empty.proto".to_owned(),
+    ]);
+    assert_eq!(
+        files(Question::FileByFilename("t.proto".to_owned())),
+        expected
+    );
+    assert_eq!(
+        files(Question::FileByFilename("u.proto".to_owned())),
+        Err(5)
+    );
     for symbol in [
         "t.A",
         "t.A.name",
@@ -78,7 +92,12 @@ fn files_come_with_what_they_import() {
 
 #[test]
 fn extensions_and_services_are_listed() {
-    let numbers = |name: &str| ask(&schemas(), Question::AllExtensionNumbersOfType(name.to_owned()));
+    let numbers = |name: &str| {
+        ask(
+            &schemas(),
+            Question::AllExtensionNumbersOfType(name.to_owned()),
+        )
+    };
     let expected = ExtensionNumberResponse {
         base_type_name: "t.A".to_owned(),
         extension_number: vec![101],
@@ -86,9 +105,16 @@ fn extensions_and_services_are_listed() {
     assert_eq!(numbers("t.A"), Answer::Extensions(expected));
     assert!(matches!(numbers("t.B"), Answer::Error(error) if error.error_code == 5));
     let schemas = schemas();
-    let listed = |schemas: &LoadedSchemas| match ask(schemas, Question::ListServices(String::new())) {
-        Answer::Services(list) => list.service.into_iter().map(|one| one.name).collect::<Vec<_>>(),
-        other @ (Answer::Extensions(_) | Answer::Files(_) | Answer::Error(_)) => panic!("{other:?}"),
+    let listed = |schemas: &LoadedSchemas| match ask(schemas, Question::ListServices(String::new()))
+    {
+        Answer::Services(list) => list
+            .service
+            .into_iter()
+            .map(|one| one.name)
+            .collect::<Vec<_>>(),
+        other @ (Answer::Extensions(_) | Answer::Files(_) | Answer::Error(_)) => {
+            panic!("{other:?}")
+        }
     };
     assert_eq!(listed(&schemas), ["t.Users"]);
     schemas.set_plugins(&std::collections::BTreeMap::new());
@@ -108,8 +134,14 @@ async fn each_question_of_a_stream_is_answered_and_nonsense_ends_it() {
         Ok(Bytes::from_static(b"\xFF")),
     ];
     let questions = BodyStream::new(futures_util::stream::iter(questions));
-    let call = Call::unary("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", "");
-    let reply = reflection.call(call.with_body(Body::Messages(questions))).await;
+    let call = Call::unary(
+        "grpc.reflection.v1.ServerReflection",
+        "ServerReflectionInfo",
+        "",
+    );
+    let reply = reflection
+        .call(call.with_body(Body::Messages(questions)))
+        .await;
     let stream = reply.expect("a stream").body.try_into_stream();
     let answers: Vec<_> = stream.expect("a stream").collect().await;
     let [services, nothing, nonsense] = &answers[..] else {
@@ -117,7 +149,9 @@ async fn each_question_of_a_stream_is_answered_and_nonsense_ends_it() {
     };
     let answer = |octets: &Result<Bytes, Error>| {
         let octets = octets.as_ref().expect("an answer").clone();
-        ServerReflectionResponse::decode(octets).expect("a response").answer
+        ServerReflectionResponse::decode(octets)
+            .expect("a response")
+            .answer
     };
     assert!(matches!(answer(services), Some(Answer::Services(_))));
     assert!(matches!(answer(nothing), Some(Answer::Error(error)) if error.error_code == 3));

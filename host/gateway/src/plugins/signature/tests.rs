@@ -264,7 +264,7 @@ fn what_is_older_than_what_has_served_is_refused_and_what_is_as_old_is_not() {
     let alone = Signed {
         component: file(100),
         manifest: None,
-        ..SignatureTexts::default()
+        ..Signed::default()
     };
     let gone = newest.check("users", Some(&alone), false, true);
     let expected = SignatureFault::ManifestGone {

@@ -61,7 +61,10 @@ fn octets_are_those_of_the_wire_format() {
     assert_eq!(protobuf(r#"{"id":"1"}"#), &b"\x0A\x011"[..]);
     assert_eq!(protobuf("{}"), &b""[..]);
     // Names of the source are read too, and numbers in strings.
-    assert_eq!(protobuf(r#"{"display_name":"a","size":"7"}"#), &b"\x12\x01a\x18\x07"[..]);
+    assert_eq!(
+        protobuf(r#"{"display_name":"a","size":"7"}"#),
+        &b"\x12\x01a\x18\x07"[..]
+    );
     assert_eq!(json(b"\x0A\x011"), r#"{"id":"1"}"#);
     assert_eq!(json(b""), "{}");
 }
@@ -94,7 +97,11 @@ fn a_fault_in_json_names_the_field_and_what_was_meant() {
         let error = convert(Direction::Response, MessageForm::Json, text.as_bytes());
         let error = error.expect_err("refused");
         assert_eq!(error.kind, Kind::InvalidArgument);
-        assert!(error.message.starts_with(expected), "{text}: {}", error.message);
+        assert!(
+            error.message.starts_with(expected),
+            "{text}: {}",
+            error.message
+        );
     };
     check(
         r#"{"users":[{"id":"1"},{"displayNmae":"a"}]}"#,
@@ -104,9 +111,18 @@ fn a_fault_in_json_names_the_field_and_what_was_meant() {
         r#"{"users":[{"friends":{"b":{"zebra":1}}}]}"#,
         r#"field "users.0.friends.b.zebra" of t.Page is unknown"#,
     );
-    check(r#"{"users":[{"id":7}]}"#, r#"field "users.0.id" of t.Page cannot be read: "#);
-    check(r#"{"users":[{"born":"soon"}]}"#, r#"field "users.0.born" of t.Page cannot be read: "#);
-    check(r#"{"users":7}"#, r#"field "users" of t.Page cannot be read: "#);
+    check(
+        r#"{"users":[{"id":7}]}"#,
+        r#"field "users.0.id" of t.Page cannot be read: "#,
+    );
+    check(
+        r#"{"users":[{"born":"soon"}]}"#,
+        r#"field "users.0.born" of t.Page cannot be read: "#,
+    );
+    check(
+        r#"{"users":7}"#,
+        r#"field "users" of t.Page cannot be read: "#,
+    );
     check("[]", "no message t.Page in JSON: ");
     check("{\"users\":[", "no message t.Page in JSON: ");
     check("{} {}", "no message t.Page in JSON: ");
@@ -120,10 +136,23 @@ fn a_fault_in_json_names_the_field_and_what_was_meant() {
 fn octets_that_are_no_message_are_refused() {
     let error = convert(Direction::Request, MessageForm::Protobuf, b"\x0A\xFF");
     let error = error.expect_err("refused");
-    assert!(error.message.starts_with("no message t.User of protobuf: "), "{}", error.message);
-    let deep = format!("{}{{}}{}", "{\"friends\":{\"a\":".repeat(200), "}}".repeat(200));
+    assert!(
+        error.message.starts_with("no message t.User of protobuf: "),
+        "{}",
+        error.message
+    );
+    let deep = format!(
+        "{}{{}}{}",
+        "{\"friends\":{\"a\":".repeat(200),
+        "}}".repeat(200)
+    );
     let error = convert(Direction::Request, MessageForm::Json, deep.as_bytes());
-    assert!(error.expect_err("refused").message.contains("recursion limit"));
+    assert!(
+        error
+            .expect_err("refused")
+            .message
+            .contains("recursion limit")
+    );
 }
 
 #[test]
