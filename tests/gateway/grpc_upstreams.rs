@@ -80,10 +80,8 @@ async fn callers_with_json_reach_an_instance_through_its_reflection() {
     let reply = handler.call(stream).await.expect("answered");
     let (messages, trailers) = messages(reply.body).await;
     let expected = json!({ "id": "8", "name": "Ada" });
-    assert_eq!(
-        messages.iter().map(|one| parsed(one)).collect::<Vec<_>>(),
-        [&expected; 3]
-    );
+    assert_eq!(messages.len(), 3);
+    assert!(messages.iter().all(|one| parsed(one) == expected), "{messages:?}");
     assert_eq!(
         trailers.expect("trailers").get_str("x-served").as_deref(),
         Some("yes")

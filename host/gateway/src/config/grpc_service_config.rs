@@ -86,9 +86,9 @@ fn translate(service: &str, document: &Json, place: &Provenance) -> Result<Node,
         keys: Vec::new(),
         refusals: Vec::new(),
     };
-    match document {
-        Json::Object(members) => translate_members(&mut translation, members),
-        other => translation.refuse("", format!("{other} is no object")),
+    match document.as_object() {
+        Some(members) => translate_members(&mut translation, members),
+        None => translation.refuse("", format!("{document} is no object")),
     }
     if translation.refusals.is_empty() {
         let value = Value::Table(translation.keys);
