@@ -49,6 +49,7 @@ mod gather;
 mod head;
 mod host;
 mod lines;
+mod message_form;
 mod octets;
 mod origin;
 mod outgoing;
