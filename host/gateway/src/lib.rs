@@ -24,6 +24,7 @@ mod pipeline;
 mod plugins;
 mod printed;
 mod private_file;
+mod proto;
 mod readiness;
 mod recording;
 mod scaffold;

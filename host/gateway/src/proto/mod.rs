@@ -1,0 +1,3 @@
+//! Schemas of protobuf at run time.
+
+pub(crate) mod http_rule;
