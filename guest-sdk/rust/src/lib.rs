@@ -68,6 +68,7 @@ pub mod log;
 pub mod metrics;
 #[doc(hidden)]
 pub mod plugin;
+mod proto;
 #[doc(hidden)]
 pub mod schema;
 pub mod service;

@@ -12,6 +12,7 @@ mod config;
 mod control;
 mod directory;
 mod events;
+mod grpc;
 mod guard;
 mod inspect;
 mod local_authority;

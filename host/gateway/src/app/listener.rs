@@ -14,7 +14,7 @@ use postern_net::{
     SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer, WebSocketConfig,
     http::{
         Coding, CompressionConfig, DocumentsConfig, Hosts, HttpConfig, HttpReconfigure, HttpRoutes,
-        HttpServer,
+        HttpServer, StatusDetails,
     },
     tls::ServerTls,
     udp::UdpLink,
@@ -25,6 +25,7 @@ use crate::{
     certificates::{self, Certificates},
     config::{self, DocumentPath, ListenAddress, Protocol, ReplyCoding, WebSocketPath},
     directory::service::ListenerCatalog,
+    grpc::KnownMethods,
     pipeline::Pipeline,
 };
 
@@ -42,6 +43,10 @@ pub(crate) struct ListenerDependencies {
     pub restart_key: RestartKey,
     /// Where requests over HTTP go.
     pub routes: HttpRoutes,
+    /// What is known of methods before they are called.
+    pub methods: KnownMethods,
+    /// What clients of gRPC are told of failures.
+    pub details: Arc<dyn StatusDetails>,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -276,11 +281,13 @@ fn http_server(
     dependencies: &ListenerDependencies,
 ) -> io::Result<HttpServer> {
     let handler: Arc<dyn Handler> = Arc::new(dependencies.pipeline.listener_handler(name));
-    let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
+    let known = dependencies.methods.clone();
+    let catalog = Arc::new(ListenerCatalog::new(Arc::clone(&handler), known));
     let counters = dependencies.transports.counters(name, transport);
     let config = http_config(&listener.local_addr()?, settings);
     let bytes = Arc::clone(&dependencies.bytes);
-    HttpServer::new(listener, config, handler, catalog, counters, bytes)
+    let server = HttpServer::new(listener, config, handler, catalog, counters, bytes)?;
+    Ok(server.with_status_details(Arc::clone(&dependencies.details)))
 }
 
 /// What a server of VSTP is made with.

@@ -48,13 +48,14 @@ use self::{
 use crate::{
     admin,
     certificates::{ADMIN as ADMIN_TLS, CertificatesError},
-    config::{Config, ListenAddress, Loaded},
+    config::{Config, Faults, ListenAddress, Loaded},
     control::{Control, Missing},
     directory::probes,
     guard::{Failures, Guard, GuardError},
     memory,
     pipeline::{Pipeline, PipelineRules, PipelineSettings},
     plugins::deployer::Deployer,
+    proto::PoolDetails,
     readiness::ReasonKind,
     sources::troubles::SourceTroubles,
     telemetry::log::{self, LogError, LogLevelHandle},
@@ -94,6 +95,8 @@ pub(crate) enum StartError {
     Guard(#[from] GuardError),
     #[error("directory: {0}")]
     Directory(#[from] ConfigError),
+    #[error("schemas of the gateway's own services: {0}")]
+    Schemas(#[from] Faults),
     #[error("directory: {0}")]
     Store(#[from] StoreError),
     #[error("pool: {0}")]
@@ -168,6 +171,8 @@ impl App {
             passed: Arc::new(passed),
             restart_key: restart_key(&runtime.records("quic")?).await?,
             routes: control.fleet().http_routes().clone(),
+            methods: control.known_methods(),
+            details: Arc::new(PoolDetails::new(Arc::clone(control.fleet().schemas()))),
         };
         let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;

@@ -14,7 +14,9 @@ use crate::{
     control::{BuiltIn, Control, Fleet, HttpUpstreams},
     directory::{SharedDirectory, service},
     events::{self, EventService},
+    grpc::{self, HealthService, HealthSource},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
+    proto::LoadedSchemas,
     telemetry::calls::CallBook,
 };
 
@@ -45,8 +47,10 @@ impl Parts {
         let extensions = Arc::<Extensions>::default();
         let events = EventService::new(config.events.to_hub(config.calls.depth_max));
         runtime.set_events(Arc::new(events.hub().clone()));
+        let health = Arc::new(HealthService::new());
+        let tls = certificates.upstream();
         let (fleet, directory_service) =
-            start_fleet(config, &runtime, &events, certificates.upstream()).await?;
+            start_fleet(config, &runtime, (&events, &health), tls).await?;
         let control = Arc::new(Control::new(
             Arc::clone(&runtime),
             Arc::clone(&routes),
@@ -56,6 +60,11 @@ impl Parts {
             Arc::clone(&book),
             config.clone(),
         ));
+        health.set_source(HealthSource {
+            routes: Arc::clone(&routes),
+            directory: Arc::clone(control.directory()),
+            readiness: control.readiness().clone(),
+        });
         let rules = rules(config, guard, failures);
         let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
         runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
@@ -89,7 +98,7 @@ fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {
 async fn start_fleet(
     config: &Config,
     runtime: &Runtime,
-    events: &EventService,
+    (events, health): (&EventService, &Arc<HealthService>),
     tls: &Arc<ClientTls>,
 ) -> Result<(Fleet, Arc<service::Service>), StartError> {
     let directory = SharedDirectory::new(config)?;
@@ -110,9 +119,13 @@ async fn start_fleet(
         info: events::info(),
         handler: Arc::new(events.clone()),
     };
-    let built_in = vec![built_in, publish_and_subscribe];
+    let mut built_in = vec![built_in, publish_and_subscribe];
+    let schemas = Arc::<LoadedSchemas>::default();
+    for service in grpc::services(health, &schemas)? {
+        built_in.extend(BuiltIn::of_schema(service, &schemas));
+    }
     let http = HttpUpstreams::new(Arc::clone(tls));
-    let fleet = Fleet::new(config, directory, (pool, http), built_in);
+    let fleet = Fleet::new(config, directory, (pool, http), (built_in, schemas));
     Ok((fleet, directory_service))
 }
 

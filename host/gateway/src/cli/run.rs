@@ -151,6 +151,7 @@ pub(super) fn failure(error: &StartError) -> CommandFailure {
         | StartError::Owner(_)
         | StartError::Certificates(_)
         | StartError::Directory(_)
+        | StartError::Schemas(_)
         | StartError::Store(_)
         | StartError::Pool(_)
         | StartError::Signals(_) => failure,

@@ -36,6 +36,15 @@ section! {
         /// plugin folder or below. They come before those that the component tells. Read when the plugin
         /// is deployed.
         pub schemas: Option<PathBuf> = None;
+        /// The protobuf schema of its services, in the folder of the manifest: a `.proto` file, a folder of
+        /// them, a set of descriptors (`.binpb`, `.pb`, `.desc`), or a list of those. Files import each other
+        /// by their paths below a folder that is named, or else below that of the manifest. Without it
+        /// `NAME.proto`, `NAME.binpb`, `NAME.pb` or `NAME.desc` beside the component, or what the component
+        /// has built in.
+        pub proto: Names = Names::default();
+        /// How the component takes and gives the messages of its schema: "json" or "protobuf". Callers have
+        /// either form whatever it is.
+        pub payload: Payload = Payload::Json;
         /// Seen by the plugin through the import `config`: text as it is, everything else as JSON.
         pub config: OpaqueTable = OpaqueTable::default();
         /// What happens after traps, beside a new instance: "restart" nothing; "stop" answers no more after
@@ -123,6 +132,13 @@ pub(crate) enum LogLevelSetting {
     Error,
 }
 
+/// A form of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Payload {
+    Json,
+    Protobuf,
+}
+
 /// One name or many.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Names(pub Vec<String>);
@@ -141,6 +157,11 @@ word_leaf!(LogLevelSetting {
     Info = "info",
     Warn = "warn",
     Error = "error",
+});
+
+word_leaf!(Payload {
+    Json = "json",
+    Protobuf = "protobuf",
 });
 
 impl Manifest {
@@ -182,6 +203,8 @@ impl Manifest {
         PluginSpec {
             services: self.service.0.clone(),
             version: self.version.clone(),
+            // Whoever deploys it has compiled it.
+            schema: None,
             config: self.config.0.clone(),
             instances: self.instances.spec(),
             limits: self.limits.spec(config.calls.depth_max),

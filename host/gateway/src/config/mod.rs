@@ -69,7 +69,7 @@ pub(crate) use fault::{ConfigFault, Faults};
 pub(crate) use hints::Hints;
 pub(crate) use leaf::{Secret, is_host_name};
 pub(crate) use listener_transport::ListenerTransport;
-pub(crate) use manifest::Manifest;
+pub(crate) use manifest::{Manifest, Payload};
 pub(crate) use opaque_table::OpaqueTable;
 pub(crate) use pattern::{CallPattern, Wildcard};
 pub(crate) use quantity::{quantities, quantity};

@@ -451,7 +451,15 @@ fn claimed_before(served: Option<&Served>) -> Option<Claimed> {
 fn signed_by(config: &Config, name: &str, copy: &Copy) -> Result<Option<Signed>, SignatureFault> {
     let policy = SignaturePolicy::open(&config.plugins.signatures)?;
     let octets = (copy.component.as_ref(), copy.manifest.as_deref());
-    policy.judge(name, octets, &copy.signatures, clock::unix_time())
+    let now = clock::unix_time();
+    let mut signed = policy.judge(name, octets, &copy.signatures, now)?;
+    if let Some(schema) = &copy.schema {
+        let files = policy.judge_schema(schema, &copy.signatures, now)?;
+        if !files.is_empty() {
+            signed.get_or_insert_default().schema = files;
+        }
+    }
+    Ok(signed)
 }
 
 /// The first few, and how many more there are.

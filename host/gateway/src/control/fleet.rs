@@ -34,7 +34,9 @@ use crate::{
     cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
     config::{Config, Hints},
     directory::{LocalService, SharedDirectory, probes::InstanceProber},
+    grpc::SchemaService,
     pipeline::route::{Route, RouteTarget},
+    proto::{LoadedSchema, LoadedSchemas, SchemaOwner},
     telemetry::calls::CallBook,
 };
 
@@ -52,6 +54,8 @@ pub(crate) struct Fleet {
     told: Mutex<BTreeSet<String>>,
     /// Services of the gateway itself.
     built_in: Vec<BuiltIn>,
+    /// Of plugins, upstreams and the gateway's own services.
+    schemas: Arc<LoadedSchemas>,
     /// Where requests over HTTP go.
     http_routes: HttpRoutes,
     /// What the directory had when routes were made of it last.
@@ -79,7 +83,7 @@ impl Fleet {
         config: &Config,
         directory: Arc<SharedDirectory>,
         (pool, http): (Pool, HttpUpstreams),
-        mut built_in: Vec<BuiltIn>,
+        (mut built_in, schemas): (Vec<BuiltIn>, Arc<LoadedSchemas>),
     ) -> Self {
         let http_routes = HttpRoutes::default();
         built_in.push(BuiltIn::routes(&http_routes));
@@ -95,6 +99,7 @@ impl Fleet {
             tokens: Arc::default(),
             told: Mutex::default(),
             built_in,
+            schemas,
             http_routes,
             routed: ArcSwap::default(),
         };
@@ -191,6 +196,11 @@ impl Fleet {
     /// What the services of the gateway itself say.
     pub(super) fn built_in(&self) -> impl Iterator<Item = &ServiceInfo> {
         self.built_in.iter().map(|built_in| &built_in.info)
+    }
+
+    /// The schemas of what is loaded.
+    pub(crate) const fn schemas(&self) -> &Arc<LoadedSchemas> {
+        &self.schemas
     }
 
     /// What instances elsewhere say that `caller` may see.
@@ -299,6 +309,21 @@ impl Fleet {
 }
 
 impl BuiltIn {
+    /// The services of `service`, which `schemas` has from here on.
+    pub(crate) fn of_schema(service: SchemaService, schemas: &LoadedSchemas) -> Vec<Self> {
+        let SchemaService { schema, handler } = service;
+        let infos = Arc::clone(schema.services());
+        if let Some(first) = infos.first() {
+            let owner = SchemaOwner::BuiltIn(first.name.clone());
+            schemas.set(&owner, Some(LoadedSchema::from(schema)));
+        }
+        let built_in = infos.iter().map(|info| Self {
+            info: info.clone(),
+            handler: Arc::clone(&handler),
+        });
+        built_in.collect()
+    }
+
     /// What answers for redirects, fixed answers and files, which change with the configuration.
     fn routes(routes: &HttpRoutes) -> Self {
         let summary = "Redirects, fixed answers and files, each by the name of its route.";

@@ -20,6 +20,7 @@ mod missing;
 mod numbers;
 mod offer;
 mod proof;
+mod proto_schema;
 mod publish;
 mod recording;
 mod remote;

@@ -30,6 +30,7 @@ use crate::{
         store::{Copy, Deployment, PluginCopies},
         trust::TrustState,
     },
+    proto::ProtoSchema,
 };
 
 /// One plugin, or one version of it.
@@ -110,6 +111,8 @@ pub(super) struct Written {
     pub topics: Vec<Topics>,
     /// Schemas of the file that it names, which come before those of the component.
     pub schemas: Arc<TypeSchemas>,
+    /// The schema beside it, or the one that its component has built in.
+    pub proto: Option<Arc<ProtoSchema>>,
     /// How it is tried beside another version.
     pub canary: Option<Canary>,
 }
@@ -284,6 +287,7 @@ impl From<Manifest> for Written {
             hints: manifest.policy,
             topics: manifest.topics,
             schemas: Arc::default(),
+            proto: None,
             canary: manifest.canary.0,
         }
     }

@@ -19,6 +19,7 @@ use super::{
     content::TakenBody,
     documents::{self, Document},
     fields::{authority, set},
+    grpc::StatusDetails,
     head::{FIELDS_MAX, HeadError},
     host,
     origin::{ForeignPage, check_host, check_page},
@@ -29,6 +30,7 @@ use super::{
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallBytes, CallTarget, Refusal, RefusalDetail},
     routes::{ListenerRoutes, asker::RouteAsker, judge_conditions},
+    rpc::{Rpc, RpcTables},
     silence,
     websockets::{WebSocketAsker, WebSockets},
 };
@@ -43,6 +45,8 @@ pub(super) struct Calls {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) routes: ListenerRoutes,
+    /// What failures of gRPC say beside their message.
+    pub(super) details: Arc<dyn StatusDetails>,
     pub(super) counters: Arc<Counters>,
     pub(super) websockets: WebSockets,
     /// What authorities are answered that look whether a name leads here; none over TLS.
@@ -64,7 +68,7 @@ impl Answer for Calls {
         {
             return response;
         }
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
         let config = self.config.load_full();
         let present = Present::of(&head.headers);
         let (version, cors) = (head.version, config.cors.as_ref());
@@ -78,37 +82,26 @@ impl Answer for Calls {
         let (body, unread) = ReadBody::new(body, version, present);
         let claimed = asker.claimed(&head.headers, &config);
         let asker = claimed.as_ref().unwrap_or(asker);
-        let disposition = self.disposition(&mut head, present, &config, asker, in_flight);
-        let answered = match disposition {
+        let route_asker = self.asker(&config, asker, in_flight);
+        let (rpc, answered) = match Rpc::of(&head, &config, &*self.catalog, &self.routes) {
+            Ok(rpc) => {
+                let answering =
+                    self.answer_as(rpc.as_ref(), head, present, body, &route_asker, wanted.form);
+                let answered = answering.await;
+                (rpc, answered)
+            }
             // Whoever drops a body leaves what is unread of it.
             Err(refusal) => {
                 drop(body);
-                Err(refusal)
-            }
-            Ok(Disposition::Answered(response)) => {
-                drop(body);
-                Ok(*response)
-            }
-            Ok(Disposition::Method { service, method }) => {
-                let target = CallTarget::new(service, method, TakenBody::Message);
-                let asker = self.asker(&config, asker, in_flight);
-                call(target, &head, present, body, &asker, wanted.form).await
-            }
-            // What few requests take is boxed, so that others are not moved with room for it.
-            Ok(Disposition::Route) => {
-                let asker = self.asker(&config, asker, in_flight);
-                Box::pin(self.routes.answer(head, body, &asker)).await
-            }
-            Ok(Disposition::Document(document)) => {
-                Box::pin(self.document(document, &head, body, &config, asker)).await
-            }
-            Ok(Disposition::List(name)) => {
-                Box::pin(self.list(name, &head, body, &config, asker)).await
+                (None, Err(refusal))
             }
         };
-        let mut response =
-            answered.unwrap_or_else(|refusal| refusal.into_response(wanted.has_problems));
-        if let Some(asked) = wanted.coding {
+        let mut response = answered.unwrap_or_else(|refusal| match &rpc {
+            Some(rpc) => rpc.refuse(refusal, &*self.details),
+            None => refusal.into_response(wanted.has_problems),
+        });
+        // Messages of calls are packed one by one.
+        if let Some(asked) = wanted.coding.filter(|_| rpc.is_none()) {
             response = reply::compress(response, asked, &config.compression, &asker.bytes);
         }
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -117,8 +110,51 @@ impl Answer for Calls {
             set(response.headers_mut(), "connection", b"close");
         }
         wanted.decorate(response.headers_mut(), &config);
+        if let Some(rpc) = &rpc {
+            rpc.expose(response.headers_mut());
+        }
         self.counters.frames_out.add(1);
         response
+    }
+}
+
+impl Calls {
+    /// Answers a request, which is a call of `rpc` where that is there.
+    ///
+    /// # Errors
+    /// Why it is not taken, or what fails.
+    async fn answer_as(
+        &self,
+        rpc: Option<&Rpc>,
+        mut head: http::request::Parts,
+        present: Present,
+        body: ReadBody<Incoming>,
+        asker: &RouteAsker<'_>,
+        form: ReplyForm,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let (config, connection) = (asker.config, asker.connection);
+        match self.disposition(&mut head, present, rpc, asker)? {
+            Disposition::Answered(response) => Ok(*response),
+            Disposition::Method { service, method } => {
+                let target = CallTarget::new(service, method, TakenBody::Message);
+                call(target, &head, present, body, asker, form).await
+            }
+            // What few requests take is boxed, so that others are not moved with room for it.
+            Disposition::Route => Box::pin(self.routes.answer(head, body, asker)).await,
+            Disposition::Document(document) => {
+                Box::pin(self.document(document, &head, body, config, connection)).await
+            }
+            Disposition::List(name) => {
+                Box::pin(self.list(name, &head, body, config, connection)).await
+            }
+            Disposition::Rpc(rpc) => {
+                let tables = RpcTables {
+                    catalog: &*self.catalog,
+                    details: &self.details,
+                };
+                Box::pin(rpc.answer(&head, body, tables, asker)).await
+            }
+        }
     }
 }
 
@@ -161,7 +197,9 @@ impl Wanted {
 }
 
 /// What becomes of a request.
-enum Disposition {
+enum Disposition<'a> {
+    /// It is a call by its own form.
+    Rpc(&'a Rpc),
     /// A call of `POST /v1/services/{service}/{method}`.
     Method {
         service: Text,
@@ -206,18 +244,22 @@ impl Calls {
     ///
     /// # Errors
     /// Why it is not taken.
-    fn disposition(
+    fn disposition<'a>(
         &self,
         head: &mut http::request::Parts,
         present: Present,
-        config: &HttpConfig,
-        asker: &Asker,
-        in_flight: &InFlight,
-    ) -> Result<Disposition, Refusal> {
+        rpc: Option<&'a Rpc>,
+        asker: &RouteAsker<'_>,
+    ) -> Result<Disposition<'a>, Refusal> {
+        let config = asker.config;
         // Those of HTTP/1 were counted before (head.rs).
         if head.headers.len() > FIELDS_MAX {
             let error = HeadError::TooManyFields;
             return Err(Refusal::new(error.status(), error.to_error()));
+        }
+        if let Some(rpc) = rpc {
+            self.is_foreign(head, present, config, false)?;
+            return Ok(Disposition::Rpc(rpc));
         }
         // The listener's documents are there where no route is.
         let document = config.documents.at(head.uri.path());
@@ -226,10 +268,10 @@ impl Calls {
         let is_routed = !is_own && !self.routes.is_empty();
         let is_foreign = self.is_foreign(head, present, config, is_routed)?;
         let websocket = WebSocketAsker {
-            peer: &asker.peer,
-            bytes: &asker.bytes,
-            upgrades: &asker.upgrades,
-            in_flight,
+            peer: asker.peer,
+            bytes: asker.bytes,
+            upgrades: &asker.connection.upgrades,
+            in_flight: asker.in_flight,
         };
         if !is_foreign && let Some(answered) = self.websockets.answer(head, config, &websocket)? {
             return Ok(Disposition::Answered(Box::new(answered)));

@@ -1,8 +1,9 @@
 //! What `GET /v1/services` and `GET /openapi.json` tell: which services answer, what their methods take
-//! and give, and which routes lead to them.
+//! and give, and which routes lead to them. And what fronts want to know of a method before they make a
+//! call of it.
 
 use bytes::Bytes;
-use postern_core::{BoxFuture, Call, Error, Text};
+use postern_core::{BoxFuture, Call, Error, Text, service::MethodInfo};
 
 /// Knows the services that answer at present, and who may know of them.
 pub trait Catalog: Send + Sync + 'static {
@@ -21,5 +22,17 @@ pub trait Catalog: Send + Sync + 'static {
     fn openapi(&self, _listener: Text, _asked: Call) -> BoxFuture<Result<Bytes, Error>> {
         let none = Error::not_found("this gateway has no document of its services");
         Box::pin(std::future::ready(Err(none)))
+    }
+
+    /// Whether a service of that name is known, whoever may call it. Asked before a call, and of no
+    /// consequence to it: guards decide on the call.
+    fn has_service(&self, _service: &str) -> bool {
+        true
+    }
+
+    /// What is known of a method: nothing but its name where its service does not describe it and may
+    /// have it; `None` where the service is not known, or says that it has no such method.
+    fn method_info(&self, _service: &str, method: &str) -> Option<MethodInfo> {
+        Some(MethodInfo::new(method, false))
     }
 }

@@ -17,7 +17,7 @@ use std::error::Error as StdError;
 use http::{HeaderMap, HeaderValue, StatusCode, header, response};
 use postern_core::{Blame, Error, Kind};
 
-pub(super) use self::coded::{Coded, CodedError, decoder_bytes, encoder_bytes};
+pub(super) use self::coded::{Coded, CodedError, Expansion, decoder_bytes, encoder_bytes};
 use super::{accept::with_quality, media_type};
 
 /// How content is coded.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CompressionConfig, Cors, ForwardedConfig, Hosts, documents::DocumentsConfig};
+use super::{Coding, CompressionConfig, Cors, ForwardedConfig, Hosts, documents::DocumentsConfig};
 use crate::websocket::WebSocketConfig;
 
 /// How much and how long a client of the HTTP listener may take.
@@ -48,7 +48,73 @@ pub struct HttpConfig {
     pub websocket: WebSocketConfig,
     /// Which documents about the listener it serves itself. Default both.
     pub documents: DocumentsConfig,
+    /// Messages of gRPC, gRPC-Web and Connect.
+    pub grpc: GrpcConfig,
+    /// Whether nothing but those three is served. Default false.
+    pub is_grpc_only: bool,
+    /// What keeps and what ends connections of HTTP/2.
+    pub http2: Http2Config,
+    /// How long a connection is taken requests of, one in ten more or less of it; then its client is told
+    /// to open another one (GOAWAY), and requests in flight have `age_grace`. Default for ever, and 30 s.
+    pub age_max: Option<Duration>,
+    pub age_grace: Duration,
 }
+
+/// How long messages of gRPC, gRPC-Web and Connect may be, and how they are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcConfig {
+    /// Longest message of a request, unpacked, in octets. Default 4 MiB, as other implementations of gRPC
+    /// have it. What packed messages may become is also bounded by `CompressionConfig::ratio_max`.
+    pub message_bytes_max: usize,
+    /// Longest message of a reply, in octets. Default 1 GiB: clients have a limit of their own.
+    pub reply_bytes_max: usize,
+    /// Codings that messages of replies are sent in where the client takes them, the preferred first.
+    /// Default none: only clients that pack their messages are answered so.
+    pub encodings: Vec<Coding>,
+    /// Shortest message that is packed, in octets. Default 1024.
+    pub packed_bytes_min: usize,
+}
+
+/// Bounds of HTTP/2 connections. A change holds for those that come after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http2Config {
+    /// Silence after which a client is sent a PING. Default 60 s; `None` sends none.
+    pub ping_interval: Option<Duration>,
+    /// How long its answer may take; then the client is gone. Default 20 s, as in gRFC A8.
+    pub ping_timeout: Duration,
+    /// PING and SETTINGS that a client may send within 10 s, while it neither asks for anything nor is
+    /// sent any of a reply. One more ends the connection with ENHANCE_YOUR_CALM. Default 100.
+    pub pings_max: u32,
+    /// Streams that a client may reset within 10 s, beyond those that were replied to meanwhile. As
+    /// above. Default 1000.
+    pub resets_max: u32,
+}
+
+impl Default for GrpcConfig {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 4 * 1024 * 1024,
+            reply_bytes_max: 1024 * 1024 * 1024,
+            encodings: Vec::new(),
+            packed_bytes_min: 1024,
+        }
+    }
+}
+
+impl Default for Http2Config {
+    fn default() -> Self {
+        Self {
+            ping_interval: Some(Duration::from_secs(60)),
+            ping_timeout: Duration::from_secs(20),
+            pings_max: 100,
+            resets_max: 1000,
+        }
+    }
+}
+
+/// Keys of the configuration, below a listener's table, that errors name.
+pub(super) const MESSAGE_BYTES_KEY: &str = "grpc.message-bytes-max of the listener";
+pub(super) const REPLY_BYTES_KEY: &str = "grpc.reply-bytes-max of the listener";
 
 impl Default for HttpConfig {
     fn default() -> Self {
@@ -71,6 +137,11 @@ impl Default for HttpConfig {
             proxy_protocol: false,
             websocket: WebSocketConfig::default(),
             documents: DocumentsConfig::default(),
+            grpc: GrpcConfig::default(),
+            is_grpc_only: false,
+            http2: Http2Config::default(),
+            age_max: None,
+            age_grace: Duration::from_secs(30),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! GET  /v1/services                      every service
 //! GET  /v1/services/{service}            one service
 //! GET  /openapi.json, GET /docs          what may be called, for programs and for people
+//! POST /{service}/{method}               a call of gRPC or gRPC-Web, by its content type (rpc.rs)
 //! ```
 //! Request headers become call headers, reply headers become response headers; hop-by-hop fields
 //! stay out of both. JSON is one message, NDJSON is messages, anything else flows as octets: short
@@ -46,6 +47,7 @@ mod fields;
 mod forward;
 mod frames;
 mod gather;
+pub(crate) mod grpc;
 mod head;
 mod host;
 mod lines;
@@ -62,6 +64,7 @@ mod read_body;
 mod reply;
 mod request;
 mod routes;
+mod rpc;
 mod sent;
 mod server;
 mod silence;
@@ -77,7 +80,7 @@ mod websockets;
 pub use catalog::Catalog;
 pub use client::{HttpClient, HttpClientConfig, dial, dial_tls};
 pub use compression::{Coding, CompressionConfig};
-pub use config::HttpConfig;
+pub use config::{GrpcConfig, Http2Config, HttpConfig};
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use documents::DocumentsConfig;
 pub use fetch::{FetchConfig, FetchError, Fetcher};
@@ -85,6 +88,7 @@ pub use forward::{
     ForwardAddress, ForwardConfig, ForwardedConfig, ForwardedForm, ForwardedSend, Forwarder,
     HttpVersions,
 };
+pub use grpc::{StatusDetails, ValueDetails};
 pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
 pub use outgoing::OutgoingClient;

@@ -45,6 +45,8 @@ enum Content {
     Octets(BodyStream, ConnectionBytes),
     Sized(Box<SizedOctets>),
     Trailers(Box<HeaderMap>),
+    /// Of a protocol that frames its messages itself.
+    Framed(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send>>),
     /// Another one, compressed.
     Coded(Box<Coded<ReplyBody>>),
     Done,
@@ -60,6 +62,16 @@ impl ReplyBody {
         };
         Self {
             content,
+            held: None,
+        }
+    }
+
+    /// What `body` writes, trailers and all.
+    pub(super) fn framed(
+        body: impl http_body::Body<Data = Bytes, Error = Error> + Send + 'static,
+    ) -> Self {
+        Self {
+            content: Content::Framed(Box::pin(body)),
             held: None,
         }
     }
@@ -148,6 +160,7 @@ impl http_body::Body for ReplyBody {
                 self.content = Content::Done;
                 Frame::trailers(trailers)
             }
+            Content::Framed(body) => return body.as_mut().poll_frame(cx),
             Content::Coded(coded) => match ready!(Pin::new(&mut **coded).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
@@ -173,6 +186,7 @@ impl http_body::Body for ReplyBody {
             Content::Messages(..)
             | Content::Octets(..)
             | Content::Trailers(_)
+            | Content::Framed(_)
             | Content::Coded(_) => SizeHint::default(),
         }
     }
@@ -234,7 +248,7 @@ pub(super) fn success(
         }
         (Content::Whole(_) | Content::Sized(_), false)
         | (Content::Messages(..) | Content::Octets(..), _)
-        | (Content::Trailers(_) | Content::Coded(_), _) => None,
+        | (Content::Trailers(_) | Content::Framed(_) | Content::Coded(_), _) => None,
     };
     if let Some(length) = known {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -297,6 +311,7 @@ fn describe(content: &Content, wanted: Option<MessageForm>, status: u16, headers
         | Content::Octets(..)
         | Content::Sized(_)
         | Content::Trailers(_)
+        | Content::Framed(_)
         | Content::Coded(_) => return,
     };
     let media_type = HeaderValue::from_static(form.media_type());
@@ -393,69 +408,4 @@ pub(super) fn read_error(kind: Kind, status: Option<StatusCode>, body: &[u8]) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use postern_core::Blame;
-
-    use super::*;
-
-    #[track_caller]
-    fn check(details: &'static str, expected: &str) {
-        let error = Error::new(Kind::Unauthenticated, Blame::Client, "no").with_details(details);
-        let response = refusal(StatusCode::UNAUTHORIZED, &error, ErrorForm::default());
-        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], expected);
-    }
-
-    fn answered(status: u16, body: Body) -> Response<ReplyBody> {
-        let reply = Reply {
-            status: HttpStatus::new(status).ok(),
-            ..Reply::new(Headers::new(), body)
-        };
-        let bytes = std::sync::Arc::new(crate::ByteBudget::unlimited()).connection(1 << 20);
-        success(reply, ReplyTo::default(), &bytes).expect("there is room")
-    }
-
-    #[test]
-    fn a_reply_has_the_status_that_its_handler_sets() {
-        let response = answered(201, Body::One("{}".into()));
-        assert_eq!(response.status(), 201);
-        assert_eq!(response.headers()[header::CONTENT_TYPE], JSON);
-    }
-
-    #[test]
-    fn a_status_without_content_has_none() {
-        for status in [204, 304] {
-            let response = answered(status, Body::One("{}".into()));
-            assert_eq!(response.status(), status);
-            assert!(http_body::Body::is_end_stream(response.body()));
-            assert!(response.headers().is_empty(), "{:?}", response.headers());
-        }
-    }
-
-    #[tokio::test]
-    async fn octets_that_fail_have_no_end() {
-        use http_body_util::BodyExt as _;
-        let pieces = [Ok(Bytes::from("a")), Err(Error::internal("broken"))];
-        let stream = BodyStream::new(futures_util::stream::iter(pieces));
-        let mut body = answered(200, Body::Octets(stream)).into_body();
-        let piece = body.frame().await.expect("a piece").expect("whole");
-        assert_eq!(piece.into_data().expect("data"), "a");
-        let error = body
-            .frame()
-            .await
-            .expect("an end")
-            .expect_err("an early one");
-        assert_eq!(error.message, "broken");
-        assert!(body.frame().await.is_none());
-    }
-
-    #[test]
-    fn a_challenge_of_the_details_is_what_401_asks_for() {
-        check(
-            "{\"challenge\":\"Bearer error=\\\"x\\\"\"}",
-            "Bearer error=\"x\"",
-        );
-        check("{\"challenge\":\"a\\nb\"}", "Bearer");
-        check("{\"challenge\":5}", "Bearer");
-        check("{}", "Bearer");
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use postern_system::{clock, wait};
 
 use super::{
     HttpConfig,
-    compression::{self, Coded, decoder_bytes},
+    compression::{self, Coded, Expansion, decoder_bytes},
     content::{
         Form, TakenBody, check_content, coding_of, content_type, form_of, is_form_type, is_short,
     },
@@ -179,8 +179,8 @@ where
         None => taker.take(body, held).await?,
         Some(coding) => {
             let room = bytes.hold(decoder_bytes(coding))?;
-            let ratio_max = config.compression.ratio_max;
-            let body = Coded::expand(body, coding, ratio_max, room);
+            let expansion = Expansion::of_request(config.compression.ratio_max);
+            let body = Coded::expand(body, coding, expansion, room);
             Box::pin(taker.take(body, held)).await?
         }
     };

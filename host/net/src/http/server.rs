@@ -14,7 +14,7 @@ use postern_core::{Error, Handler, Origin, Peer, Transport, error::Blame};
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    Catalog, HttpConfig,
+    Catalog, HttpConfig, StatusDetails, ValueDetails,
     activity::InFlight,
     answer::Calls,
     asker::{Answer, Asker},
@@ -111,6 +111,7 @@ impl HttpServer {
             handler: Arc::clone(&handler),
             catalog,
             routes: ListenerRoutes::default(),
+            details: Arc::new(ValueDetails),
             challenges: None,
             counters: Arc::clone(&counters),
             websockets: WebSockets {
@@ -145,6 +146,13 @@ impl HttpServer {
     #[must_use]
     pub fn with_routes(mut self, routes: HttpRoutes, name: &str) -> Self {
         self.shared.answer.routes = ListenerRoutes::new(routes, name);
+        self
+    }
+
+    /// Tells clients of gRPC what `details` makes of the details of failures.
+    #[must_use]
+    pub fn with_status_details(mut self, details: Arc<dyn StatusDetails>) -> Self {
+        self.shared.answer.details = details;
         self
     }
 

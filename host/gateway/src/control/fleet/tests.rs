@@ -38,7 +38,7 @@ impl Fixture {
             &config,
             directory,
             (pool.expect("good settings"), HttpUpstreams::default()),
-            Vec::new(),
+            (Vec::new(), Arc::default()),
         );
         let fixture = Self {
             config,

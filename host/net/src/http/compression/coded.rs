@@ -36,11 +36,20 @@ pub(in crate::http) struct Coded<B> {
     coding: Coding,
     output: BytesMut,
     n_out: u64,
-    /// Octets that may come of one; `None` for what is compressed.
-    ratio_max: Option<u64>,
+    /// `None` for what is compressed.
+    expansion: Option<Expansion>,
     has_ended: bool,
     /// What the coder takes.
     _held: HeldBytes,
+}
+
+/// How much may come of what is compressed.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Expansion {
+    /// Octets that may come of one.
+    pub(in crate::http) ratio_max: u64,
+    /// Octets that may come of any beyond that.
+    pub(in crate::http) free_bytes: u64,
 }
 
 /// Why a body cannot be coded.
@@ -58,6 +67,16 @@ pub(in crate::http) enum CodedError {
         n_in: u64,
         limit: u64,
     },
+}
+
+impl Expansion {
+    /// Of the body of a request.
+    pub(in crate::http) const fn of_request(ratio_max: u64) -> Self {
+        Self {
+            ratio_max,
+            free_bytes: REQUEST_FREE_BYTES,
+        }
+    }
 }
 
 impl CodedError {
@@ -141,12 +160,12 @@ where
         Self::new(coder, coding, None, held)
     }
 
-    /// Undoes `coding`; what becomes more than `ratio_max` times as long is refused. `held` counts
-    /// what that takes, `decoder_bytes`.
+    /// Undoes `coding`; what becomes longer than `expansion` says is refused. `held` counts what that
+    /// takes, `decoder_bytes`.
     pub(in crate::http) fn expand(
         body: B,
         coding: Coding,
-        ratio_max: u64,
+        expansion: Expansion,
         held: HeldBytes,
     ) -> Self {
         let body = Source::read(body);
@@ -163,13 +182,13 @@ where
                 Coder::ZstdDecoder(ZstdDecoder::with_params(body, &params))
             }
         };
-        Self::new(coder, coding, Some(ratio_max), held)
+        Self::new(coder, coding, Some(expansion), held)
     }
 
     fn new(
         coder: Coder<Reader<B>>,
         coding: Coding,
-        ratio_max: Option<u64>,
+        expansion: Option<Expansion>,
         held: HeldBytes,
     ) -> Self {
         Self {
@@ -177,7 +196,7 @@ where
             coding,
             output: BytesMut::new(),
             n_out: 0,
-            ratio_max,
+            expansion,
             has_ended: false,
             _held: held,
         }
@@ -191,16 +210,22 @@ where
     /// Where more has come of the body than may.
     fn check_ratio(&mut self) -> Result<(), CodedError> {
         let (n_in, n_out) = (self.source().n_octets, self.n_out);
-        match self.ratio_max {
-            Some(limit) if n_out > n_in.saturating_mul(limit).saturating_add(RATIO_FREE) => {
-                Err(CodedError::Expands {
-                    coding: self.coding,
-                    n_in,
-                    limit,
-                })
-            }
-            Some(_) | None => Ok(()),
+        let Some(Expansion {
+            ratio_max: limit,
+            free_bytes,
+        }) = self.expansion
+        else {
+            return Ok(());
+        };
+        if n_out <= n_in.saturating_mul(limit).saturating_add(free_bytes) {
+            return Ok(());
         }
+        let coding = self.coding;
+        Err(CodedError::Expands {
+            coding,
+            n_in,
+            limit,
+        })
     }
 
     fn failed(&mut self, reason: io::Error) -> CodedError {
@@ -351,8 +376,8 @@ const ZSTD_LEVEL: Level = Level::Precise(3);
 const WINDOW_LOG: i32 = 18;
 /// Window of what is taken: 8 MiB, which every sender keeps to (RFC 8878 section 3.1.1.1.2).
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
-/// Length that everybody may expand to, whatever came in.
-const RATIO_FREE: u64 = 64 * 1024;
+/// Length that the body of a request may expand to, whatever came in.
+const REQUEST_FREE_BYTES: u64 = 64 * 1024;
 /// Room for one piece of what is given.
 const OUTPUT_BYTES: usize = 16 * 1024;
 const PIECE_BYTES: usize = 16 * 1024;

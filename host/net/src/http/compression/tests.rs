@@ -168,7 +168,12 @@ async fn expanded(packed: &[u8], coding: Coding, ratio_max: u64) -> Result<Bytes
     let pieces = packed
         .chunks(1000)
         .map(|piece| Some(Bytes::copy_from_slice(piece)));
-    let coded = Coded::expand(script(pieces), coding, ratio_max, held());
+    let coded = Coded::expand(
+        script(pieces),
+        coding,
+        Expansion::of_request(ratio_max),
+        held(),
+    );
     let collected = coded.collect().await;
     collected
         .map(http_body_util::Collected::to_bytes)
@@ -224,7 +229,12 @@ async fn content_that_expands_too_far_is_refused_before_it_is_there() {
     let zeros = vec![0; 16 * 1024 * 1024];
     for coding in ALL {
         let packed = packed(&zeros, coding).await;
-        let coded = Coded::expand(script([Some(packed)]), coding, 100, held());
+        let coded = Coded::expand(
+            script([Some(packed)]),
+            coding,
+            Expansion::of_request(100),
+            held(),
+        );
         let mut coded = std::pin::pin!(coded);
         let mut n_octets = 0;
         let error = loop {

@@ -106,6 +106,17 @@ impl ListenerRoutes {
         })
     }
 
+    /// Whether an upstream is sent a request of this head as it is.
+    pub(super) fn forwards(&self, head: &Parts) -> bool {
+        let Ok(path) = RequestPath::parse(head.uri.path()) else {
+            return false;
+        };
+        self.find(head, &path, |found, _| match found {
+            RouteMatch::Route(route) => matches!(route.end, RouteEnd::Upstream(_)),
+            RouteMatch::WrongMethod { .. } | RouteMatch::WithSlash | RouteMatch::Nothing => false,
+        })
+    }
+
     /// The name of the listener.
     pub(super) const fn listener(&self) -> &Text {
         &self.listener
