@@ -51,6 +51,7 @@ pub(crate) mod grpc;
 mod head;
 mod host;
 mod lines;
+mod message_form;
 mod octets;
 mod origin;
 mod outgoing;
