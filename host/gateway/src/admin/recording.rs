@@ -22,6 +22,7 @@ use tokio::{
 use super::{guard, view::AdminFailure};
 use crate::{
     app::gateway::Gateway,
+    control::BegunRecording,
     recording::{
         CREDENTIAL_HEADERS, LINE_BYTES_MAX, RecordedLine, RecordingHeader, RecordingReader,
         ReplayCounts, report,

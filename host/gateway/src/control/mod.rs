@@ -71,6 +71,7 @@ pub(crate) use self::{
     missing::Missing,
     naming::NameFault,
     offer::{OfferRefused, Offered},
+    recording::BegunRecording,
     view::PluginView,
 };
 use crate::{

@@ -203,7 +203,8 @@ impl Control {
     /// The version of the name `label`, as a file has it.
     #[must_use]
     pub(crate) fn version(&self, label: &str) -> Option<PluginView> {
-        Some(self.view_of(&self.slot_of(label)?))
+        let slot = self.slot_of(label)?;
+        Some(self.view_of(&slot))
     }
 
     fn view_of(&self, slot: &PluginSlot) -> PluginView {
