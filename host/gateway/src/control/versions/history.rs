@@ -132,11 +132,11 @@ mod tests {
         }
         let path = folder.path().join("users.log");
         assert!(fs::metadata(path).expect("there").len() <= BYTES_MAX);
-        let read = read(folder.path(), "users");
-        let times: Vec<_> = read.iter().map(|entry| entry["at"].as_u64()).collect();
-        assert!((100..400).contains(&read.len()), "{}", read.len());
+        let kept = read(folder.path(), "users");
+        let times: Vec<_> = kept.iter().map(|entry| entry["at"].as_u64()).collect();
+        assert!((100..400).contains(&kept.len()), "{}", kept.len());
         assert!(times.is_sorted() && times.last() == Some(&Some(399)));
-        assert_eq!(read[0]["why"], why.as_str(), "lines are whole");
+        assert_eq!(kept[0]["why"], why.as_str(), "lines are whole");
         assert!(read(folder.path(), "others").is_empty());
     }
 
@@ -148,9 +148,9 @@ mod tests {
         let why = "é".repeat(1024 * 1024);
         let refused = HistoryEntry::new("users", "refused", "folder").because(&why);
         add(folder.path(), &refused);
-        let read = read(folder.path(), "users");
-        assert_eq!(read.len(), 2, "what an operator did is still there");
-        assert_eq!(read[1]["why"].as_str().map(str::len), Some(WHY_BYTES_MAX));
+        let kept = read(folder.path(), "users");
+        assert_eq!(kept.len(), 2, "what an operator did is still there");
+        assert_eq!(kept[1]["why"].as_str().map(str::len), Some(WHY_BYTES_MAX));
     }
 
     #[test]
