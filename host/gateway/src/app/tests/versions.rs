@@ -6,6 +6,7 @@ use super::{
     fixture::{Answer, GatewayFixture, folders},
     guest,
 };
+use crate::plugins::gone::GONE_MAX;
 
 /// A gateway in which `greeter@2` has taken the calls of `greeter@1`.
 async fn two_versions() -> GatewayFixture {
@@ -167,4 +168,49 @@ async fn of_several_new_versions_the_oldest_is_taken_and_the_others_are_compared
         assert_eq!(shown["held_versions"][0]["version"], newest, "{shown}");
         fixture.end().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_gone_is_forgotten_beside_another_and_the_last_of_a_plugin_is_not() {
+    let fixture = GatewayFixture::start_holding(folders()).await;
+    let trust = fixture.folder.path().join("state/trust");
+    let is_known = |label: &str| trust.join(label).join("state.json").exists();
+    let remove = |label: &str| {
+        let file = fixture.plugin_path(&format!("{label}.wasm"));
+        std::fs::remove_file(file).expect("there");
+    };
+    for label in ["greeter@1", "greeter@2"] {
+        fixture.drop_answering(&format!("{label}.wasm"), label);
+        fixture.until("it is noted", || is_known(label)).await;
+    }
+    remove("greeter@1");
+    fixture.until("it is forgotten", || !is_known("greeter@1")).await;
+    assert!(is_known("greeter@2"));
+    remove("greeter@2");
+    let names = || fixture.gateway.control().names();
+    fixture.until("all of it is gone", || names().is_empty()).await;
+    assert!(is_known("greeter@2"), "nothing else says what it may ask for");
+    let held = || fixture.gateway.control().version("greeter@3").and_then(|view| view.held);
+    drop_greedy(&fixture, "greeter@3", "\"a\"");
+    fixture.until("it is held", || held().is_some()).await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_names_than_are_remembered_push_none_out() {
+    let folder = folders();
+    let trust = folder.path().join("state/trust");
+    for n in 0..GONE_MAX {
+        std::fs::create_dir_all(trust.join(format!("plugin-{n}"))).expect("made");
+    }
+    let fixture = GatewayFixture::start_holding(folder).await;
+    fixture.drop_answering("greeter.wasm", "hello");
+    let refusal = || fixture.gateway.control().version("greeter")?.refusal;
+    fixture.until("it is refused", || refusal().is_some()).await;
+    let reason = refusal().expect("refused").reason;
+    assert!(reason.contains("1024 plugins are remembered whose files are gone"), "{reason}");
+    // What an operator does not want to have remembered.
+    std::fs::remove_dir(trust.join("plugin-7")).expect("empty");
+    fixture.until_answered("greeter", "hello").await;
+    fixture.end().await;
 }
