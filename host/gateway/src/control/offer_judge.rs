@@ -231,8 +231,8 @@ impl OfferJudge {
     ) -> Result<(), Judgement> {
         let (approval, stage) = (self.config.approval(), ApprovalStage::Described);
         let digest = copy.content_digest();
-        let own = self.trust.state().map_err(Judgement::Unknown)?;
-        let state = self.state(own, copy).map_err(Judgement::Unknown)?;
+        let state = self.trust.state().and_then(|known| self.state(known, copy));
+        let state = state.map_err(Judgement::Unknown)?;
         if approval == Approval::Off || state.is_approved(&stage.approval_of(&digest)) {
             return Ok(());
         }
