@@ -13,7 +13,6 @@ use crate::{
     control::{
         Control,
         offer::{OfferRefused, unix_now},
-        slot::PluginSlot,
     },
     plugins::label::{at_start, is_label, named, plugin_of},
 };
