@@ -103,7 +103,7 @@ impl VersionFiles {
         unwritten.insert(plugin.to_owned(), state);
         drop(unwritten);
         // Where the queue is full, the writer looks after the next request in it.
-        drop(self.hand_over(Request::Keep(None)));
+        let _ = self.hand_over(Request::Keep(None));
     }
 
     /// A plugin has gone, and `present` are left. Waits for nothing.
@@ -186,7 +186,7 @@ impl KeptStates {
                     self.write_all();
                     if let Some(told) = told {
                         // As above.
-                        drop(told.send(()));
+                        let _ = told.send(());
                     }
                 }
             }
