@@ -109,7 +109,7 @@ impl VersionFiles {
     /// A plugin has gone, and `present` are left. Waits for nothing.
     pub(super) fn keep_to(&self, present: BTreeSet<String>) {
         // Where the queue is full, the next one that goes has as much removed.
-        drop(self.hand_over(Request::Left(present)));
+        let _ = self.hand_over(Request::Left(present));
     }
 
     /// What was kept last of `plugin`. Blocks where it must be read from the disk.
