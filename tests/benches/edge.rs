@@ -8,7 +8,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 
 use crate::{
-    serve::{Role, Server, cpu},
+    serve::{Role, Server, cpu, cpu_of_tree},
     table::{Goal, Table, progress},
     wrk,
 };
@@ -163,11 +163,7 @@ impl Nginx {
 
     /// Of the process that leads and its workers.
     pub(crate) fn cpu(&self) -> Duration {
-        let process = self.process.id();
-        let path = PathBuf::from(format!("/proc/{process}/task/{process}/children"));
-        let children = fs::read_to_string(path).unwrap_or_default();
-        let workers = children.split_whitespace().filter_map(|id| id.parse().ok());
-        workers.map(cpu).sum::<Duration>() + cpu(process)
+        cpu_of_tree(self.process.id())
     }
 }
 

@@ -25,6 +25,7 @@ mod first_party;
 mod fleet;
 mod full;
 mod grants;
+mod grpc;
 mod guard;
 mod guest_languages;
 mod guest_roles;

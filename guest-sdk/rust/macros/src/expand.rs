@@ -35,7 +35,11 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
     );
     let schemas = schemas(&operations);
     let is_text = options.is_text;
-    let exports = exports(&ident, &operations, is_text);
+    let exports = if options.is_part {
+        named(&ident)
+    } else {
+        exports(&ident, &operations, is_text)
+    };
 
     Ok(quote! {
         #block
@@ -309,9 +313,15 @@ fn unknown(ident: &Ident) -> TokenStream {
     quote!(::core::result::Result::Err(::postern_guest::service::unknown_method::<#ident>(method)))
 }
 
+/// Names the service where nothing is exported, so that it does not count as unused.
+fn named(ident: &Ident) -> TokenStream {
+    quote! {
+        const _: () = ::postern_guest::service::exported::<#ident>();
+    }
+}
+
 /// Only wasm32 exports: natively the names would clash between plugins in one test binary, and are
-/// no names that a linker for shared objects accepts. There the service is named instead, so that
-/// it does not count as unused.
+/// no names that a linker for shared objects accepts.
 fn exports(ident: &Ident, operations: &[Operation], is_text: bool) -> TokenStream {
     let unary = operations.iter().any(|operation| !operation.is_streaming());
     let streaming = operations.iter().any(Operation::is_streaming);
@@ -339,6 +349,7 @@ fn exports(ident: &Ident, operations: &[Operation], is_text: bool) -> TokenStrea
             );
         }
     });
+    let named = named(ident);
     quote! {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, reason = "generated exports")]
@@ -352,7 +363,7 @@ fn exports(ident: &Ident, operations: &[Operation], is_text: bool) -> TokenStrea
         };
 
         #[cfg(not(target_arch = "wasm32"))]
-        const _: () = ::postern_guest::service::exported::<#ident>();
+        #named
     }
 }
 
