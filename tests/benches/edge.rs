@@ -5,12 +5,7 @@
 //! hyper, and a proxy of hyper's server and client, stand in the same turns: what they reach is what is to be had
 //! with the library that the gateway has its HTTP from.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::Path,
-    time::Duration,
-};
+use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
 
 use postern_tests::{Gateway, Setup, ToolProcess, free_address, system_tool};
 use rcgen::{CertifiedKey, generate_simple_self_signed};

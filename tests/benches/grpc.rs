@@ -158,9 +158,16 @@ async fn call(mut connection: SendRequest<Full<Bytes>>, address: SocketAddr, pat
     connection.ready().await.expect("the connection goes on");
     let response = connection.send_request(request).await.expect("a response");
     let status = response.headers().get("grpc-status").cloned();
-    let body = response.into_body().collect().await.expect("a whole response");
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .expect("a whole response");
     let status = status.or_else(|| body.trailers()?.get("grpc-status").cloned());
-    assert!(status.is_some_and(|status| status == "0"), "the call has failed");
+    assert!(
+        status.is_some_and(|status| status == "0"),
+        "the call has failed"
+    );
     assert_eq!(body.to_bytes(), frame);
 }
 

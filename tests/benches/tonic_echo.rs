@@ -19,7 +19,9 @@ use tonic::{
 /// What tonic ends with.
 pub(crate) async fn serve(listener: TcpListener) -> io::Result<()> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let served = Server::builder().add_service(Echo).serve_with_incoming(incoming);
+    let served = Server::builder()
+        .add_service(Echo)
+        .serve_with_incoming(incoming);
     served.await.map_err(io::Error::other)
 }
 

@@ -225,11 +225,7 @@ pub(crate) fn publish(
 }
 
 impl<S: Services> handler::Guest for S {
-    fn handle(
-        service: String,
-        method: String,
-        body: Vec<u8>,
-    ) -> Result<Vec<u8>, handler::Failure> {
+    fn handle(service: String, method: String, body: Vec<u8>) -> Result<Vec<u8>, handler::Failure> {
         S::call(&service, &method, body).map_err(types::Failure::from)
     }
 }

@@ -61,7 +61,11 @@ fn a_component_serves_as_well_as_its_worst_service() {
         (degraded.clone(), absent.clone(), absent.clone()),
         (absent.clone(), degraded.clone(), absent.clone()),
     ] {
-        assert_eq!(worse(one.clone(), other.clone()), expected, "{one:?}, {other:?}");
+        assert_eq!(
+            worse(one.clone(), other.clone()),
+            expected,
+            "{one:?}, {other:?}"
+        );
     }
 }
 

@@ -48,7 +48,11 @@ fn reply(number: u64, message: ChatMessage) -> Result<ChatReply> {
         let text = format!("text of {length} characters is not 1 to {TEXT_MAX}");
         return Err(Failure::invalid_argument(text));
     }
-    let whom = if user_id.is_empty() { "whoever you are" } else { &user_id };
+    let whom = if user_id.is_empty() {
+        "whoever you are"
+    } else {
+        &user_id
+    };
     Ok(ChatReply {
         number: number.to_string(),
         text: format!("{text} to you, {whom}"),
@@ -66,7 +70,9 @@ mod tests {
     #[track_caller]
     fn chat(host: &Host) -> Vec<Value> {
         let replies = host.call_stream::<ChatService>("Chat").unwrap();
-        let replies = replies.iter().map(|reply| serde_json::from_slice(reply).unwrap());
+        let replies = replies
+            .iter()
+            .map(|reply| serde_json::from_slice(reply).unwrap());
         replies.collect()
     }
 

@@ -104,9 +104,7 @@ impl UserService {
     #[method(idempotent)]
     fn list_users(_: ListUsersRequest) -> Result<ListUsersResponse> {
         let mut users = Vec::new();
-        for_each(|user| {
-            take(&mut users, user, "ListUsersStream has no such limit")
-        })?;
+        for_each(|user| take(&mut users, user, "ListUsersStream has no such limit"))?;
         Ok(ListUsersResponse { users })
     }
 
@@ -168,7 +166,10 @@ fn for_each(mut visit: impl FnMut(UserMessage) -> Result<()>) -> Result<()> {
             page_size,
             page_token,
         })?;
-        users.into_iter().map(UserMessage::from).try_for_each(&mut visit)?;
+        users
+            .into_iter()
+            .map(UserMessage::from)
+            .try_for_each(&mut visit)?;
         if next_page_token.is_none() {
             return Ok(());
         }
@@ -186,7 +187,11 @@ fn take(users: &mut Vec<UserMessage>, user: UserMessage, remedy: &str) -> Result
 }
 
 impl From<User> for UserMessage {
-    fn from(User { id, name, email, .. }: User) -> Self {
+    fn from(
+        User {
+            id, name, email, ..
+        }: User,
+    ) -> Self {
         Self { id, name, email }
     }
 }
@@ -219,7 +224,10 @@ mod tests {
         assert_eq!(call(&host, "GetUser", &request), Ok(user.clone()));
         let other = host.call::<Users>("GetUser", request.to_string().as_str());
         let other: Value = serde_json::from_slice(&other.unwrap()).unwrap();
-        assert_eq!((&other["email"], &other["revision"]), (&user["email"], &json!(1)));
+        assert_eq!(
+            (&other["email"], &other["revision"]),
+            (&user["email"], &json!(1))
+        );
     }
 
     #[test]
@@ -227,7 +235,10 @@ mod tests {
         let host = Host::new();
         let failure = call(&host, "CreateUser", &json!({})).unwrap_err();
         let text = "name of 0 characters is not 1 to 100";
-        assert_eq!((failure.kind, &*failure.message), (Kind::InvalidArgument, text));
+        assert_eq!(
+            (failure.kind, &*failure.message),
+            (Kind::InvalidArgument, text)
+        );
         let failure = call(&host, "GetUser", &json!({})).unwrap_err();
         assert_eq!(failure.kind, Kind::NotFound);
     }
@@ -255,7 +266,10 @@ mod tests {
         assert_eq!(deleted, Ok(json!({ "success": true })));
         let failure = call(&host, "DeleteUser", &request).unwrap_err();
         assert_eq!(failure.kind, Kind::NotFound);
-        assert_eq!(call(&host, "ListUsers", &json!({})), Ok(json!({ "users": [] })));
+        assert_eq!(
+            call(&host, "ListUsers", &json!({})),
+            Ok(json!({ "users": [] }))
+        );
     }
 
     #[test]
@@ -316,6 +330,9 @@ mod tests {
         take(&mut users, user(), "").unwrap();
         let failure = take(&mut users, user(), "do else").unwrap_err();
         let text = "more than 10000 users in one message: do else";
-        assert_eq!((failure.kind, &*failure.message), (Kind::ResourceExhausted, text));
+        assert_eq!(
+            (failure.kind, &*failure.message),
+            (Kind::ResourceExhausted, text)
+        );
     }
 }

@@ -6,16 +6,21 @@ use std::path::{Path, PathBuf};
 use postern_tests::{Gateway, Setup, free_address, node_packages, python, system_tool};
 use tokio::process::Command;
 
-use super::{cases, faults, guest, repository, said, sample, schemas, script};
+use super::{Guest, cases, faults, guest, repository, said, sample, schemas, script};
 use crate::{dev_certificates::DevCertificates, figure, share};
 
-const TABLE: &str = "tests/guests/table-rust";
+const TABLE: Guest = ("tests/guests", "table-rust");
 
 /// Writes the schemas of the sample as one set of descriptors.
 pub(super) async fn descriptors(folder: &Path) -> PathBuf {
     let set = folder.join("descriptors.binpb");
     let mut command = Command::new(python());
-    command.args(["-m", "grpc_tools.protoc", "--include_imports", "--descriptor_set_out"]);
+    command.args([
+        "-m",
+        "grpc_tools.protoc",
+        "--include_imports",
+        "--descriptor_set_out",
+    ]);
     command.arg(&set);
     for folder in schemas() {
         command.arg("-I").arg(folder);
@@ -62,8 +67,15 @@ async fn clients_of_the_c_core_and_of_grpc_js_see_all_of_grpc() {
             let cases = cases(&mut command).await;
             let faults = faults(&cases);
             let n_passed = cases.len() - faults.len();
-            figure(&format!("gRPC by {client} over {transport}: {n_passed} of {n_cases} cases"));
-            assert_eq!(faults, [""; 0], "{client} over {transport}\n{}", gateway.log());
+            figure(&format!(
+                "gRPC by {client} over {transport}: {n_passed} of {n_cases} cases"
+            ));
+            assert_eq!(
+                faults,
+                [""; 0],
+                "{client} over {transport}\n{}",
+                gateway.log()
+            );
             assert_eq!(cases.len(), n_cases, "{client} over {transport}");
         }
     }

@@ -100,23 +100,41 @@ async fn grpcurl_lists_describes_and_calls_over_every_transport() {
     ] {
         describes(&grpcurl).await;
         keeps_users(&grpcurl).await;
-        figure(&format!("gRPC by grpcurl over {transport}: list, describe, and every kind of call"));
+        figure(&format!(
+            "gRPC by grpcurl over {transport}: list, describe, and every kind of call"
+        ));
     }
 }
 
 async fn describes(grpcurl: &Grpcurl) {
     let listed = grpcurl.run(&[], &["list"]).await;
-    assert_eq!(listed.out.lines().collect::<Vec<_>>(), LISTED, "{}", listed.err);
+    assert_eq!(
+        listed.out.lines().collect::<Vec<_>>(),
+        LISTED,
+        "{}",
+        listed.err
+    );
     let described = grpcurl.run(&[], &["describe", "user.UserService"]).await;
     let method = "rpc ListUsersStream ( .user.ListUsersRequest ) returns ( stream .user.ListUsersStreamResponse );";
-    assert!(described.out.contains(method), "{}\n{}", described.out, described.err);
+    assert!(
+        described.out.contains(method),
+        "{}\n{}",
+        described.out,
+        described.err
+    );
     let described = grpcurl.run(&[], &["describe", "user.User"]).await;
     for field in ["string id = 1;", "string name = 2;", "string email = 3;"] {
         assert!(described.out.contains(field), "{}", described.out);
     }
     // What one file takes from another is found as well.
-    let described = grpcurl.run(&[], &["describe", "grpc.testing.Payload"]).await;
-    assert!(described.out.contains("bytes body = 2;"), "{}", described.err);
+    let described = grpcurl
+        .run(&[], &["describe", "grpc.testing.Payload"])
+        .await;
+    assert!(
+        described.out.contains("bytes body = 2;"),
+        "{}",
+        described.err
+    );
 }
 
 async fn keeps_users(grpcurl: &Grpcurl) {
@@ -124,14 +142,19 @@ async fn keeps_users(grpcurl: &Grpcurl) {
         let method = format!("user.UserService/{method}");
         grpcurl.call(&method, &data.to_string()).await.remove(0)
     };
-    let created = call("CreateUser", json!({ "name": "Ada", "email": "ada@example.org" })).await;
+    let created = call(
+        "CreateUser",
+        json!({ "name": "Ada", "email": "ada@example.org" }),
+    )
+    .await;
     let id = &created["id"];
     let expected = json!({ "id": id, "name": "Ada", "email": "ada@example.org" });
     assert_eq!(created, expected);
     assert_eq!(call("GetUser", json!({ "id": id })).await, expected);
     let changed = call("UpdateUser", json!({ "id": id, "name": "Ada Lovelace" })).await;
     assert_eq!(changed["name"], "Ada Lovelace");
-    let two = r#"{"name":"Eve","email":"eve@example.org"} {"name":"Joe","email":"joe@example.org"}"#;
+    let two =
+        r#"{"name":"Eve","email":"eve@example.org"} {"name":"Joe","email":"joe@example.org"}"#;
     let both = grpcurl.call("user.UserService/CreateUsers", two).await;
     assert_eq!(both[0]["users"].as_array().map(Vec::len), Some(2));
     let listed = call("ListUsers", json!({})).await;
@@ -156,18 +179,41 @@ async fn grpcurl_sees_statuses_metadata_deadlines_and_health() {
     let gateway = Gateway::start(sample()).await;
     let grpcurl = Grpcurl::plain(gateway.http);
     for (options, method, code, text) in [
-        (&["-d", r#"{"id":"7"}"#][..], "user.UserService/GetUser", 5, "no user has id `7`"),
-        (&["-d", r#"{"name":"x"}"#], "user.UserService/CreateUser", 3, "has no `@`"),
         (
-            &["-max-time", "0.5", "-d", r#"{"response_parameters":{"interval_us":10000000}}"#],
+            &["-d", r#"{"id":"7"}"#][..],
+            "user.UserService/GetUser",
+            5,
+            "no user has id `7`",
+        ),
+        (
+            &["-d", r#"{"name":"x"}"#],
+            "user.UserService/CreateUser",
+            3,
+            "has no `@`",
+        ),
+        (
+            &[
+                "-max-time",
+                "0.5",
+                "-d",
+                r#"{"response_parameters":{"interval_us":10000000}}"#,
+            ],
             "grpc.testing.TestService/StreamingOutputCall",
             4,
             "DeadlineExceeded",
         ),
-        (&["-d", r#"{"service":"user.Nobody"}"#], "grpc.health.v1.Health/Check", 5, "NotFound"),
+        (
+            &["-d", r#"{"service":"user.Nobody"}"#],
+            "grpc.health.v1.Health/Check",
+            5,
+            "NotFound",
+        ),
     ] {
         let (found, err) = grpcurl.status(options, method).await;
-        assert!(found == code && err.contains(text), "{method} {options:?}: {found} {err}");
+        assert!(
+            found == code && err.contains(text),
+            "{method} {options:?}: {found} {err}"
+        );
     }
     for service in ["", "user.UserService", "user.ChatService"] {
         let asked = json!({ "service": service }).to_string();
@@ -181,10 +227,23 @@ async fn grpcurl_sees_statuses_metadata_deadlines_and_health() {
         "-H",
         "x-grpc-test-echo-trailing-bin: q80=",
     ];
-    let told = grpcurl.run(&options, &["grpc.testing.TestService/UnaryCall"]).await;
-    let (before, after) = told.out.split_once("Response trailers received:").expect("trailers");
-    assert!(before.contains("x-grpc-test-echo-initial: first"), "{}", told.out);
-    assert!(after.contains("x-grpc-test-echo-trailing-bin: q80"), "{}", told.out);
+    let told = grpcurl
+        .run(&options, &["grpc.testing.TestService/UnaryCall"])
+        .await;
+    let (before, after) = told
+        .out
+        .split_once("Response trailers received:")
+        .expect("trailers");
+    assert!(
+        before.contains("x-grpc-test-echo-initial: first"),
+        "{}",
+        told.out
+    );
+    assert!(
+        after.contains("x-grpc-test-echo-trailing-bin: q80"),
+        "{}",
+        told.out
+    );
 }
 
 /// `buf curl`, which keeps its cache in `folder`.
@@ -204,7 +263,12 @@ async fn buf_curl_calls_by_grpc_grpc_web_and_connect_over_both_versions_of_http(
     for protocol in ["grpc-v1", "grpc-v1alpha"] {
         let arguments = ["--reflect-protocol", protocol, "--list-services", &base];
         let listed = buf(folder, &arguments).await;
-        assert_eq!(listed.out.lines().collect::<Vec<_>>(), LISTED, "{}", listed.err);
+        assert_eq!(
+            listed.out.lines().collect::<Vec<_>>(),
+            LISTED,
+            "{}",
+            listed.err
+        );
     }
     // Reflection is a call of many messages in both directions, which HTTP/1.1 has not.
     let schemas = schemas();
@@ -226,13 +290,27 @@ async fn buf_curl_calls_by_grpc_grpc_web_and_connect_over_both_versions_of_http(
         };
         let data = json!({ "name": "Ada", "email": format!("ada{n}@example.org") }).to_string();
         let created = call("CreateUser", &data).await;
-        assert_eq!(created.code, Some(0), "{protocol} {source:?}: {}", created.err);
+        assert_eq!(
+            created.code,
+            Some(0),
+            "{protocol} {source:?}: {}",
+            created.err
+        );
         let streamed = call("ListUsersStream", "{}").await;
-        assert_eq!(messages(&streamed.out).len(), n + 1, "{protocol} {source:?}: {}", streamed.err);
+        assert_eq!(
+            messages(&streamed.out).len(),
+            n + 1,
+            "{protocol} {source:?}: {}",
+            streamed.err
+        );
         // buf's code is eight times that of the status.
         let failed = call("GetUser", r#"{"id":"7"}"#).await;
         let told = "no user has id `7`";
-        assert!(failed.code == Some(40) && failed.err.contains(told), "{protocol}: {}", failed.err);
+        assert!(
+            failed.code == Some(40) && failed.err.contains(told),
+            "{protocol}: {}",
+            failed.err
+        );
         figure(&format!(
             "gRPC by buf curl, protocol {protocol} over HTTP/{}: as it should be",
             if source.is_empty() { "2" } else { "1.1" }
@@ -242,7 +320,12 @@ async fn buf_curl_calls_by_grpc_grpc_web_and_connect_over_both_versions_of_http(
         let url = format!("{base}/user.ChatService/Chat");
         let lines = r#"{"user_id":"1","text":"hello"} {"user_id":"1","text":"bye"}"#;
         let replies = buf(folder, &["--protocol", protocol, "-d", lines, &url]).await;
-        assert_eq!(messages(&replies.out).len(), 2, "{protocol}: {}", replies.err);
+        assert_eq!(
+            messages(&replies.out).len(),
+            2,
+            "{protocol}: {}",
+            replies.err
+        );
         let url = format!("{base}/grpc.testing.TestService/StreamingOutputCall");
         let late = r#"{"response_parameters":{"interval_us":10000000}}"#;
         let arguments = ["--protocol", protocol, "--timeout", "1s", "-d", late, &url];

@@ -17,7 +17,7 @@ import h2.connection
 import h2.events
 from hyperframe.frame import GoAwayFrame
 
-TAKEN = 40
+TAKEN = 150
 ANSWER_AFTER = 0.02
 
 answered = collections.Counter()

@@ -73,13 +73,19 @@ async fn no_call_is_lost_by_goaway_in_the_middle_of_a_thousand_and_none_is_made_
     drop(upstream.stdin.take());
     let mut counts = String::new();
     let read = said.read_to_string(&mut counts);
-    timeout(Duration::from_secs(10), read).await.expect("in time").expect("text");
-    let counts: Vec<u32> = counts.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    timeout(Duration::from_secs(10), read)
+        .await
+        .expect("in time")
+        .expect("text");
+    let counts: Vec<u32> = counts
+        .split_whitespace()
+        .filter_map(|n| n.parse().ok())
+        .collect();
     let [n_answered, n_twice, n_connections, n_ignored] = counts[..] else {
         panic!("{counts:?}");
     };
     assert_eq!((n_answered, n_twice), (N_CALLS, 0));
-    assert!(n_connections > 5, "{n_connections} connections");
+    assert!(n_connections >= 5, "{n_connections} connections");
     figure(&format!(
         "gRPC, GOAWAY from an upstream: {N_CALLS} calls over {n_connections} connections, {n_ignored} of them \
          above the last stream and made again, 0 lost"

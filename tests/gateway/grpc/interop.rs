@@ -35,8 +35,7 @@ const CASES: [&str; 19] = [
 /// The server of grpc-go does not say which server it is, so that its own client fails with it.
 const NOT_OF_GRPC_GO: &str = "pick_first_unary";
 /// By which the client gathers what servers say of their load.
-const LOAD: &str =
-    r#"{"loadBalancingConfig":[{"test_backend_metrics_load_balancer":{}}]}"#;
+const LOAD: &str = r#"{"loadBalancingConfig":[{"test_backend_metrics_load_balancer":{}}]}"#;
 /// Services of the interop server.
 const SERVICES: [&str; 2] = [
     "grpc.testing.TestService",
@@ -123,7 +122,11 @@ async fn the_client_of_grpc_go_passes_every_case_that_needs_no_cloud() {
     let mut faults = Vec::new();
     for case in CASES {
         let mut cells = Vec::new();
-        for (server, place) in servers.iter().zip(["component", "component, TLS", "proxy", "proxy, TLS"]) {
+        for (server, place) in
+            servers
+                .iter()
+                .zip(["component", "component, TLS", "proxy", "proxy, TLS"])
+        {
             if case == NOT_OF_GRPC_GO && place.starts_with("proxy") {
                 cells.push("-");
                 continue;

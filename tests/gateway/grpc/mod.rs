@@ -9,6 +9,7 @@
 //! | `tonic.rs` | tonic, of messages that are octets |
 //! | `goaway.rs` | the same, before an upstream that says GOAWAY |
 //! | `page.rs` | a page in a browser |
+//! | `table.py` | the C core, at guests in every language without a schema |
 
 mod clients;
 mod command_line;
@@ -27,15 +28,19 @@ use std::{
     time::Duration,
 };
 
-use postern_tests::{Setup, python};
+use postern_tests::{Gateway, Setup, python};
 use tokio::{process::Command, time::timeout};
+
+use crate::figure;
 
 /// How long a program of others may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// The services of `sample`.
-const USERS: &str = "plugins/users";
-const CHAT: &str = "plugins/user-chat";
-const INTEROP: &str = "tests/guests/grpc-interop";
+/// A guest: its folder's folder, and its name.
+type Guest = (&'static str, &'static str);
+
+const USERS: Guest = ("plugins", "users");
+const CHAT: Guest = ("plugins", "user-chat");
+const INTEROP: Guest = ("tests/guests", "grpc-interop");
 
 /// What a program said, and its code.
 struct Said {
@@ -52,15 +57,14 @@ fn repository() -> &'static Path {
 
 /// Folders that the schemas of `sample` lie in, as compilers of schemas want them.
 fn schemas() -> [PathBuf; 3] {
-    let repository = repository();
-    let interop = repository.join(INTEROP).join("proto");
-    [repository.join(USERS), repository.join(CHAT), interop]
+    let folders = [USERS, CHAT, INTEROP];
+    let [users, chat, interop] = folders.map(|(folder, name)| repository().join(folder).join(name));
+    [users, chat, interop.join("proto")]
 }
 
 /// Adds a guest as it lies in its folder: component, manifest and schema.
-fn guest(setup: Setup, folder: &str) -> Setup {
-    let (_, name) = folder.rsplit_once('/').expect("a folder in a folder");
-    let folder = repository().join(folder);
+fn guest(setup: Setup, (folder, name): Guest) -> Setup {
+    let folder = repository().join(folder).join(name);
     let manifest = fs::read_to_string(folder.join(format!("{name}.toml"))).expect("a manifest");
     // Streams of many users take their time otherwise.
     let manifest = manifest.replace("list-interval-ms = 100", "list-interval-ms = 20");
@@ -90,7 +94,9 @@ fn schema(root: &Path, folder: &Path) -> Vec<(String, String)> {
 
 /// The samples `users` and `user-chat`, and the guest of the interop cases.
 fn sample() -> Setup {
-    [USERS, CHAT, INTEROP].into_iter().fold(Setup::default(), guest)
+    [USERS, CHAT, INTEROP]
+        .into_iter()
+        .fold(Setup::default(), guest)
 }
 
 /// Runs a program to its end.
@@ -127,8 +133,22 @@ async fn cases(command: &mut Command) -> Vec<(String, String)> {
     lines.collect()
 }
 
+/// Has the guest of `lang` asked over gRPC all that is in the table of guests.
+pub(crate) async fn check_table(gateway: &Gateway, lang: &str) {
+    let mut command = script("table.py");
+    let cases = cases(command.arg(gateway.http.to_string()).arg(lang)).await;
+    assert!(!cases.is_empty());
+    assert_eq!(faults(&cases), [""; 0], "{lang}\n{}", gateway.log());
+    figure(&format!(
+        "table-{lang} over gRPC: {} cases passed",
+        cases.len()
+    ));
+}
+
 /// Those that are not `ok`, a line each.
 fn faults(cases: &[(String, String)]) -> Vec<String> {
     let faults = cases.iter().filter(|(_, outcome)| outcome != "ok");
-    faults.map(|(name, outcome)| format!("{name}: {outcome}")).collect()
+    faults
+        .map(|(name, outcome)| format!("{name}: {outcome}"))
+        .collect()
 }

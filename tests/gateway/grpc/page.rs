@@ -44,7 +44,12 @@ async fn a_page_calls_and_reads_a_stream_by_grpc_web_and_connect() {
             "email": format!("Ada@{transport}.example"),
             "failure": { "code": 5, "rawMessage": "no user has id `nobody`" },
         });
-        assert_eq!(finding[transport], expected, "{finding:#}\n{}", site.gateway.log());
+        assert_eq!(
+            finding[transport],
+            expected,
+            "{finding:#}\n{}",
+            site.gateway.log()
+        );
     }
     figure("gRPC by a page in Chromium: gRPC-Web and Connect, calls and a stream read as it comes");
 }

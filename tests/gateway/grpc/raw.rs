@@ -35,7 +35,9 @@ async fn what_breaks_a_rule_of_grpc_fails_its_call_as_the_rule_says() {
     assert!(differences.is_empty(), "\n{}", differences.join("\n"));
     let n_cases = EXPECTED.lines().count();
     assert_eq!(told.lines().count(), n_cases, "{told}");
-    figure(&format!("gRPC, octets that are right and wrong: {n_cases} as expected"));
+    figure(&format!(
+        "gRPC, octets that are right and wrong: {n_cases} as expected"
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,11 +45,13 @@ async fn a_message_of_100_mib_is_taken_and_one_octet_more_is_not() {
     const LIMIT: usize = 100 << 20;
     let _machine = share().await;
     let setup = guest(Setup::default(), INTEROP);
-    let (name, manifest) = setup.files.iter().find(|(name, _)| name.ends_with(".toml")).expect("it");
-    let manifest = String::from_utf8_lossy(manifest).replace(
-        "time = \"20s\"",
-        "time = \"60s\"\nmemory = \"1GiB\"",
-    );
+    let (name, manifest) = setup
+        .files
+        .iter()
+        .find(|(name, _)| name.ends_with(".toml"))
+        .expect("it");
+    let manifest = String::from_utf8_lossy(manifest)
+        .replace("time = \"20s\"", "time = \"60s\"\nmemory = \"1GiB\"");
     let name = name.clone();
     let mut setup = setup.file(&name, manifest);
     setup.http = "[listeners.http.grpc]\nmessage-bytes-max = \"100MiB\"\n".to_owned();

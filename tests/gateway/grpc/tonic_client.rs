@@ -13,7 +13,12 @@ use tonic::{
 
 pub(crate) async fn connect(address: SocketAddr) -> Grpc<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-    Grpc::new(endpoint.connect().await.expect("the gateway takes connections"))
+    Grpc::new(
+        endpoint
+            .connect()
+            .await
+            .expect("the gateway takes connections"),
+    )
 }
 
 /// A call of one message each way.
@@ -27,7 +32,9 @@ pub(crate) async fn unary(
 ) -> Result<Bytes, Status> {
     ready(&mut client).await?;
     let path = http::uri::PathAndQuery::from_static(path);
-    let reply = client.unary(Request::new(message), path, OctetsCodec).await?;
+    let reply = client
+        .unary(Request::new(message), path, OctetsCodec)
+        .await?;
     Ok(reply.into_inner())
 }
 
@@ -42,7 +49,9 @@ pub(crate) async fn duplex(
 ) -> Result<tonic::Streaming<Bytes>, Status> {
     ready(&mut client).await?;
     let path = http::uri::PathAndQuery::from_static(path);
-    let reply = client.streaming(Request::new(messages), path, OctetsCodec).await?;
+    let reply = client
+        .streaming(Request::new(messages), path, OctetsCodec)
+        .await?;
     Ok(reply.into_inner())
 }
 

@@ -134,7 +134,11 @@ fn answer(request: &SimpleRequest) -> Result<Octets> {
         let report = written(&OrcaLoadReport::from(report));
         call::add_binary_trailer(LOAD_OF_CALL, &report)?;
     }
-    let server_id = if request.fill_server_id { "component" } else { "" };
+    let server_id = if request.fill_server_id {
+        "component"
+    } else {
+        ""
+    };
     Ok(written(&SimpleResponse {
         payload: Some(payload(request.response_type, request.response_size)?),
         server_id: server_id.to_owned(),
@@ -191,7 +195,9 @@ fn send_payloads(request: &StreamingOutputCallRequest, out: &mut Outgoing<Octets
     } in &request.response_parameters
     {
         // Blocks this instance only.
-        thread::sleep(Duration::from_micros(u64::try_from(*interval_us).unwrap_or_default()));
+        thread::sleep(Duration::from_micros(
+            u64::try_from(*interval_us).unwrap_or_default(),
+        ));
         let payload = Some(payload(request.response_type, *size)?);
         out.send(written(&StreamingOutputCallResponse { payload }))?;
     }
@@ -236,7 +242,10 @@ mod tests {
             ..SimpleRequest::default()
         };
         let response = unary(&Host::new(), &request).unwrap();
-        assert_eq!(response.payload.map(|payload| payload.body.len()), Some(1000));
+        assert_eq!(
+            response.payload.map(|payload| payload.body.len()),
+            Some(1000)
+        );
         let request = SimpleRequest {
             response_size: -1,
             ..SimpleRequest::default()
@@ -248,7 +257,8 @@ mod tests {
     #[test]
     fn a_status_is_answered_after_the_metadata() {
         let host = Host::new();
-        host.header(ECHO_INITIAL, "first").header(ECHO_TRAILING, [0xab]);
+        host.header(ECHO_INITIAL, "first")
+            .header(ECHO_TRAILING, [0xab]);
         let request = SimpleRequest {
             response_status: Some(EchoStatus {
                 code: 2,
@@ -298,7 +308,11 @@ mod tests {
                 let reply: StreamingOutputCallResponse = read(reply).unwrap();
                 reply.payload.map(|payload| payload.body.len())
             });
-            assert_eq!(sizes.collect::<Vec<_>>(), [Some(1), Some(2), Some(3)], "{method}");
+            assert_eq!(
+                sizes.collect::<Vec<_>>(),
+                [Some(1), Some(2), Some(3)],
+                "{method}"
+            );
         }
     }
 }
