@@ -1,5 +1,6 @@
 //! The service that clients of gRPC are tested against (`grpc/doc/interop-test-descriptions.md`), and the one
-//! by which they ask for the load of a server. Messages are protobuf, which this component reads itself.
+//! by which they ask for the load of a server. Messages are protobuf, which this component reads itself. Whether
+//! they were compressed is not told to a component, so that `expect_compressed` is not looked at.
 
 mod messages;
 
@@ -68,7 +69,6 @@ impl TestService {
         let mut n_octets = 0_usize;
         for message in messages {
             let request: StreamingInputCallRequest = read(&message?)?;
-            check_compressed(request.expect_compressed.as_ref())?;
             n_octets += request.payload.map_or(0, |payload| payload.body.len());
         }
         let aggregated_payload_size = i32::try_from(n_octets)
@@ -127,7 +127,6 @@ postern_guest::services!(TestService, OpenRcaService);
 
 fn answer(request: &SimpleRequest) -> Result<Octets> {
     echo_metadata()?;
-    check_compressed(request.expect_compressed.as_ref())?;
     fail_as_asked(request.response_status.as_ref())?;
     compress(request.response_compressed.as_ref())?;
     if let Some(report) = request.orca_per_query_report.clone() {
@@ -163,17 +162,6 @@ fn fail_as_asked(status: Option<&EchoStatus>) -> Result<()> {
     let index = usize::try_from(status.code - 1).unwrap_or(usize::MAX);
     let kind = Kind::ALL.get(index).copied().unwrap_or(Kind::Unknown);
     Err(Failure::new(kind, status.message.clone()))
-}
-
-/// Which of the messages were compressed is not told to a component; that the call has a coding is.
-fn check_compressed(expected: Option<&BoolValue>) -> Result<()> {
-    let is_expected = expected.is_some_and(|expected| expected.value);
-    let coding = call::header("grpc-encoding");
-    if is_expected && coding.is_none_or(|coding| coding == "identity") {
-        let text = "the request is expected to be compressed, and its call has no coding";
-        return Err(Failure::invalid_argument(text));
-    }
-    Ok(())
 }
 
 /// Asks for messages of the reply to be compressed, or not to be.
@@ -272,19 +260,6 @@ mod tests {
         assert_eq!(host.reply_headers(), [initial]);
         let trailing = (ECHO_TRAILING.to_owned(), vec![0xab]);
         assert_eq!(host.binary_reply_trailers(), [trailing]);
-    }
-
-    #[test]
-    fn a_call_without_a_coding_is_not_compressed() {
-        let request = SimpleRequest {
-            expect_compressed: Some(BoolValue { value: true }),
-            ..SimpleRequest::default()
-        };
-        let failure = unary(&Host::new(), &request).unwrap_err();
-        assert_eq!(failure.kind, Kind::InvalidArgument);
-        let host = Host::new();
-        host.header("grpc-encoding", "gzip");
-        assert!(unary(&host, &request).is_ok());
     }
 
     #[test]

@@ -49,8 +49,6 @@ pub(crate) struct SimpleRequest {
     pub(crate) response_compressed: Option<BoolValue>,
     #[prost(message, optional, tag = "7")]
     pub(crate) response_status: Option<EchoStatus>,
-    #[prost(message, optional, tag = "8")]
-    pub(crate) expect_compressed: Option<BoolValue>,
     #[prost(bool, tag = "9")]
     pub(crate) fill_server_id: bool,
     #[prost(message, optional, tag = "11")]
@@ -69,8 +67,6 @@ pub(crate) struct SimpleResponse {
 pub(crate) struct StreamingInputCallRequest {
     #[prost(message, optional, tag = "1")]
     pub(crate) payload: Option<Payload>,
-    #[prost(message, optional, tag = "2")]
-    pub(crate) expect_compressed: Option<BoolValue>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
