@@ -4,16 +4,18 @@
 //! | --- | --- |
 //! | `interop.rs` | the interop client of grpc-go, every case that needs no cloud |
 //! | `clients.rs` | the C core, grpc-js, and Connect's clients for gRPC, gRPC-Web and Connect |
-//! | `command_line.rs` | grpcurl and `buf curl` |
+//! | `grpcurl.rs` | grpcurl |
+//! | `buf_curl.rs` | `buf curl`: gRPC, gRPC-Web and Connect |
 //! | `raw.rs` | octets that are right and wrong |
 //! | `tonic.rs` | tonic, of messages that are octets |
 //! | `goaway.rs` | the same, before an upstream that says GOAWAY |
 //! | `page.rs` | a page in a browser |
 //! | `table.py` | the C core, at guests in every language without a schema |
 
+mod buf_curl;
 mod clients;
-mod command_line;
 mod goaway;
+mod grpcurl;
 mod interop;
 mod page;
 mod raw;
@@ -29,6 +31,7 @@ use std::{
 };
 
 use postern_tests::{Gateway, Setup, python};
+use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 
 use crate::figure;
@@ -41,6 +44,20 @@ type Guest = (&'static str, &'static str);
 const USERS: Guest = ("plugins", "users");
 const CHAT: Guest = ("plugins", "user-chat");
 const INTEROP: Guest = ("tests/guests", "grpc-interop");
+
+/// Services that reflection has to list, in the order of their names.
+const LISTED: [&str; 7] = [
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "grpc.testing.TestService",
+    "user.ChatService",
+    "user.UserService",
+    "xds.service.orca.v3.OpenRcaService",
+];
+
+/// Asks the guest of the interop cases for an answer after ten seconds, in JSON.
+const LATE: &str = r#"{"response_parameters":[{"interval_us":10000000}]}"#;
 
 /// What a program said, and its code.
 struct Said {
@@ -111,6 +128,12 @@ async fn said(command: &mut Command) -> Said {
         out: text(&output.stdout),
         err: text(&output.stderr),
     }
+}
+
+/// JSON values that follow each other.
+fn messages(text: &str) -> Vec<Value> {
+    let values = serde_json::Deserializer::from_str(text).into_iter();
+    values.map(|value| value.expect("JSON")).collect()
 }
 
 /// A script of this folder, to be run by Python.

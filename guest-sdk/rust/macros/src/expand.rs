@@ -27,18 +27,19 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
     let text = summary(&block.attrs);
     let methods = methods(&operations);
     let value = value(&ident, &operations);
-    let call = call_body(&ident, &operations);
-    let call_stream = call_stream_body(&ident, &operations);
+    let (call, call_stream) = (
+        call_body(&ident, &operations),
+        call_stream_body(&ident, &operations),
+    );
     let health = health.map_or_else(
         || quote!(::postern_guest::Health::Serving),
         |function| quote!(::core::convert::Into::into(<#ident>::#function())),
     );
     let schemas = schemas(&operations);
     let is_text = options.is_text;
-    let exports = if options.is_part {
-        named(&ident)
-    } else {
-        exports(&ident, &operations, is_text)
+    let exports = match options.is_part {
+        true => named(&ident),
+        false => exports(&ident, &operations, is_text),
     };
 
     Ok(quote! {

@@ -1,24 +1,39 @@
-//! grpcurl and `buf curl` as people call them: without schemas of their own, so that all that they know is by
-//! reflection. The calls are those of the samples' READMEs.
+//! grpcurl as people call it: without a schema of its own, so that all that it knows is by reflection. The calls are
+//! those of the samples' READMEs.
 
-use std::path::Path;
-
-use postern_tests::{Gateway, Setup, free_address, python, tool};
+use postern_tests::{Gateway, Setup, free_address, tool};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{Said, said, sample, schemas};
+use super::{LATE, LISTED, Said, messages, said, sample};
 use crate::{dev_certificates::DevCertificates, figure, share};
 
-/// Services that reflection has to list, in the order of their names.
-const LISTED: [&str; 7] = [
-    "grpc.health.v1.Health",
-    "grpc.reflection.v1.ServerReflection",
-    "grpc.reflection.v1alpha.ServerReflection",
-    "grpc.testing.TestService",
-    "user.ChatService",
-    "user.UserService",
-    "xds.service.orca.v3.OpenRcaService",
+/// Options, method, the number of the status, and what is said of it.
+const FAILURES: [(&[&str], &str, i32, &str); 4] = [
+    (
+        &["-d", r#"{"id":"7"}"#],
+        "user.UserService/GetUser",
+        5,
+        "no user has id `7`",
+    ),
+    (
+        &["-d", r#"{"name":"x"}"#],
+        "user.UserService/CreateUser",
+        3,
+        "has no `@`",
+    ),
+    (
+        &["-max-time", "0.5", "-d", LATE],
+        "grpc.testing.TestService/StreamingOutputCall",
+        4,
+        "DeadlineExceeded",
+    ),
+    (
+        &["-d", r#"{"service":"user.Nobody"}"#],
+        "grpc.health.v1.Health/Check",
+        5,
+        "NotFound",
+    ),
 ];
 
 /// grpcurl against one address.
@@ -58,12 +73,6 @@ impl Grpcurl {
         let Said { code, err, .. } = self.run(options, &[method]).await;
         (code.expect("a code") - 64, err)
     }
-}
-
-/// JSON values that follow each other.
-fn messages(text: &str) -> Vec<Value> {
-    let values = serde_json::Deserializer::from_str(text).into_iter();
-    values.map(|value| value.expect("JSON")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,37 +187,7 @@ async fn grpcurl_sees_statuses_metadata_deadlines_and_health() {
     let _machine = share().await;
     let gateway = Gateway::start(sample()).await;
     let grpcurl = Grpcurl::plain(gateway.http);
-    for (options, method, code, text) in [
-        (
-            &["-d", r#"{"id":"7"}"#][..],
-            "user.UserService/GetUser",
-            5,
-            "no user has id `7`",
-        ),
-        (
-            &["-d", r#"{"name":"x"}"#],
-            "user.UserService/CreateUser",
-            3,
-            "has no `@`",
-        ),
-        (
-            &[
-                "-max-time",
-                "0.5",
-                "-d",
-                r#"{"response_parameters":{"interval_us":10000000}}"#,
-            ],
-            "grpc.testing.TestService/StreamingOutputCall",
-            4,
-            "DeadlineExceeded",
-        ),
-        (
-            &["-d", r#"{"service":"user.Nobody"}"#],
-            "grpc.health.v1.Health/Check",
-            5,
-            "NotFound",
-        ),
-    ] {
+    for (options, method, code, text) in FAILURES {
         let (found, err) = grpcurl.status(options, method).await;
         assert!(
             found == code && err.contains(text),
@@ -244,92 +223,4 @@ async fn grpcurl_sees_statuses_metadata_deadlines_and_health() {
         "{}",
         told.out
     );
-}
-
-/// `buf curl`, which keeps its cache in `folder`.
-async fn buf(folder: &Path, arguments: &[&str]) -> Said {
-    let mut command = Command::new(python().with_file_name("buf"));
-    command.arg("curl").args(arguments).env("HOME", folder);
-    said(&mut command).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn buf_curl_calls_by_grpc_grpc_web_and_connect_over_both_versions_of_http() {
-    let _machine = share().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = folder.path();
-    let gateway = Gateway::start(sample()).await;
-    let base = format!("http://{}", gateway.http);
-    for protocol in ["grpc-v1", "grpc-v1alpha"] {
-        let arguments = ["--reflect-protocol", protocol, "--list-services", &base];
-        let listed = buf(folder, &arguments).await;
-        assert_eq!(
-            listed.out.lines().collect::<Vec<_>>(),
-            LISTED,
-            "{}",
-            listed.err
-        );
-    }
-    // Reflection is a call of many messages in both directions, which HTTP/1.1 has not.
-    let schemas = schemas();
-    let own = ["--schema", schemas[0].to_str().expect("text")];
-    for (n, (protocol, source)) in [
-        ("grpc", &[][..]),
-        ("grpcweb", &[]),
-        ("connect", &[]),
-        ("grpcweb", &own),
-        ("connect", &own),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let call = async |method: &str, data: &str| {
-            let url = format!("{base}/user.UserService/{method}");
-            let arguments = [&["--protocol", protocol, "-d", data], source, &[&url]].concat();
-            buf(folder, &arguments).await
-        };
-        let data = json!({ "name": "Ada", "email": format!("ada{n}@example.org") }).to_string();
-        let created = call("CreateUser", &data).await;
-        assert_eq!(
-            created.code,
-            Some(0),
-            "{protocol} {source:?}: {}",
-            created.err
-        );
-        let streamed = call("ListUsersStream", "{}").await;
-        assert_eq!(
-            messages(&streamed.out).len(),
-            n + 1,
-            "{protocol} {source:?}: {}",
-            streamed.err
-        );
-        // buf's code is eight times that of the status.
-        let failed = call("GetUser", r#"{"id":"7"}"#).await;
-        let told = "no user has id `7`";
-        assert!(
-            failed.code == Some(40) && failed.err.contains(told),
-            "{protocol}: {}",
-            failed.err
-        );
-        figure(&format!(
-            "gRPC by buf curl, protocol {protocol} over HTTP/{}: as it should be",
-            if source.is_empty() { "2" } else { "1.1" }
-        ));
-    }
-    for protocol in ["grpc", "connect"] {
-        let url = format!("{base}/user.ChatService/Chat");
-        let lines = r#"{"user_id":"1","text":"hello"} {"user_id":"1","text":"bye"}"#;
-        let replies = buf(folder, &["--protocol", protocol, "-d", lines, &url]).await;
-        assert_eq!(
-            messages(&replies.out).len(),
-            2,
-            "{protocol}: {}",
-            replies.err
-        );
-        let url = format!("{base}/grpc.testing.TestService/StreamingOutputCall");
-        let late = r#"{"response_parameters":{"interval_us":10000000}}"#;
-        let arguments = ["--protocol", protocol, "--timeout", "1s", "-d", late, &url];
-        let ended = buf(folder, &arguments).await;
-        assert_eq!(ended.code, Some(32), "{protocol}: {}", ended.err);
-    }
 }
