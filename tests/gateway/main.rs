@@ -27,6 +27,7 @@ mod full;
 mod grants;
 mod grpc_schemas;
 mod grpc_upstreams;
+mod grpc;
 mod guard;
 mod guest_languages;
 mod guest_roles;
