@@ -169,7 +169,10 @@ async fn an_old_file_is_refused_under_every_name_of_its_plugin_and_versions_stay
     let put = |gateway: &Gateway, label: &str, n: usize, at: u64| {
         let file = format!("{label}.wasm");
         let octets = variant(&component("echo"), n);
-        gateway.deploy(&format!("{file}.minisig"), &signer.sign_at(at, &file, &octets));
+        gateway.deploy(
+            &format!("{file}.minisig"),
+            &signer.sign_at(at, &file, &octets),
+        );
         gateway.deploy(&file, &octets);
     };
     let setup = signed_by(&signer, REQUIRED, "settle = \"50ms\"");

@@ -199,7 +199,11 @@ async fn components_of_other_sdks_answer_the_same_vectors() {
         let begin = std::time::Instant::now();
         let name = sample.name;
         let shown = gateway.admin_json(&format!("/plugins/{name}")).await;
-        let mode = if sample.is_reused { "pooled" } else { "isolated" };
+        let mode = if sample.is_reused {
+            "pooled"
+        } else {
+            "isolated"
+        };
         assert_eq!(shown["instance_mode"]["mode"], mode, "{name}: {shown}");
         check_status(&gateway, name).await;
         check_facts(&gateway, name).await;

@@ -36,7 +36,10 @@ pub(super) async fn approve(
     check_digest(digest.as_deref())?;
     gateway.control().check_name(&name)?;
     let by = operator::who(peer.map(|Extension(peer)| peer)).await;
-    let approved = gateway.control().approve(&name, digest.as_deref(), &by).await;
+    let approved = gateway
+        .control()
+        .approve(&name, digest.as_deref(), &by)
+        .await;
     gateway.control().versions_written().await;
     let (label, held) =
         approved.map_err(|refusal| AdminFailure::new(StatusCode::CONFLICT, refusal.to_string()))?;

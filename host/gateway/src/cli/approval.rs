@@ -69,7 +69,10 @@ pub(super) fn approve(
 fn held_digest(name: &str, plugin: &Json) -> Result<String, CommandFailure> {
     let beside = plugin.get("held_versions").and_then(Json::as_array);
     let own = plugin.get("held").filter(|held| held.is_object());
-    let held: Vec<_> = own.into_iter().chain(beside.into_iter().flatten()).collect();
+    let held: Vec<_> = own
+        .into_iter()
+        .chain(beside.into_iter().flatten())
+        .collect();
     match held.as_slice() {
         [] => Err(CommandFailure::new(format!(
             "nothing of plugin {name} is held"
@@ -152,7 +155,8 @@ mod tests {
             held_lines(&held),
             "5f2b91c0aa31, asks for more than what serves\n    grants.kv: \"s\""
         );
-        let versions = [json!({ "version": "users@2", "digest": "5f2b91c0aa3177", "growth": ["a: 1"] })];
+        let versions =
+            [json!({ "version": "users@2", "digest": "5f2b91c0aa3177", "growth": ["a: 1"] })];
         assert_eq!(
             held_versions_lines(&versions),
             "\n    users@2 5f2b91c0aa31, asks for more than what serves\n        a: 1"
@@ -177,7 +181,10 @@ mod tests {
         }
         let beside = json!({ "version": "users@2", "digest": "5f2b91c0aa3178" });
         let one = json!({ "held_versions": [beside] });
-        assert_eq!(held_digest("users", &one).expect("it is held"), "5f2b91c0aa3178");
+        assert_eq!(
+            held_digest("users", &one).expect("it is held"),
+            "5f2b91c0aa3178"
+        );
         let two = json!({ "held": held["held"], "held_versions": [beside] });
         assert!(held_digest("users", &two).is_err(), "which one is not said");
     }

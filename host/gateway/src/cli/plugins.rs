@@ -160,9 +160,11 @@ fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
                     .iter()
                     .map(|approval| approval_line(approval, now)),
             ),
-            ("changes", Json::Array(entries)) => {
-                lines(entries.iter().map(|entry| plugin_versions::line(entry, now)))
-            }
+            ("changes", Json::Array(entries)) => lines(
+                entries
+                    .iter()
+                    .map(|entry| plugin_versions::line(entry, now)),
+            ),
             ("held", Json::Object(_)) => approval::held_lines(value),
             ("held_versions", Json::Array(versions)) => approval::held_versions_lines(versions),
             ("signature", Json::Object(_)) => approval::signature_lines(value),

@@ -141,8 +141,8 @@ impl OfferJudge {
         let put = copy.deployment();
         let has_component =
             served.is_some_and(|served| served.component.as_ref() == Some(&put.component));
-        let has_manifest =
-            served.is_some_and(|served| served.manifest.is_some() && served.manifest == put.manifest);
+        let has_manifest = served
+            .is_some_and(|served| served.manifest.is_some() && served.manifest == put.manifest);
         let has_schema = served.is_some_and(|served| served.schema == put.schema);
         let since = signed.map(|signed| Signed {
             component: signed.component.clone().filter(|_| !has_component),
@@ -153,7 +153,12 @@ impl OfferJudge {
             },
         });
         let is_required = self.config.plugins.signatures.require_signature;
-        newest.check(&self.name, since.as_ref(), put.manifest.is_some(), is_required)
+        newest.check(
+            &self.name,
+            since.as_ref(),
+            put.manifest.is_some(),
+            is_required,
+        )
     }
 
     /// What is known. A version of which nothing has served is judged by the one that takes the plugin's
@@ -321,7 +326,11 @@ fn claimed_before(served: Option<&Served>) -> Option<Claimed> {
     }
 }
 
-pub(super) fn signed_by(config: &Config, name: &str, copy: &Copy) -> Result<Option<Signed>, SignatureFault> {
+pub(super) fn signed_by(
+    config: &Config,
+    name: &str,
+    copy: &Copy,
+) -> Result<Option<Signed>, SignatureFault> {
     let policy = SignaturePolicy::open(&config.plugins.signatures)?;
     let octets = (copy.component.as_ref(), copy.manifest.as_deref());
     let now = clock::unix_time();

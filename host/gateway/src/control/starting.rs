@@ -67,7 +67,8 @@ pub(super) fn tell_order(found: &[(String, FoundAtStart)], kept: &BTreeSet<Strin
         let (plugin, order) = (plugin_of(first), labels.join(", "));
         info!(
             plugin,
-            order, "several versions are new: they are taken in this order, each compared with those before"
+            order,
+            "several versions are new: they are taken in this order, each compared with those before"
         );
     }
 }

@@ -156,7 +156,7 @@ mod tests {
             }),
             newest: Newest {
                 component: Some(signed_at),
-                manifest: None,
+                ..Newest::default()
             },
             ..TrustState::default()
         };
@@ -204,7 +204,10 @@ mod tests {
         let last = TrustFiles::new(folder.path(), "users@2");
         let newest = last.newest_of_others().expect("readable");
         assert_eq!(newest.component, Some(9));
-        assert_eq!((times(&folder, "users"), times(&folder, "users@1")), (vec![5], vec![9]));
+        assert_eq!(
+            (times(&folder, "users"), times(&folder, "users@1")),
+            (vec![5], vec![9])
+        );
         assert_eq!(times(&folder, "users@2"), [7]);
         // Whatever comes is judged by what went last.
         forget_version(folder.path(), "users@2").expect("it stays");
@@ -218,7 +221,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         served(&folder, "users", 5);
         served(&folder, "users@1", 5);
-        assert_eq!(needless(folder.path()), ["users", "users@1"].map(str::to_owned).into());
+        assert_eq!(
+            needless(folder.path()),
+            ["users", "users@1"].map(str::to_owned).into()
+        );
         forget_version(folder.path(), "users").expect("forgotten");
         assert!(needless(folder.path()).is_empty());
     }
@@ -282,7 +288,10 @@ mod tests {
     #[test]
     fn the_latest_files_of_plugins_that_are_gone_are_kept() {
         let folder = tempfile::tempdir().expect("a folder");
-        for (n, name) in ["here.log", "old.log", "new.log", "newest.log", "old.json"].iter().enumerate() {
+        for (n, name) in ["here.log", "old.log", "new.log", "newest.log", "old.json"]
+            .iter()
+            .enumerate()
+        {
             let file = fs::File::create(folder.path().join(name)).expect("made");
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(n as u64);
             file.set_modified(time).expect("set");

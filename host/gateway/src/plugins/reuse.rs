@@ -88,9 +88,12 @@ mod tests {
 
     /// A component whose core module exports these functions and has `text` among its data.
     fn component(exports: &[&str], text: &str) -> Vec<u8> {
-        let exports = exports.iter().map(|name| format!("(func (export \"{name}\"))"));
+        let exports = exports
+            .iter()
+            .map(|name| format!("(func (export \"{name}\"))"));
         let exports: String = exports.collect();
-        let module = format!("(core module {exports} (memory 1) (data (i32.const 7) \"a#b{text}\"))");
+        let module =
+            format!("(core module {exports} (memory 1) (data (i32.const 7) \"a#b{text}\"))");
         // Other modules, before it and behind it, say nothing of it.
         let other = "(core module (func (export \"run\")) (memory 1) (data (i32.const 0) \"#\"))";
         wat::parse_str(format!("(component {other} {module} {other})")).expect("valid")

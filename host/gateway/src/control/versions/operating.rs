@@ -352,7 +352,8 @@ impl Control {
         }
         self.versions.note(plugin, &by.entry(label, event));
         // Whoever subscribes need not know which operator.
-        let payload = json!({ "plugin": plugin, "version": label, "event": event, "by": kind, "why": why });
+        let payload =
+            json!({ "plugin": plugin, "version": label, "event": event, "by": kind, "why": why });
         self.tell_event(plugin, event, &payload);
     }
 }

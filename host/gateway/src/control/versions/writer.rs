@@ -291,7 +291,11 @@ mod tests {
             note(&files, at);
         }
         files.keep("users", stable("users@1"));
-        assert_eq!(files.kept("users"), stable("users@1"), "as if it were written");
+        assert_eq!(
+            files.kept("users"),
+            stable("users@1"),
+            "as if it were written"
+        );
         let state = folder.path().join("versions/users.json");
         assert!(!state.exists());
         let reader = OpenOptions::new().read(true).write(true).open(&path);
@@ -314,7 +318,10 @@ mod tests {
         files.keep("users", stable("users@2"));
         drop(files);
         let read = history::read(&folder.path().join("versions"), "users");
-        let times: Vec<_> = read.iter().filter_map(|entry| entry["at"].as_u64()).collect();
+        let times: Vec<_> = read
+            .iter()
+            .filter_map(|entry| entry["at"].as_u64())
+            .collect();
         assert_eq!(times, (0..QUEUE_MAX as u64).collect::<Vec<_>>());
         let again = VersionFiles::new(folder.path().join("versions"));
         assert_eq!(again.kept("users"), stable("users@2"));
