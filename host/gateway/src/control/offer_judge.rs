@@ -118,7 +118,7 @@ impl OfferJudge {
     /// name.
     fn newest(&self, own: &TrustState) -> Result<Newest, TrustFault> {
         let mut newest = self.trust.files.newest_of_others()?;
-        newest.merge(own.newest);
+        newest.merge(own.newest.clone());
         if let Some((stable, _)) = &self.stable {
             newest.merge(stable.state()?.newest);
         }

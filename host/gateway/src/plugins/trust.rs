@@ -256,7 +256,7 @@ impl TrustFiles {
     /// Whatever the system says, and where what was remembered before cannot be read.
     pub(super) fn carry(&self, newest: Newest) -> io::Result<()> {
         let before = self.carried().map_err(io::Error::other)?;
-        let mut carried = before;
+        let mut carried = before.clone();
         carried.merge(newest);
         if carried == before {
             return Ok(());
