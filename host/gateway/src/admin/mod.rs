@@ -271,7 +271,9 @@ async fn rollback(
     if !gateway.control().is_plugin_known(&name) {
         return Err(AdminFailure::unknown_plugin(&name, &gateway));
     }
-    match gateway.control().rollback(&name).await {
+    let rolled_back = gateway.control().rollback(&name).await;
+    gateway.control().versions_written().await;
+    match rolled_back {
         Ok(()) => Ok(Json(gateway.control().version_in_force(&name)).into_response()),
         Err(refusal) => Err(AdminFailure::new(StatusCode::CONFLICT, refusal.to_string())),
     }

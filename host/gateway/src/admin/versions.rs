@@ -54,7 +54,7 @@ async fn promote(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
-    change(&gateway, &name, &headers, Control::promote)
+    change(&gateway, &name, &headers, Control::promote).await
 }
 
 async fn pin(
@@ -62,7 +62,7 @@ async fn pin(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
-    change(&gateway, &name, &headers, Control::pin)
+    change(&gateway, &name, &headers, Control::pin).await
 }
 
 async fn unpin(
@@ -70,21 +70,22 @@ async fn unpin(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
-    change(&gateway, &name, &headers, Control::unpin)
+    change(&gateway, &name, &headers, Control::unpin).await
 }
 
 async fn log(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
 ) -> Result<Response, AdminFailure> {
-    let entries = gateway.control().version_history(&name);
+    let entries = gateway.control().version_history(&name).await;
     if entries.is_empty() && !gateway.control().is_plugin_known(&name) {
         return Err(AdminFailure::unknown_plugin(&name, &gateway));
     }
     Ok(Json(json!({ "log": entries })).into_response())
 }
 
-fn change(
+/// Answers once it is on the disk.
+async fn change(
     gateway: &Gateway,
     name: &str,
     headers: &HeaderMap,
@@ -94,7 +95,9 @@ fn change(
     if !gateway.control().is_plugin_known(name) {
         return Err(AdminFailure::unknown_plugin(name, gateway));
     }
-    match change(gateway.control(), name) {
+    let changed = change(gateway.control(), name);
+    gateway.control().versions_written().await;
+    match changed {
         Ok(()) => Ok(Json(gateway.control().version_in_force(name)).into_response()),
         Err(refused) => Err(AdminFailure::new(StatusCode::CONFLICT, refused.to_string())),
     }

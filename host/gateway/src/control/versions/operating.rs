@@ -168,17 +168,21 @@ impl Control {
 
     /// What happened to the versions of the plugin of `name`, or to that version, the latest last. Nothing where
     /// `name` is none that a plugin may have.
-    #[must_use]
-    pub(crate) fn version_history(&self, name: &str) -> Vec<Json> {
+    pub(crate) async fn version_history(&self, name: &str) -> Vec<Json> {
         // Whoever asks names a file by it.
         if !is_label(name) {
             return Vec::new();
         }
-        let mut entries = self.versions.history.read(plugin_of(name));
+        let mut entries = self.versions.files.history(plugin_of(name)).await;
         if version_of(name).is_some() {
             entries.retain(|entry| entry.get("version").and_then(Json::as_str) == Some(name));
         }
         entries
+    }
+
+    /// Waits until what was said of versions until now is on the disk, as far as it can be written there.
+    pub(crate) async fn versions_written(&self) {
+        self.versions.files.flush().await;
     }
 
     /// Whether `name` is a plugin or a version that is there, or was.
