@@ -313,6 +313,9 @@ async fn while_pinned_nothing_takes_the_calls_but_the_pinned_version() {
         (Some(0), "probe@1 is pinned"),
         "{told:?}"
     );
+    let info = operator(&gateway, "info", "probe@1");
+    let by = "probe@1  pinned by operator unknown at 127.0.0.1";
+    assert!(info.out.contains(by), "{info:?}");
     drop_version(&gateway, "probe@3", &named("three"));
     becomes(&gateway, "probe@3", "held").await;
     for round in 0..2 {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use postern_core::Peer;
 use serde_json::json;
 
-use super::{guard, view::AdminFailure};
+use super::{guard, operator, view::AdminFailure};
 use crate::{
     app::gateway::Gateway,
     control::{Control, OfferRefused},
@@ -52,25 +53,28 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
 async fn promote(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
+    peer: Option<Extension<Arc<Peer>>>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
-    change(&gateway, &name, &headers, Control::promote).await
+    change(&gateway, &name, (peer, headers), Control::promote).await
 }
 
 async fn pin(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
+    peer: Option<Extension<Arc<Peer>>>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
-    change(&gateway, &name, &headers, Control::pin).await
+    change(&gateway, &name, (peer, headers), Control::pin).await
 }
 
 async fn unpin(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
+    peer: Option<Extension<Arc<Peer>>>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
-    change(&gateway, &name, &headers, Control::unpin).await
+    change(&gateway, &name, (peer, headers), Control::unpin).await
 }
 
 async fn log(
@@ -84,21 +88,23 @@ async fn log(
     Ok(Json(json!({ "log": entries })).into_response())
 }
 
-/// Answers once it is on the disk.
+/// Does what the peer asks for. Answers once it is on the disk.
 async fn change(
     gateway: &Gateway,
     name: &str,
-    headers: &HeaderMap,
-    change: impl FnOnce(&Control, &str) -> Result<(), OfferRefused>,
+    (peer, headers): (Option<Extension<Arc<Peer>>>, HeaderMap),
+    change: impl FnOnce(&Control, &str, &str) -> Result<(), OfferRefused>,
 ) -> Result<Response, AdminFailure> {
-    guard::check(headers, &gateway.loaded().config.admin)?;
-    if !gateway.control().is_plugin_known(name) {
+    guard::check(&headers, &gateway.loaded().config.admin)?;
+    let control = gateway.control();
+    if !control.is_plugin_known(name) {
         return Err(AdminFailure::unknown_plugin(name, gateway));
     }
-    let changed = change(gateway.control(), name);
-    gateway.control().versions_written().await;
+    let who = operator::who(peer.map(|Extension(peer)| peer)).await;
+    let changed = change(control, name, &who);
+    control.versions_written().await;
     match changed {
-        Ok(()) => Ok(Json(gateway.control().version_in_force(name)).into_response()),
+        Ok(()) => Ok(Json(control.version_in_force(name)).into_response()),
         Err(refused) => Err(AdminFailure::new(StatusCode::CONFLICT, refused.to_string())),
     }
 }

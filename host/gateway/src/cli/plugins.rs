@@ -159,6 +159,9 @@ fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
                     .iter()
                     .map(|approval| approval_line(approval, now)),
             ),
+            ("changes", Json::Array(entries)) => {
+                lines(entries.iter().map(|entry| plugin_versions::line(entry, now)))
+            }
             ("held", Json::Object(_)) => approval::held_lines(value),
             ("signature", Json::Object(_)) => approval::signature_lines(value),
             ("services", Json::Array(services)) => lines(services.iter().map(service_line)),

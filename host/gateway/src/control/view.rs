@@ -4,6 +4,7 @@ use postern_wasm::{
     HealthReport, InlinePathStatus, Outcome, PluginEvent, TrapReason, TrapState, TrapStatus,
 };
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::{
     slot::{PluginSlot, Shown},
@@ -48,6 +49,10 @@ pub(crate) struct PluginView {
     /// The latest approvals of its versions, the last one last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<ApprovalRecord>,
+    /// What operators did last to it, or to all versions of its plugin: promoted, rolled back, pinned, unpinned, as
+    /// in the history, the latest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Json>,
     /// The artifact of a registry that its component came from, as is noted beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -167,6 +172,7 @@ impl PluginView {
             }),
             held,
             approvals: Vec::new(),
+            changes: Vec::new(),
             origin: None,
             signature: shown.signed,
             skipped: shown.skipped,

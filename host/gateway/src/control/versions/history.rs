@@ -26,7 +26,7 @@ pub(crate) struct HistoryEntry<'a> {
     pub event: &'static str,
     /// `folder`, `operator` or `rule`.
     pub by: &'static str,
-    /// Which operator, of an approval.
+    /// Which operator, as far as the connection says: `uid 1000 (ada)`.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub who: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]

@@ -21,34 +21,72 @@ use crate::{
 /// Who changes something, and why.
 #[derive(Clone, Copy)]
 pub(super) struct By<'a> {
-    who: &'static str,
+    /// `operator` or `rule`.
+    kind: &'static str,
+    /// Which operator.
+    who: &'a str,
     why: &'a str,
     figures: Option<&'a TrialFigures>,
 }
 
 impl<'a> By<'a> {
-    const OPERATOR: By<'static> = By {
-        who: "operator",
-        why: "",
-        figures: None,
-    };
+    /// The operator that the connection says: `uid 1000 (ada)`.
+    const fn operator(who: &'a str) -> Self {
+        Self {
+            kind: "operator",
+            who,
+            why: "",
+            figures: None,
+        }
+    }
 
     pub(super) const fn rule(why: &'a str, figures: Option<&'a TrialFigures>) -> Self {
         Self {
-            who: "rule",
+            kind: "rule",
+            who: "",
             why,
             figures,
+        }
+    }
+
+    const fn with_figures(self, figures: Option<&'a TrialFigures>) -> Self {
+        Self { figures, ..self }
+    }
+
+    const fn because(self, why: &'a str) -> Self {
+        Self { why, ..self }
+    }
+
+    /// That `what` was done to `version`.
+    fn entry(self, version: &'a str, what: &'static str) -> HistoryEntry<'a> {
+        HistoryEntry {
+            who: self.who,
+            figures: self.figures,
+            ..HistoryEntry::new(version, what, self.kind).because(self.why)
+        }
+    }
+
+    /// `promoted by operator uid 1000 (ada): WHY`.
+    fn told(self, what: &str) -> String {
+        let Self { kind, who, why, .. } = self;
+        let head = match who {
+            "" => format!("{what} by {kind}"),
+            who => format!("{what} by {kind} {who}"),
+        };
+        match why {
+            "" => head,
+            why => format!("{head}: {why}"),
         }
     }
 }
 
 impl Control {
     /// `name`, a version, takes the calls of its plugin from here on; the one that is tried where it is a
-    /// plugin's name.
+    /// plugin's name. `who` says so.
     ///
     /// # Errors
     /// When there is none, or it cannot take calls.
-    pub(crate) fn promote(&self, name: &str) -> Result<(), OfferRefused> {
+    pub(crate) fn promote(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
         let plugin = plugin_of(name);
         let canary = self
             .canary_of(plugin)
@@ -60,25 +98,20 @@ impl Control {
             return Err(OfferRefused::new("", reason));
         }
         let figures = self.figures_of(plugin);
-        let by = By {
-            figures: figures.as_ref(),
-            ..By::OPERATOR
-        };
+        let by = By::operator(who).with_figures(figures.as_ref());
         self.promote_version(plugin, &label, by)
     }
 
     /// The version that is tried gets no more calls; without one, the version before takes the calls again;
-    /// without that, the generation before of the only version does, as it does where `name` is a version.
+    /// without that, the generation before of the only version does, as it does where `name` is a version. `who`
+    /// says so.
     ///
     /// # Errors
     /// When there is no such plugin, none before, or the one before does not start.
-    pub(crate) async fn rollback(&self, name: &str) -> Result<(), OfferRefused> {
+    pub(crate) async fn rollback(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
         let plugin = plugin_of(name);
         let figures = self.figures_of(plugin);
-        let by = By {
-            figures: figures.as_ref(),
-            ..By::OPERATOR
-        };
+        let by = By::operator(who).with_figures(figures.as_ref());
         let canary = self.canary_of(plugin);
         let canary = canary.filter(|canary| version_of(name).is_none() || canary == name);
         if let Some(canary) = canary {
@@ -107,18 +140,21 @@ impl Control {
             (Some(_), _) | (None, None) => name,
         };
         self.rollback_generation(label).await?;
-        let entry = HistoryEntry::new(label, "rolled-back", "operator");
-        let entry = entry.because("its generation before takes the calls");
-        self.versions.note(plugin, &entry);
+        let by = By::operator(who).because("its generation before takes the calls");
+        self.versions.change(plugin, |set| {
+            set.reasons.insert(label.to_owned(), by.told("rolled back"));
+        });
+        self.versions.note(plugin, &by.entry(label, "rolled-back"));
         Ok(())
     }
 
     /// Nothing changes by itself from here on which version takes the calls: `name`, where it is a version, or
-    /// the one that takes them.
+    /// the one that takes them. `who` says so.
     ///
     /// # Errors
     /// When there is none, or it cannot take calls.
-    pub(crate) fn pin(&self, name: &str) -> Result<(), OfferRefused> {
+    pub(crate) fn pin(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
+        let by = By::operator(who);
         let plugin = plugin_of(name);
         let serving = self.serving();
         let Some(stable) = serving.get(plugin).filter(|slot| slot.is_serving()) else {
@@ -128,29 +164,35 @@ impl Control {
             ));
         };
         if version_of(name).is_some() && stable.name != name {
-            self.promote_version(plugin, name, By::OPERATOR)?;
+            self.promote_version(plugin, name, by)?;
         }
         let label = self.versions.change(plugin, |set| {
             set.state.stable.get_or_insert_with(|| stable.name.clone());
             set.state.is_pinned = true;
             set.state.canary = None;
-            set.state.stable.clone().unwrap_or_default()
+            let label = set.state.stable.clone().unwrap_or_default();
+            set.reasons.insert(label.clone(), by.told("pinned"));
+            label
         });
         self.publish();
-        let entry = HistoryEntry::new(&label, "pinned", "operator");
-        self.versions.note(plugin, &entry);
-        info!(plugin, version = label, "version pinned");
+        self.versions.note(plugin, &by.entry(&label, "pinned"));
+        info!(plugin, version = label, who, "version pinned");
         Ok(())
     }
 
-    /// Newer versions are tried again, or take the calls, as their manifests say.
+    /// Newer versions are tried again, or take the calls, as their manifests say. `who` says so.
     ///
     /// # Errors
     /// When the plugin is not pinned.
-    pub(crate) fn unpin(&self, name: &str) -> Result<(), OfferRefused> {
+    pub(crate) fn unpin(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
         let plugin = plugin_of(name);
         let was_pinned = self.versions.change(plugin, |set| {
-            std::mem::replace(&mut set.state.is_pinned, false)
+            let was_pinned = std::mem::replace(&mut set.state.is_pinned, false);
+            if was_pinned && let Some(stable) = &set.state.stable {
+                // It was why this one takes the calls.
+                set.reasons.remove(stable);
+            }
+            was_pinned
         });
         if !was_pinned {
             return Err(OfferRefused::new(
@@ -158,9 +200,9 @@ impl Control {
                 format!("plugin {plugin} is not pinned"),
             ));
         }
-        let entry = HistoryEntry::new(plugin, "unpinned", "operator");
+        let entry = By::operator(who).entry(plugin, "unpinned");
         self.versions.note(plugin, &entry);
-        info!(plugin, "versions unpinned");
+        info!(plugin, who, "versions unpinned");
         self.place_again(plugin);
         self.publish();
         Ok(())
@@ -232,7 +274,7 @@ impl Control {
         }
         self.versions.change(plugin, |set| {
             set.promoted += 1;
-            set.reasons.insert(label.to_owned(), reason("promoted", by));
+            set.reasons.insert(label.to_owned(), by.told("promoted"));
         });
         drop(changing);
         self.publish();
@@ -252,7 +294,7 @@ impl Control {
         let Some(current) = slot.and_then(|slot| slot.shown().current) else {
             return;
         };
-        let why = reason("rolled back", by);
+        let why = by.told("rolled back");
         self.versions.change(plugin, |set| {
             set.state.reject(
                 label,
@@ -320,32 +362,15 @@ impl Control {
 
     /// In the log, in the history, and as an event.
     fn tell(&self, event: &'static str, plugin: &str, label: &str, by: By<'_>) {
-        let By { who, why, figures } = by;
+        let (version, kind, who, why) = (label, by.kind, by.who, by.why);
         match event {
-            "promoted" => info!(plugin, version = label, by = who, why, "version promoted"),
-            _ => warn!(
-                plugin,
-                version = label,
-                by = who,
-                why,
-                "version rolled back"
-            ),
+            "promoted" => info!(plugin, version, by = kind, who, why, "version promoted"),
+            _ => warn!(plugin, version, by = kind, who, why, "version rolled back"),
         }
-        let entry = HistoryEntry {
-            figures,
-            ..HistoryEntry::new(label, event, who).because(why)
-        };
-        self.versions.note(plugin, &entry);
-        let payload =
-            json!({ "plugin": plugin, "version": label, "event": event, "by": who, "why": why });
+        self.versions.note(plugin, &by.entry(label, event));
+        // Whoever subscribes need not know which operator.
+        let payload = json!({ "plugin": plugin, "version": label, "event": event, "by": kind, "why": why });
         self.tell_event(plugin, event, &payload);
-    }
-}
-
-fn reason(what: &str, By { who, why, .. }: By<'_>) -> String {
-    match why {
-        "" => format!("{what} by {who}"),
-        why => format!("{what} by {who}: {why}"),
     }
 }
 
