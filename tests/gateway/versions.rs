@@ -345,7 +345,7 @@ async fn while_pinned_nothing_takes_the_calls_but_the_pinned_version() {
     let wrong = operator(&gateway, "promote", "probe");
     assert!(wrong.err.contains("no version under trial"), "{wrong:?}");
     let wrong = operator(&gateway, "promote", "probe@9");
-    assert!(wrong.err.contains("no plugin probe@9"), "{wrong:?}");
+    assert!(wrong.err.contains("has no version probe@9"), "{wrong:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -213,7 +213,7 @@ async fn plugins(State(gateway): State<Arc<Gateway>>) -> Response {
 async fn plugin(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Response {
     match gateway.control().plugin_with_changes(&name).await {
         Some(plugin) => Json(plugin).into_response(),
-        None => AdminFailure::unknown_plugin(&name, &gateway).into_response(),
+        None => AdminFailure::from(gateway.control().unknown(&name)).into_response(),
     }
 }
 
@@ -269,9 +269,7 @@ async fn rollback(
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
-    if !gateway.control().is_plugin_known(&name) {
-        return Err(AdminFailure::unknown_plugin(&name, &gateway));
-    }
+    gateway.control().check_name(&name)?;
     let who = operator::who(peer.map(|Extension(peer)| peer)).await;
     let rolled_back = gateway.control().rollback(&name, &who).await;
     gateway.control().versions_written().await;
@@ -288,14 +286,8 @@ async fn release(
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
     let control = gateway.control();
-    if control.plugin(&name).is_none() {
-        return Err(AdminFailure::unknown_plugin(&name, &gateway));
-    }
-    if control.release(&name) {
-        return Ok(Json(control.plugin(&name)).into_response());
-    }
-    let message = format!("plugin {name} is not kept from taking calls by its traps");
-    Err(AdminFailure::new(StatusCode::CONFLICT, message))
+    let label = control.release(&name)?;
+    Ok(Json(control.version(&label)).into_response())
 }
 
 async fn drain(

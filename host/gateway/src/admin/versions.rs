@@ -18,7 +18,7 @@ use crate::{
     control::{Control, OfferRefused},
 };
 
-/// As `super::ENDPOINTS`. `{name}` is a plugin or `PLUGIN@VERSION`.
+/// As `super::ENDPOINTS`. What `{name}` means stands in `control/naming.rs`.
 pub(super) const ENDPOINTS: [(&str, &str, &str); 4] = [
     (
         "POST",
@@ -82,8 +82,8 @@ async fn log(
     Path(name): Path<String>,
 ) -> Result<Response, AdminFailure> {
     let entries = gateway.control().version_history(&name).await;
-    if entries.is_empty() && !gateway.control().is_plugin_known(&name) {
-        return Err(AdminFailure::unknown_plugin(&name, &gateway));
+    if entries.is_empty() {
+        gateway.control().check_name(&name)?;
     }
     Ok(Json(json!({ "log": entries })).into_response())
 }
@@ -97,9 +97,7 @@ async fn change(
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
     let control = gateway.control();
-    if !control.is_plugin_known(name) {
-        return Err(AdminFailure::unknown_plugin(name, gateway));
-    }
+    control.check_name(name)?;
     let who = operator::who(peer.map(|Extension(peer)| peer)).await;
     let changed = change(control, name, &who);
     control.versions_written().await;

@@ -144,32 +144,31 @@ impl Control {
         }
     }
 
-    /// The version of the plugin `name` that is held may take calls, and is deployed. `digest` begins that
-    /// of what was looked at; another one is not approved. `by` is who says so.
+    /// What is held of what `name` names may take calls, and is deployed. `digest` begins that of what was looked
+    /// at; another one is not approved. `by` is who says so. Says which version that was, and what it asks for.
     ///
     /// # Errors
-    /// When there is no such plugin, nothing of it is held, something else is, the approval cannot be
-    /// written, or what was approved is refused for another reason.
+    /// When there is no such plugin, nothing of it is held, something else is, or several are; when the approval
+    /// cannot be written, or what was approved is refused for another reason.
     pub(crate) async fn approve(
         &self,
         name: &str,
         digest: Option<&str>,
         by: &str,
-    ) -> Result<HeldOffer, OfferRefused> {
+    ) -> Result<(String, HeldOffer), OfferRefused> {
         let refused = |reason: String| OfferRefused::new("", reason);
-        let slot = self.slots.lock().get(name).cloned();
-        let slot = slot.ok_or_else(|| refused(format!("no plugin {name}")))?;
+        let slot = self.held_of(name, digest);
+        let slot = slot.map_err(|fault| refused(fault.to_string()))?;
+        let label = slot.name.as_str();
         let offers = slot.lock_offers().await;
-        let shown = slot.shown().refused.filter(|_| !offers.is_gone);
-        let component = shown.as_ref().map(|shown| shown.digest.clone());
-        let held = shown.and_then(|shown| shown.held).map(|held| *held);
-        let held = held.filter(|_| slot.is_waiting());
+        let component = slot.shown().refused.map(|refused| refused.digest);
+        let held = slot.held().filter(|_| !offers.is_gone);
         let (Some(held), Some(component)) = (held, component) else {
-            return Err(refused(format!("nothing of plugin {name} is held")));
+            return Err(refused(format!("nothing of plugin {label} is held")));
         };
         if let Some(digest) = digest.filter(|digest| !held.digest.starts_with(digest)) {
             return Err(refused(format!(
-                "what is held of plugin {name} has the digest {}, not {digest}; look at it again",
+                "what is held of plugin {label} has the digest {}, not {digest}; look at it again",
                 held.digest
             )));
         }
@@ -192,13 +191,13 @@ impl Control {
         })?;
         slot.set_trust(state);
         let digest = held.digest.as_str();
-        info!(plugin = name, digest, by, "plugin approved");
+        info!(plugin = label, digest, by, "plugin approved");
         self.note_approved(&slot, by);
         drop(offers);
         self.try_again(&slot).await;
         match slot.shown().refused {
             Some(other) => Err(refused(format!("it is approved, and refused: {other}"))),
-            None => Ok(held),
+            None => Ok((label.to_owned(), held)),
         }
     }
 

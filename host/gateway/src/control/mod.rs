@@ -17,6 +17,7 @@ mod http_remote;
 mod http_routes;
 mod judge;
 mod missing;
+mod naming;
 mod numbers;
 mod offer;
 mod proof;
@@ -66,7 +67,9 @@ pub(crate) use self::{
     fleet::{BuiltIn, Fleet},
     http_remote::HttpUpstreams,
     missing::Missing,
+    naming::NameFault,
     offer::{OfferRefused, Offered},
+    recording::BegunRecording,
     view::PluginView,
 };
 use crate::{
@@ -79,9 +82,8 @@ use crate::{
         route::{Route, Routes},
     },
     plugins::{
-        label, origin,
+        label,
         store::{self, Copy, PluginCopies},
-        trust::TrustFiles,
     },
     readiness::{Readiness, ReasonKind},
     telemetry::calls::CallBook,
@@ -227,8 +229,7 @@ impl Control {
 
     /// Ends the plugin `name`: no new calls, those in flight finish. Says whether it was there.
     pub(crate) async fn withdraw(&self, name: &str) -> bool {
-        let slot = self.slots.lock().get(name).cloned();
-        let Some(slot) = slot else {
+        let Some(slot) = self.slot_of(name) else {
             // It may have been in the folder in a life before.
             self.remove_version(name);
             self.clear(name, &self.store(name));
@@ -284,9 +285,8 @@ impl Control {
         name: &str,
         is_wanted: impl Fn(&PluginSlot) -> bool,
     ) -> Result<(), OfferRefused> {
-        let slot = self.slots.lock().get(name).cloned();
-        let Some(slot) = slot else {
-            return Err(OfferRefused::new("", format!("no plugin {name}")));
+        let Some(slot) = self.slot_of(name) else {
+            return Err(OfferRefused::new("", self.unknown(name)));
         };
         let offers = slot.lock_offers().await;
         if offers.is_gone {
@@ -409,22 +409,6 @@ impl Control {
     }
 
     #[must_use]
-    pub(crate) fn plugin(&self, name: &str) -> Option<PluginView> {
-        // A plugin without a file of its own name is the version that takes its calls.
-        let slot = self.slots.lock().get(name).cloned();
-        let slot = slot.or_else(|| self.serving().remove(name))?;
-        let mut view = PluginView::of(&slot, self.version_view(&slot));
-        let folder = &self.config.load().plugins.folder;
-        let name = &slot.name;
-        let digest = view.digest.as_deref();
-        view.origin = digest.and_then(|digest| origin::read(folder, name, digest));
-        view.approvals = TrustFiles::new(&self.data_dir, name).records();
-        let surplus = view.approvals.len().saturating_sub(APPROVALS_SHOWN_MAX);
-        view.approvals.drain(..surplus);
-        Some(view)
-    }
-
-    #[must_use]
     pub(crate) fn names(&self) -> Vec<String> {
         self.slots.lock().keys().cloned().collect()
     }
@@ -482,9 +466,6 @@ impl Control {
 /// From the end of a drain timeout until the calls that were cut off have ended: it is looked at about
 /// every second, and a guest that computes returns at its next tick.
 const CUT_OFF_MAX: Duration = Duration::from_secs(3);
-
-/// Approvals that are shown of a plugin, the latest.
-const APPROVALS_SHOWN_MAX: usize = 8;
 
 /// Plugins that are deployed at the same time when the gateway starts. Compiling uses every core.
 const START_AT_ONCE: usize = 4;

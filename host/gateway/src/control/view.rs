@@ -46,6 +46,9 @@ pub(crate) struct PluginView {
     /// What lies in the folder and waits for an operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldView>,
+    /// Other versions of a plugin of which something waits for an operator, where the plugin was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_versions: Vec<HeldView>,
     /// The latest approvals of its versions, the last one last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<ApprovalRecord>,
@@ -123,6 +126,8 @@ pub(crate) struct RefusalView {
 /// An offer that waits for an operator.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct HeldView {
+    /// The file's name without its end: `users` or `users@2`.
+    pub version: String,
     /// Of component and manifest together: what an approval is of.
     pub digest: String,
     /// What it asks for beyond what serves, as `KEY: WHAT`.
@@ -138,12 +143,6 @@ impl PluginView {
         let status = slot.plugin.status();
         let stats = status.stats;
         let state = state(&shown, status.traps.as_ref());
-        let held = shown.refused.as_ref();
-        let held = held.and_then(|refused| refused.held.as_deref());
-        let held = held.map(|held| HeldView {
-            digest: held.digest.clone(),
-            growth: held.growth.iter().map(ToString::to_string).collect(),
-        });
         let current = shown.current;
         let services = current.as_ref().map(|current| &current.services);
         let services = services.into_iter().flatten().map(ServiceListing::from);
@@ -170,7 +169,8 @@ impl PluginView {
                 reason: refused.reason,
                 at: refused.at,
             }),
-            held,
+            held: HeldView::of(slot),
+            held_versions: Vec::new(),
             approvals: Vec::new(),
             changes: Vec::new(),
             origin: None,
@@ -199,6 +199,18 @@ impl PluginView {
             draining: status.draining,
             history: status.history,
         }
+    }
+}
+
+impl HeldView {
+    /// `None` where nothing is held.
+    pub(super) fn of(slot: &PluginSlot) -> Option<Self> {
+        let held = slot.held()?;
+        Some(Self {
+            version: slot.name.clone(),
+            digest: held.digest,
+            growth: held.growth.iter().map(ToString::to_string).collect(),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fixture::GatewayFixture;
+use super::fixture::{Answer, GatewayFixture, folders};
 
 /// A gateway in which `greeter@2` has taken the calls of `greeter@1`.
 async fn two_versions() -> GatewayFixture {
@@ -58,5 +58,89 @@ async fn what_operators_did_is_told_with_who_it_was_also_after_a_restart() {
     let by_operators: Vec<_> = done.iter().filter(|line| line.contains(by)).collect();
     let shown = fixture.admin("GET", "/plugins/greeter").await.json();
     assert_eq!(json!(told(&shown["changes"])), json!(by_operators));
+    fixture.end().await;
+}
+
+/// Puts a version there that asks for more than one without a manifest, for the services of these names.
+fn drop_greedy(fixture: &GatewayFixture, label: &str, services: &str) {
+    let manifest = format!("[grants]\nservices = [{services}]\n");
+    fixture.drop_in(&format!("{label}.toml"), manifest.as_bytes());
+    fixture.drop_answering(&format!("{label}.wasm"), label);
+}
+
+/// The digests of what is held beside the version that takes the calls, once there are so many.
+async fn held_beside(fixture: &GatewayFixture, n_held: usize) -> Vec<String> {
+    let held = || fixture.gateway.control().plugin("greeter").expect("there").held_versions;
+    fixture.until("they are held", || held().len() == n_held).await;
+    held().into_iter().map(|held| held.digest).collect()
+}
+
+#[track_caller]
+fn check(answer: &Answer, status: u16, error: &str) {
+    assert_eq!((answer.status, &answer.json()["error"]), (status, &error.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugins_name_means_the_version_that_a_command_is_about() {
+    let fixture = GatewayFixture::start_holding(folders()).await;
+    fixture.drop_answering("greeter@1.wasm", "one");
+    fixture.until_answered("greeter", "one").await;
+    drop_greedy(&fixture, "greeter@2", "\"a\"");
+    held_beside(&fixture, 1).await;
+    let shown = fixture.admin("GET", "/plugins/greeter").await.json();
+    assert_eq!(shown["name"], "greeter@1", "it takes the calls: {shown}");
+    assert_eq!(shown["held_versions"][0]["version"], "greeter@2", "{shown}");
+    let approved = fixture.admin("POST", "/plugins/greeter/approve").await;
+    assert_eq!(approved.status, 200, "{}", approved.body);
+    assert_eq!(approved.json()["plugin"]["name"], "greeter@2");
+    fixture.until_answered("greeter", "greeter@2").await;
+
+    // Of several that are held, which one is to be said.
+    drop_greedy(&fixture, "greeter@3", "\"a\", \"b\"");
+    drop_greedy(&fixture, "greeter", "\"c\"");
+    let digests = held_beside(&fixture, 2).await;
+    let ask = async |path: &str| fixture.admin("POST", path).await;
+    let answer = ask("/plugins/greeter/approve").await;
+    check(&answer, 409, "greeter@, greeter@3 are held; name one of them");
+    let answer = ask("/plugins/greeter@1/approve").await;
+    let told = "nothing of plugin greeter@1 is held; greeter@, greeter@3 are";
+    check(&answer, 409, told);
+    for (path, name) in [
+        (format!("greeter/approve?digest={}", digests[0]), "greeter"),
+        ("greeter@3/approve".to_owned(), "greeter@3"),
+    ] {
+        let answer = ask(&format!("/plugins/{path}")).await;
+        assert_eq!((answer.status, &answer.json()["plugin"]["name"]), (200, &name.into()));
+    }
+    // The one without a name can be told from the plugin.
+    let shown = fixture.admin("GET", "/plugins/greeter").await.json();
+    assert_eq!(shown["name"], "greeter@3", "{shown}");
+    let shown = fixture.admin("GET", "/plugins/greeter@").await.json();
+    assert_eq!(shown["name"], "greeter", "{shown}");
+    // Commands that are about the version that takes the calls find it.
+    let recorded = ask("/plugins/greeter/record?time_ms=1").await;
+    assert_eq!(recorded.status, 200, "{}", recorded.body);
+    let answer = ask("/plugins/greeter/release").await;
+    check(&answer, 409, "plugin greeter is not kept from taking calls by its traps");
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_of_nothing_is_answered_with_what_it_may_mean() {
+    let fixture = two_versions().await;
+    for command in ["promote", "pin", "unpin", "rollback", "approve", "release", "record", "replay"] {
+        let ask = async |name: &str| fixture.admin("POST", &format!("/plugins/{name}/{command}")).await;
+        let answer = ask("greeter@3").await;
+        check(&answer, 404, "plugin greeter has no version greeter@3");
+        assert_eq!(answer.json()["hint"], "it has greeter@1, greeter@2", "{command}");
+        let answer = ask("greeter@").await;
+        check(&answer, 404, "plugin greeter has no version without a name");
+        let answer = ask("greter").await;
+        check(&answer, 404, "no plugin greter");
+        assert_eq!(answer.json()["hint"], "did you mean greeter?", "{command}");
+    }
+    let answer = fixture.admin("POST", "/plugins/greeter/promote").await;
+    let told = "plugin greeter has no version under trial; name one of greeter@1, greeter@2";
+    check(&answer, 409, told);
     fixture.end().await;
 }

@@ -13,9 +13,8 @@ use crate::{
     control::{
         Control,
         offer::{OfferRefused, unix_now},
-        slot::PluginSlot,
     },
-    plugins::label::{at_start, is_label, plugin_of, version_of},
+    plugins::label::{at_start, is_label, named, plugin_of},
 };
 
 /// Who changes something, and why.
@@ -87,16 +86,14 @@ impl Control {
     /// # Errors
     /// When there is none, or it cannot take calls.
     pub(crate) fn promote(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
-        let plugin = plugin_of(name);
-        let canary = self
-            .canary_of(plugin)
-            .filter(|_| version_of(name).is_none());
-        let label = canary.unwrap_or_else(|| name.to_owned());
-        if version_of(name).is_none() && label == name && !self.is_version_there(name) {
+        let (plugin, label) = named(name);
+        let label = label.map(str::to_owned).or_else(|| self.canary_of(plugin));
+        let Some(label) = label else {
+            let versions = self.versions_told(plugin);
             let reason =
-                format!("plugin {plugin} has no version under trial; name one: {plugin}@VERSION");
+                format!("plugin {plugin} has no version under trial; name one of {versions}");
             return Err(OfferRefused::new("", reason));
-        }
+        };
         let figures = self.figures_of(plugin);
         let by = By::operator(who).with_figures(figures.as_ref());
         self.promote_version(plugin, &label, by)
@@ -109,11 +106,12 @@ impl Control {
     /// # Errors
     /// When there is no such plugin, none before, or the one before does not start.
     pub(crate) async fn rollback(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
-        let plugin = plugin_of(name);
+        let (plugin, named) = named(name);
+        let is_named = |label: &str| named.is_none_or(|named| named == label);
         let figures = self.figures_of(plugin);
         let by = By::operator(who).with_figures(figures.as_ref());
         let canary = self.canary_of(plugin);
-        let canary = canary.filter(|canary| version_of(name).is_none() || canary == name);
+        let canary = canary.filter(|canary| is_named(canary));
         if let Some(canary) = canary {
             self.reject_version(plugin, &canary, "operator", by);
             return Ok(());
@@ -128,17 +126,13 @@ impl Control {
                 .find(|label| serving.contains(label));
             (set.state.stable.clone(), before.cloned())
         });
-        let stable_label = stable.clone();
-        let is_of_stable = version_of(name).is_none() || stable.as_deref() == Some(name);
-        if let (Some(stable), Some(before), true) = (stable, before, is_of_stable) {
+        let is_of_stable = stable.as_deref().is_some_and(is_named);
+        if let (Some(stable), Some(before), true) = (&stable, before, is_of_stable) {
             self.promote_version(plugin, &before, by)?;
-            self.reject_version(plugin, &stable, "operator", by);
+            self.reject_version(plugin, stable, "operator", by);
             return Ok(());
         }
-        let label = match (version_of(name), &stable_label) {
-            (None, Some(stable)) => stable.as_str(),
-            (Some(_), _) | (None, None) => name,
-        };
+        let label = named.or(stable.as_deref()).unwrap_or(plugin);
         self.rollback_generation(label).await?;
         let by = By::operator(who).because("its generation before takes the calls");
         self.versions.change(plugin, |set| {
@@ -155,7 +149,7 @@ impl Control {
     /// When there is none, or it cannot take calls.
     pub(crate) fn pin(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
         let by = By::operator(who);
-        let plugin = plugin_of(name);
+        let (plugin, named) = named(name);
         let serving = self.serving();
         let Some(stable) = serving.get(plugin).filter(|slot| slot.is_serving()) else {
             return Err(OfferRefused::new(
@@ -163,8 +157,8 @@ impl Control {
                 format!("nothing of plugin {plugin} takes calls"),
             ));
         };
-        if version_of(name).is_some() && stable.name != name {
-            self.promote_version(plugin, name, by)?;
+        if let Some(label) = named.filter(|label| *label != stable.name) {
+            self.promote_version(plugin, label, by)?;
         }
         let label = self.versions.change(plugin, |set| {
             set.state.stable.get_or_insert_with(|| stable.name.clone());
@@ -211,13 +205,14 @@ impl Control {
     /// What happened to the versions of the plugin of `name`, or to that version, the latest last. Nothing where
     /// `name` is none that a plugin may have.
     pub(crate) async fn version_history(&self, name: &str) -> Vec<Json> {
+        let (plugin, label) = named(name);
         // Whoever asks names a file by it.
-        if !is_label(name) {
+        if !is_label(label.unwrap_or(plugin)) {
             return Vec::new();
         }
-        let mut entries = self.versions.files.history(plugin_of(name)).await;
-        if version_of(name).is_some() {
-            entries.retain(|entry| entry.get("version").and_then(Json::as_str) == Some(name));
+        let mut entries = self.versions.files.history(plugin).await;
+        if label.is_some() {
+            entries.retain(|entry| entry.get("version").and_then(Json::as_str) == label);
         }
         entries
     }
@@ -225,14 +220,6 @@ impl Control {
     /// Waits until what was said of versions until now is on the disk, as far as it can be written there.
     pub(crate) async fn versions_written(&self) {
         self.versions.files.flush().await;
-    }
-
-    /// Whether `name` is a plugin or a version that is there, or was.
-    #[must_use]
-    pub(crate) fn is_plugin_known(&self, name: &str) -> bool {
-        let slots = self.slots.lock();
-        let is_of = |slot: &PluginSlot| slot.name == name || slot.plugin_name() == name;
-        slots.values().any(|slot| is_of(slot))
     }
 
     /// `label` takes the calls of `plugin` from here on.
@@ -246,7 +233,7 @@ impl Control {
         by: By<'_>,
     ) -> Result<(), OfferRefused> {
         let refused = |reason: String| OfferRefused::new("", reason);
-        let slot = self.slots.lock().get(label).cloned();
+        let slot = self.slot_of(label);
         let slot = slot.ok_or_else(|| refused(format!("no version {label}")))?;
         let shown = slot.shown();
         if shown.current.is_none() {
@@ -290,7 +277,7 @@ impl Control {
         cause: &'static str,
         by: By<'_>,
     ) {
-        let slot = self.slots.lock().get(label).cloned();
+        let slot = self.slot_of(label);
         let Some(current) = slot.and_then(|slot| slot.shown().current) else {
             return;
         };
@@ -356,10 +343,6 @@ impl Control {
         })
     }
 
-    fn is_version_there(&self, label: &str) -> bool {
-        self.slots.lock().contains_key(label)
-    }
-
     /// In the log, in the history, and as an event.
     fn tell(&self, event: &'static str, plugin: &str, label: &str, by: By<'_>) {
         let (version, kind, who, why) = (label, by.kind, by.who, by.why);
@@ -369,7 +352,8 @@ impl Control {
         }
         self.versions.note(plugin, &by.entry(label, event));
         // Whoever subscribes need not know which operator.
-        let payload = json!({ "plugin": plugin, "version": label, "event": event, "by": kind, "why": why });
+        let payload =
+            json!({ "plugin": plugin, "version": label, "event": event, "by": kind, "why": why });
         self.tell_event(plugin, event, &payload);
     }
 }
