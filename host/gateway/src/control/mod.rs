@@ -29,6 +29,7 @@ mod retries;
 mod schema_file;
 mod serving_plugins;
 mod slot;
+mod starting;
 mod subscribers;
 mod traps;
 mod usage_view;
@@ -159,9 +160,9 @@ impl Control {
         store::kept(&self.data_dir)
     }
 
-    /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
+    /// Deploys everything that lies in the folder at the start, several plugins at a time. Where two claim
     /// one service, the first by name has it. Of a plugin whose files cannot be read, the last good
-    /// copy is deployed. Older versions of one plugin come first.
+    /// copy is deployed. Versions of one plugin are judged and taken one after the other (`starting.rs`).
     pub(crate) async fn start(&self, mut found: Vec<(String, FoundAtStart)>) {
         found.sort_by_cached_key(|(name, _)| label::at_start(name));
         self.note_known(found.iter().map(|(name, _)| name));
@@ -170,10 +171,12 @@ impl Control {
                 self.note_loading(&self.slot(name), copy);
             }
         }
+        starting::tell_order(&found, &self.kept());
         // With the routes of what is built in and what is elsewhere, also where nothing was found.
         self.publish();
-        let mut prepared = stream::iter(found)
-            .map(|(name, found)| async move {
+        let mut prepared = stream::iter(starting::in_turn(found))
+            .map(|(turn, name, found)| async move {
+                let turn = turn.come().await;
                 let good = match &found {
                     FoundAtStart::Whole(_) => None,
                     // One that has nothing to start is not in the set.
@@ -188,12 +191,13 @@ impl Control {
                     }
                     (FoundAtStart::Unread(_), None) => return None,
                 };
-                Some((slot, offers, prepared))
+                Some((turn, slot, offers, prepared))
             })
             .buffered(START_AT_ONCE);
         while let Some(prepared) = prepared.next().await {
-            if let Some((slot, _offers, prepared)) = prepared {
+            if let Some((turn, slot, _offers, prepared)) = prepared {
                 self.activate(&slot, prepared).await;
+                turn.end();
             }
         }
         self.routes.set_complete();

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::fixture::{Answer, GatewayFixture, folders};
+use super::{
+    fixture::{Answer, GatewayFixture, folders},
+    guest,
+};
 
 /// A gateway in which `greeter@2` has taken the calls of `greeter@1`.
 async fn two_versions() -> GatewayFixture {
@@ -143,4 +146,25 @@ async fn a_name_of_nothing_is_answered_with_what_it_may_mean() {
     let told = "plugin greeter has no version under trial; name one of greeter@1, greeter@2";
     check(&answer, 409, told);
     fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_new_versions_the_oldest_is_taken_and_the_others_are_compared_with_it() {
+    // Names sort otherwise than versions do.
+    for (oldest, newest) in [("greeter@2", "greeter@10"), ("greeter", "greeter@0.1")] {
+        let folder = folders();
+        let put = |name: &str, octets: &[u8]| {
+            let path = folder.path().join("plugins").join(name);
+            std::fs::write(path, octets).expect("written");
+        };
+        put(&format!("{oldest}.wasm"), &guest::answering("oldest"));
+        put(&format!("{newest}.wasm"), &guest::answering("newest"));
+        put(&format!("{newest}.toml"), b"[grants]\nservices = [\"a\"]\n");
+        let fixture = GatewayFixture::start_holding(folder).await;
+        fixture.until_answered("greeter", "oldest").await;
+        let shown = fixture.admin("GET", "/plugins/greeter").await.json();
+        assert_eq!(shown["name"], oldest, "{shown}");
+        assert_eq!(shown["held_versions"][0]["version"], newest, "{shown}");
+        fixture.end().await;
+    }
 }
