@@ -20,6 +20,7 @@ mod missing;
 mod naming;
 mod numbers;
 mod offer;
+mod offer_judge;
 mod proof;
 mod publish;
 mod recording;

@@ -1,0 +1,285 @@
+//! Judges one offer: by its signatures, by what has served of its plugin, and by what was approved. Blocks, and
+//! changes nothing; `approval.rs` says what follows.
+
+use std::sync::Arc;
+
+use postern_system::clock;
+use tracing::warn;
+
+use super::{
+    offer::{ApprovalStage, HeldOffer, Needs, OfferRefused},
+    slot::PluginSlot,
+};
+use crate::{
+    config::{Approval, Config, quantities},
+    plugins::{
+        asks::{Asks, Growth},
+        claimed::Claimed,
+        signature::{SignatureFault, SignaturePolicy, Signed},
+        store::{Copy, PluginCopies},
+        trust::{Served, TrustFault, TrustFiles, TrustState},
+    },
+};
+
+/// What judges one offer.
+pub(super) struct OfferJudge {
+    pub name: String,
+    pub config: Arc<Config>,
+    /// What the manifest claims.
+    pub written: Claimed,
+    pub trust: KnownTrust,
+    pub copies: PluginCopies,
+    /// Those of the version that takes the plugin's calls, where this is another one.
+    pub stable: Option<(KnownTrust, PluginCopies)>,
+}
+
+/// What is known of a plugin: as it was noted last, also where that could not be written.
+pub(super) struct KnownTrust {
+    pub files: TrustFiles,
+    pub noted: Option<TrustState>,
+}
+
+/// Why an offer is not started.
+pub(super) enum Judgement {
+    Signature(SignatureFault),
+    Held(HeldOffer),
+    Unknown(TrustFault),
+}
+
+impl Judgement {
+    /// As it is told, and as it is refused.
+    pub(super) fn refuse(self, slot: &PluginSlot, copy: &Copy) -> OfferRefused {
+        let plugin = slot.name.as_str();
+        match self {
+            Self::Signature(fault) => {
+                warn!(plugin, %fault, "signature refused");
+                slot.count_signature_refusal();
+                let needs = Needs {
+                    settings: true,
+                    time: fault.may_pass(),
+                    ..Needs::default()
+                };
+                OfferRefused::new(&copy.digest, format!("signature: {fault}")).until(needs)
+            }
+            Self::Held(held) => {
+                let asked = told(&held.growth);
+                let digest = held.digest.as_str();
+                warn!(plugin, digest, asked, "plugin held until it is approved");
+                OfferRefused::held(copy, held)
+            }
+            Self::Unknown(fault) => {
+                warn!(plugin, %fault, "what is known of the plugin cannot be read");
+                let needs = Needs {
+                    time: true,
+                    ..Needs::default()
+                };
+                OfferRefused::new(&copy.digest, fault).until(needs)
+            }
+        }
+    }
+}
+
+impl OfferJudge {
+    /// Blocks.
+    pub(super) fn judge(&self, copy: &Copy, is_new: bool) -> Result<Option<Signed>, Judgement> {
+        let signed = signed_by(&self.config, &self.name, copy).map_err(Judgement::Signature)?;
+        if !is_new {
+            return Ok(signed);
+        }
+        let state = self.state(copy).map_err(Judgement::Unknown)?;
+        let (has_manifest, settings) = (copy.manifest.is_some(), &self.config.plugins.signatures);
+        let is_required = settings.require_signature;
+        let checked = state
+            .newest
+            .check(&self.name, signed.as_ref(), has_manifest, is_required);
+        checked.map_err(Judgement::Signature)?;
+        match self.held(copy, &state) {
+            Some(held) => Err(Judgement::Held(held)),
+            None => Ok(signed),
+        }
+    }
+
+    /// What is known. A version of which nothing has served is judged by the one that takes the plugin's
+    /// calls, or else by those that have taken them: a new name of a file is no way around an approval.
+    fn state(&self, copy: &Copy) -> Result<TrustState, TrustFault> {
+        let own = self.trust.state()?;
+        if own.served.is_some() || self.copies.load_good().is_some() {
+            return Ok(own);
+        }
+        let before = match self.of_stable()? {
+            Some(stable) => stable,
+            None => self.of_others(copy)?,
+        };
+        Ok(TrustState {
+            approved: own.approved,
+            ..before
+        })
+    }
+
+    /// What is known of the version that takes the plugin's calls; `None` where none has, or it is this one.
+    fn of_stable(&self) -> Result<Option<TrustState>, TrustFault> {
+        let Some((trust, copies)) = &self.stable else {
+            return Ok(None);
+        };
+        let state = trust.state()?;
+        let served = state.served.clone();
+        let served = served.or_else(|| Some(served_by(&copies.load_good()?)));
+        Ok(served.is_some().then_some(TrustState { served, ..state }))
+    }
+
+    /// What all other versions of the plugin have left. Of those that have served, the one counts beyond which
+    /// `copy` asks for the least.
+    fn of_others(&self, copy: &Copy) -> Result<TrustState, TrustFault> {
+        let (asks, quantities) = (served_by(copy).asks, quantities(&self.config));
+        let (mut left, mut least) = (TrustState::default(), usize::MAX);
+        for other in self.trust.files.others()? {
+            left.newest.merge(other.newest);
+            let Some(served) = other.served else { continue };
+            let n_more = asks.beyond(&served.asks, &quantities).len();
+            if n_more < least {
+                (left.served, least) = (Some(served), n_more);
+            }
+        }
+        Ok(left)
+    }
+
+    /// What `copy` waits for an operator with; `None` where it need not.
+    fn held(&self, copy: &Copy, state: &TrustState) -> Option<HeldOffer> {
+        let approval = self.config.approval();
+        let digest = copy.content_digest();
+        if approval == Approval::Off || state.is_approved(&digest) {
+            return None;
+        }
+        let served = self.served(state);
+        if served
+            .as_ref()
+            .is_some_and(|served| served.digest == digest)
+        {
+            return None;
+        }
+        let is_first = served.is_none();
+        let claimed = claimed_before(served.as_ref());
+        let before = served.map(|served| served.asks).unwrap_or_default();
+        let asks = served_by(copy).asks;
+        let mut growth = asks.beyond(&before, &quantities(&self.config));
+        growth.extend(claimed.map_or_else(Vec::new, |claimed| self.written.beyond(&claimed)));
+        let waits = match approval {
+            Approval::Off => false,
+            Approval::Growth => !is_first && !growth.is_empty(),
+            Approval::Always => true,
+        };
+        waits.then_some(HeldOffer {
+            digest,
+            growth,
+            stage: ApprovalStage::Written,
+        })
+    }
+
+    /// What a component claims that has said what it answers for. `own` is what every plugin may claim that is
+    /// the first of its name. Blocks.
+    pub(super) fn judge_claims(
+        &self,
+        copy: &Copy,
+        claimed: &Claimed,
+        own: &Claimed,
+    ) -> Result<(), Judgement> {
+        let (approval, stage) = (self.config.approval(), ApprovalStage::Described);
+        let digest = copy.content_digest();
+        let state = self.state(copy).map_err(Judgement::Unknown)?;
+        if approval == Approval::Off || state.is_approved(&stage.approval_of(&digest)) {
+            return Ok(());
+        }
+        let served = self.served(&state);
+        let has_served = |served: &Served| served.digest == digest;
+        let is_first = served.is_none();
+        if served.as_ref().is_some_and(has_served) || (is_first && approval == Approval::Growth) {
+            return Ok(());
+        }
+        let Some(before) = claimed_before(served.as_ref()) else {
+            return Ok(());
+        };
+        let known = before.with(&self.written);
+        let known = match is_first {
+            true => known.with(own),
+            false => known,
+        };
+        let growth = claimed.beyond(&known);
+        match growth.is_empty() {
+            true => Ok(()),
+            false => Err(Judgement::Held(HeldOffer {
+                digest,
+                growth,
+                stage,
+            })),
+        }
+    }
+
+    /// What served last. Of a gateway that noted nothing, the copy of that tells.
+    fn served(&self, state: &TrustState) -> Option<Served> {
+        let served = state.served.clone();
+        served.or_else(|| Some(served_by(&self.copies.load_good()?)))
+    }
+}
+
+impl KnownTrust {
+    pub(super) fn state(&self) -> Result<TrustState, TrustFault> {
+        self.noted.clone().map_or_else(|| self.files.state(), Ok)
+    }
+}
+
+impl OfferRefused {
+    fn held(copy: &Copy, held: HeldOffer) -> Self {
+        let asked = told(&held.growth);
+        let reason =
+            format!("held until it is approved (`postern plugins approve`): it asks for {asked}");
+        let needs = Needs {
+            settings: true,
+            ..Needs::default()
+        };
+        Self {
+            held: Some(Box::new(held)),
+            ..Self::new(&copy.digest, reason).until(needs)
+        }
+    }
+}
+
+/// What is noted of `copy` when it serves, but for what it claims.
+pub(super) fn served_by(copy: &Copy) -> Served {
+    Served {
+        digest: copy.content_digest(),
+        asks: Asks::of(&copy.component, copy.manifest.as_deref()),
+        claimed: None,
+    }
+}
+
+/// What was claimed before: nothing where nothing served. `None` where that is not known, which the next
+/// version to serve ends.
+fn claimed_before(served: Option<&Served>) -> Option<Claimed> {
+    match served {
+        None => Some(Claimed::default()),
+        Some(served) => served.claimed.clone(),
+    }
+}
+
+pub(super) fn signed_by(config: &Config, name: &str, copy: &Copy) -> Result<Option<Signed>, SignatureFault> {
+    let policy = SignaturePolicy::open(&config.plugins.signatures)?;
+    let octets = (copy.component.as_ref(), copy.manifest.as_deref());
+    policy.judge(name, octets, &copy.signatures, clock::unix_time())
+}
+
+/// The first few, and how many more there are.
+fn told(growth: &[Growth]) -> String {
+    if growth.is_empty() {
+        return "no more than what serves".to_owned();
+    }
+    let first = growth.iter().take(TOLD_MAX).map(ToString::to_string);
+    let mut told = format!("more: {}", first.collect::<Vec<_>>().join(", "));
+    let more = growth.len().saturating_sub(TOLD_MAX);
+    if more > 0 {
+        told += &format!(", and {more} more");
+    }
+    told
+}
+
+/// Differences in a line of text; all of them are with the plugin.
+const TOLD_MAX: usize = 8;
