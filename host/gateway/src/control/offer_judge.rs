@@ -15,7 +15,7 @@ use crate::{
     plugins::{
         asks::{Asks, Growth},
         claimed::Claimed,
-        signature::{SignatureFault, SignaturePolicy, Signed},
+        signature::{Newest, SignatureFault, SignaturePolicy, Signed},
         store::{Copy, PluginCopies},
         trust::{Served, TrustFault, TrustFiles, TrustState},
     },
@@ -86,23 +86,62 @@ impl OfferJudge {
         if !is_new {
             return Ok(signed);
         }
-        let state = self.state(copy).map_err(Judgement::Unknown)?;
-        let (has_manifest, settings) = (copy.manifest.is_some(), &self.config.plugins.signatures);
-        let is_required = settings.require_signature;
-        let checked = state
-            .newest
-            .check(&self.name, signed.as_ref(), has_manifest, is_required);
+        let own = self.trust.state().map_err(Judgement::Unknown)?;
+        let newest = self.newest(&own).map_err(Judgement::Unknown)?;
+        let checked = self.check_age(copy, signed.as_ref(), own.served.as_ref(), &newest);
         checked.map_err(Judgement::Signature)?;
+        let state = self.state(own, copy).map_err(Judgement::Unknown)?;
         match self.held(copy, &state) {
             Some(held) => Err(Judgement::Held(held)),
             None => Ok(signed),
         }
     }
 
+    /// When the newest was signed that has served of any version of the plugin: an old file is no better under another
+    /// name.
+    fn newest(&self, own: &TrustState) -> Result<Newest, TrustFault> {
+        let mut newest = self.trust.files.newest_of_others()?;
+        newest.merge(own.newest);
+        if let Some((stable, _)) = &self.stable {
+            newest.merge(stable.state()?.newest);
+        }
+        Ok(newest)
+    }
+
+    /// Whether what of `copy` was put there since the version last `served` may serve after what has.
+    ///
+    /// What has served as it lies there, beside a newer version, is not compared: it was there before that one.
+    fn check_age(
+        &self,
+        copy: &Copy,
+        signed: Option<&Signed>,
+        served: Option<&Served>,
+        newest: &Newest,
+    ) -> Result<(), SignatureFault> {
+        if served.is_some_and(|served| served.digest == copy.content_digest()) {
+            return Ok(());
+        }
+        let put = copy.deployment();
+        let has_component =
+            served.is_some_and(|served| served.component.as_ref() == Some(&put.component));
+        let has_manifest = served
+            .is_some_and(|served| served.manifest.is_some() && served.manifest == put.manifest);
+        let since = signed.map(|signed| Signed {
+            component: signed.component.clone().filter(|_| !has_component),
+            manifest: signed.manifest.clone().filter(|_| !has_manifest),
+        });
+        let is_required = self.config.plugins.signatures.require_signature;
+        newest.check(
+            &self.name,
+            since.as_ref(),
+            put.manifest.is_some(),
+            is_required,
+        )
+    }
+
     /// What is known. A version of which nothing has served is judged by the one that takes the plugin's
     /// calls, or else by those that have taken them: a new name of a file is no way around an approval.
-    fn state(&self, copy: &Copy) -> Result<TrustState, TrustFault> {
-        let own = self.trust.state()?;
+    fn state(&self, own: TrustState, copy: &Copy) -> Result<TrustState, TrustFault> {
         if own.served.is_some() || self.copies.load_good().is_some() {
             return Ok(own);
         }
@@ -133,7 +172,6 @@ impl OfferJudge {
         let (asks, quantities) = (served_by(copy).asks, quantities(&self.config));
         let (mut left, mut least) = (TrustState::default(), usize::MAX);
         for other in self.trust.files.others()? {
-            left.newest.merge(other.newest);
             let Some(served) = other.served else { continue };
             let n_more = asks.beyond(&served.asks, &quantities).len();
             if n_more < least {
@@ -185,7 +223,8 @@ impl OfferJudge {
     ) -> Result<(), Judgement> {
         let (approval, stage) = (self.config.approval(), ApprovalStage::Described);
         let digest = copy.content_digest();
-        let state = self.state(copy).map_err(Judgement::Unknown)?;
+        let state = self.trust.state().and_then(|known| self.state(known, copy));
+        let state = state.map_err(Judgement::Unknown)?;
         if approval == Approval::Off || state.is_approved(&stage.approval_of(&digest)) {
             return Ok(());
         }
@@ -245,8 +284,11 @@ impl OfferRefused {
 
 /// What is noted of `copy` when it serves, but for what it claims.
 pub(super) fn served_by(copy: &Copy) -> Served {
+    let deployment = copy.deployment();
     Served {
         digest: copy.content_digest(),
+        component: Some(deployment.component),
+        manifest: deployment.manifest,
         asks: Asks::of(&copy.component, copy.manifest.as_deref()),
         claimed: None,
     }
@@ -261,7 +303,11 @@ fn claimed_before(served: Option<&Served>) -> Option<Claimed> {
     }
 }
 
-pub(super) fn signed_by(config: &Config, name: &str, copy: &Copy) -> Result<Option<Signed>, SignatureFault> {
+pub(super) fn signed_by(
+    config: &Config,
+    name: &str,
+    copy: &Copy,
+) -> Result<Option<Signed>, SignatureFault> {
     let policy = SignaturePolicy::open(&config.plugins.signatures)?;
     let octets = (copy.component.as_ref(), copy.manifest.as_deref());
     policy.judge(name, octets, &copy.signatures, clock::unix_time())

@@ -7,8 +7,8 @@
 //! | under which name | `file:NAME.wasm` of the trusted comment, where it is there |
 //! | when, so that an older version is not put back | `timestamp:SECONDS` of the trusted comment |
 //!
-//! Component and manifest are ordered each by itself: neither comes back that is older than what has
-//! served. Only the prehashed form is taken, which minisign writes since 0.10.
+//! Component and manifest are ordered each by itself, over all versions of the plugin: neither comes back that is
+//! older than what has served. Only the prehashed form is taken, which minisign writes since 0.10.
 
 use std::{fs, io, path::PathBuf, time::Duration};
 

@@ -47,6 +47,12 @@ pub(crate) struct TrustState {
 pub(crate) struct Served {
     /// `Copy::content_digest`.
     pub digest: String,
+    /// Of the component alone; absent where it was noted by a gateway that did not note it.
+    #[serde(default)]
+    pub component: Option<String>,
+    /// Of the manifest alone; absent as well where there was none.
+    #[serde(default)]
+    pub manifest: Option<String>,
     pub asks: Asks,
     /// Absent where it was noted by a gateway that did not note it.
     #[serde(default)]
@@ -134,6 +140,18 @@ impl TrustFiles {
             }
         }
         Ok(states)
+    }
+
+    /// When the newest was signed that has served of every other version of the same plugin.
+    ///
+    /// # Errors
+    /// As `others`.
+    pub(crate) fn newest_of_others(&self) -> Result<Newest, TrustFault> {
+        let mut newest = Newest::default();
+        for other in self.others()? {
+            newest.merge(other.newest);
+        }
+        Ok(newest)
     }
 
     /// On disk when it returns.
@@ -263,6 +281,8 @@ mod tests {
         state.approve("one");
         let served = Served {
             digest: "two".to_owned(),
+            component: Some("three".to_owned()),
+            manifest: None,
             asks: Asks::of(b"", Some("[grants]\nkv = \"s\"\n")),
             claimed: Some(Claimed::of(["users"], &[])),
         };
