@@ -13,7 +13,7 @@
 //!
 //! The last good copy and a rollback are judged by their signatures alone: they have served.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::plugins::{
     claimed::Claimed,
+    gone,
     signature::Signed,
     store::Copy,
     trust::{ApprovalRecord, Served, TrustFiles},
@@ -89,6 +90,8 @@ impl Control {
             let services = current.services.iter().map(|service| &*service.name);
             Claimed::of(services, &current.routes)
         });
+        let (plugin, present) = (slot.plugin_name().to_owned(), self.plugin_names());
+        let data_dir = self.data_dir.clone();
         let noting = spawn_blocking(move || {
             let mut state = trust.state().map_err(io::Error::other)?;
             let before = state.clone();
@@ -97,7 +100,9 @@ impl Control {
                 ..served_by(&copy)
             };
             state.on_served(served, signed.as_ref());
-            let written = match state == before {
+            // Where nobody is asked for approval, a new name is taken and not remembered.
+            let is_left_out = state == before || gone::is_full_for(&data_dir, &plugin, &present);
+            let written = match is_left_out {
                 true => Ok(()),
                 false => trust.files.note(&state),
             };
@@ -143,7 +148,7 @@ impl Control {
                 held.digest
             )));
         }
-        let record = ApprovalRecord::of(&held, component, by);
+        let record = ApprovalRecord::of(&held, (label, component), by);
         let (trust, approval) = (self.trust(&slot), held.approval());
         let writing = spawn_blocking(move || {
             let mut state = trust.state().map_err(io::Error::other)?;
@@ -172,6 +177,26 @@ impl Control {
         }
     }
 
+    /// The files of the version `label` are gone, and what the plugin's other versions make needless is forgotten.
+    pub(super) async fn forget_version(&self, label: &str) {
+        let (data_dir, gone) = (self.data_dir.clone(), label.to_owned());
+        let forgetting = spawn_blocking(move || gone::forget_version(&data_dir, &gone));
+        let forgotten = forgetting.await;
+        let forgotten = forgotten.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        if let Err(error) = forgotten {
+            warn!(plugin = label, %error, "what is known of a version that is gone stays on the disk");
+        }
+    }
+
+    /// Plugins of which a version is in the set.
+    fn plugin_names(&self) -> BTreeSet<String> {
+        let slots = self.slots.lock();
+        slots
+            .values()
+            .map(|slot| slot.plugin_name().to_owned())
+            .collect()
+    }
+
     fn trust(&self, slot: &PluginSlot) -> KnownTrust {
         KnownTrust {
             files: TrustFiles::new(&self.data_dir, &slot.name),
@@ -186,6 +211,8 @@ impl Control {
             written: written.clone(),
             trust: self.trust(slot),
             copies: slot.store.clone(),
+            data_dir: self.data_dir.clone(),
+            present: self.plugin_names(),
             stable: self
                 .serving()
                 .remove(slot.plugin_name())
@@ -196,10 +223,11 @@ impl Control {
 }
 
 impl ApprovalRecord {
-    fn of(held: &HeldOffer, component: String, by: &str) -> Self {
+    fn of(held: &HeldOffer, (label, component): (&str, String), by: &str) -> Self {
         Self {
             at: unix_now(),
             by: by.to_owned(),
+            version: label.to_owned(),
             digest: held.digest.clone(),
             component,
             growth: held.growth.clone(),

@@ -84,7 +84,7 @@ use crate::{
         route::{Route, Routes},
     },
     plugins::{
-        label,
+        gone, label,
         store::{self, Copy, PluginCopies},
     },
     readiness::{Readiness, ReasonKind},
@@ -155,10 +155,12 @@ impl Control {
         }
     }
 
-    /// Names of the plugins of which copies are kept.
+    /// Labels of versions of which something is kept that goes with them.
     #[must_use]
     pub(crate) fn kept(&self) -> BTreeSet<String> {
-        store::kept(&self.data_dir)
+        let mut kept = store::kept(&self.data_dir);
+        kept.extend(gone::needless(&self.data_dir));
+        kept
     }
 
     /// Deploys everything that lies in the folder at the start, several plugins at a time. Where two claim
@@ -238,11 +240,14 @@ impl Control {
             // It may have been in the folder in a life before.
             self.remove_version(name);
             self.clear(name, &self.store(name));
+            self.forget_version(name).await;
             return false;
         };
         {
             let mut offers = slot.lock_offers().await;
             offers.is_gone = true;
+            // Before one of the same name can come.
+            self.forget_version(name).await;
             self.slots.lock().remove(name);
         }
         self.remove_version(name);

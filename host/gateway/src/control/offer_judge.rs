@@ -1,7 +1,7 @@
 //! Judges one offer: by its signatures, by what has served of its plugin, and by what was approved. Blocks, and
 //! changes nothing; `approval.rs` says what follows.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use postern_system::clock;
 use tracing::warn;
@@ -15,6 +15,8 @@ use crate::{
     plugins::{
         asks::{Asks, Growth},
         claimed::Claimed,
+        gone::{self, TooManyGone},
+        label::plugin_of,
         signature::{Newest, SignatureFault, SignaturePolicy, Signed},
         store::{Copy, PluginCopies},
         trust::{Served, TrustFault, TrustFiles, TrustState},
@@ -29,6 +31,9 @@ pub(super) struct OfferJudge {
     pub written: Claimed,
     pub trust: KnownTrust,
     pub copies: PluginCopies,
+    pub data_dir: PathBuf,
+    /// Plugins that are there.
+    pub present: BTreeSet<String>,
     /// Those of the version that takes the plugin's calls, where this is another one.
     pub stable: Option<(KnownTrust, PluginCopies)>,
 }
@@ -44,6 +49,8 @@ pub(super) enum Judgement {
     Signature(SignatureFault),
     Held(HeldOffer),
     Unknown(TrustFault),
+    /// Nobody would remember what it asks for.
+    Full(TooManyGone),
 }
 
 impl Judgement {
@@ -69,11 +76,11 @@ impl Judgement {
             }
             Self::Unknown(fault) => {
                 warn!(plugin, %fault, "what is known of the plugin cannot be read");
-                let needs = Needs {
-                    time: true,
-                    ..Needs::default()
-                };
-                OfferRefused::new(&copy.digest, fault).until(needs)
+                OfferRefused::new(&copy.digest, fault).until(Needs::time())
+            }
+            Self::Full(fault) => {
+                warn!(plugin, %fault, "what the plugin asks for could not be remembered");
+                OfferRefused::new(&copy.digest, fault).until(Needs::time())
             }
         }
     }
@@ -90,6 +97,12 @@ impl OfferJudge {
         let newest = self.newest(&own).map_err(Judgement::Unknown)?;
         let checked = self.check_age(copy, signed.as_ref(), own.served.as_ref(), &newest);
         checked.map_err(Judgement::Signature)?;
+        let plugin = plugin_of(&self.name);
+        if self.config.approval() != Approval::Off
+            && gone::is_full_for(&self.data_dir, plugin, &self.present)
+        {
+            return Err(Judgement::Full(TooManyGone::below(&self.data_dir)));
+        }
         let state = self.state(own, copy).map_err(Judgement::Unknown)?;
         match self.held(copy, &state) {
             Some(held) => Err(Judgement::Held(held)),

@@ -4,6 +4,7 @@ pub(crate) mod asks;
 pub(crate) mod claimed;
 pub(crate) mod deployer;
 pub(crate) mod folder;
+pub(crate) mod gone;
 pub(crate) mod label;
 pub(crate) mod origin;
 mod presence;

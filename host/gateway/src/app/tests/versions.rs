@@ -6,6 +6,7 @@ use super::{
     fixture::{Answer, GatewayFixture, folders},
     guest,
 };
+use crate::plugins::gone::GONE_MAX;
 
 /// A gateway in which `greeter@2` has taken the calls of `greeter@1`.
 async fn two_versions() -> GatewayFixture {
@@ -73,14 +74,26 @@ fn drop_greedy(fixture: &GatewayFixture, label: &str, services: &str) {
 
 /// The digests of what is held beside the version that takes the calls, once there are so many.
 async fn held_beside(fixture: &GatewayFixture, n_held: usize) -> Vec<String> {
-    let held = || fixture.gateway.control().plugin("greeter").expect("there").held_versions;
-    fixture.until("they are held", || held().len() == n_held).await;
+    let held = || {
+        fixture
+            .gateway
+            .control()
+            .plugin("greeter")
+            .expect("there")
+            .held_versions
+    };
+    fixture
+        .until("they are held", || held().len() == n_held)
+        .await;
     held().into_iter().map(|held| held.digest).collect()
 }
 
 #[track_caller]
 fn check(answer: &Answer, status: u16, error: &str) {
-    assert_eq!((answer.status, &answer.json()["error"]), (status, &error.into()));
+    assert_eq!(
+        (answer.status, &answer.json()["error"]),
+        (status, &error.into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +117,11 @@ async fn a_plugins_name_means_the_version_that_a_command_is_about() {
     let digests = held_beside(&fixture, 2).await;
     let ask = async |path: &str| fixture.admin("POST", path).await;
     let answer = ask("/plugins/greeter/approve").await;
-    check(&answer, 409, "greeter@, greeter@3 are held; name one of them");
+    check(
+        &answer,
+        409,
+        "greeter@, greeter@3 are held; name one of them",
+    );
     let answer = ask("/plugins/greeter@1/approve").await;
     let told = "nothing of plugin greeter@1 is held; greeter@, greeter@3 are";
     check(&answer, 409, told);
@@ -113,7 +130,10 @@ async fn a_plugins_name_means_the_version_that_a_command_is_about() {
         ("greeter@3/approve".to_owned(), "greeter@3"),
     ] {
         let answer = ask(&format!("/plugins/{path}")).await;
-        assert_eq!((answer.status, &answer.json()["plugin"]["name"]), (200, &name.into()));
+        assert_eq!(
+            (answer.status, &answer.json()["plugin"]["name"]),
+            (200, &name.into())
+        );
     }
     // The one without a name can be told from the plugin.
     let shown = fixture.admin("GET", "/plugins/greeter").await.json();
@@ -124,18 +144,32 @@ async fn a_plugins_name_means_the_version_that_a_command_is_about() {
     let recorded = ask("/plugins/greeter/record?time_ms=1").await;
     assert_eq!(recorded.status, 200, "{}", recorded.body);
     let answer = ask("/plugins/greeter/release").await;
-    check(&answer, 409, "plugin greeter is not kept from taking calls by its traps");
+    check(
+        &answer,
+        409,
+        "plugin greeter is not kept from taking calls by its traps",
+    );
     fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_of_nothing_is_answered_with_what_it_may_mean() {
     let fixture = two_versions().await;
-    for command in ["promote", "pin", "unpin", "rollback", "approve", "release", "record", "replay"] {
-        let ask = async |name: &str| fixture.admin("POST", &format!("/plugins/{name}/{command}")).await;
+    for command in [
+        "promote", "pin", "unpin", "rollback", "approve", "release", "record", "replay",
+    ] {
+        let ask = async |name: &str| {
+            fixture
+                .admin("POST", &format!("/plugins/{name}/{command}"))
+                .await
+        };
         let answer = ask("greeter@3").await;
         check(&answer, 404, "plugin greeter has no version greeter@3");
-        assert_eq!(answer.json()["hint"], "it has greeter@1, greeter@2", "{command}");
+        assert_eq!(
+            answer.json()["hint"],
+            "it has greeter@1, greeter@2",
+            "{command}"
+        );
         let answer = ask("greeter@").await;
         check(&answer, 404, "plugin greeter has no version without a name");
         let answer = ask("greter").await;
@@ -167,4 +201,65 @@ async fn of_several_new_versions_the_oldest_is_taken_and_the_others_are_compared
         assert_eq!(shown["held_versions"][0]["version"], newest, "{shown}");
         fixture.end().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_gone_is_forgotten_beside_another_and_the_last_of_a_plugin_is_not() {
+    let fixture = GatewayFixture::start_holding(folders()).await;
+    let trust = fixture.folder.path().join("state/trust");
+    let is_known = |label: &str| trust.join(label).join("state.json").exists();
+    let remove = |label: &str| {
+        let file = fixture.plugin_path(&format!("{label}.wasm"));
+        std::fs::remove_file(file).expect("there");
+    };
+    for label in ["greeter@1", "greeter@2"] {
+        fixture.drop_answering(&format!("{label}.wasm"), label);
+        fixture.until("it is noted", || is_known(label)).await;
+    }
+    remove("greeter@1");
+    fixture
+        .until("it is forgotten", || !is_known("greeter@1"))
+        .await;
+    assert!(is_known("greeter@2"));
+    remove("greeter@2");
+    let names = || fixture.gateway.control().names();
+    fixture
+        .until("all of it is gone", || names().is_empty())
+        .await;
+    assert!(
+        is_known("greeter@2"),
+        "nothing else says what it may ask for"
+    );
+    let held = || {
+        fixture
+            .gateway
+            .control()
+            .version("greeter@3")
+            .and_then(|view| view.held)
+    };
+    drop_greedy(&fixture, "greeter@3", "\"a\"");
+    fixture.until("it is held", || held().is_some()).await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_names_than_are_remembered_push_none_out() {
+    let folder = folders();
+    let trust = folder.path().join("state/trust");
+    for n in 0..GONE_MAX {
+        std::fs::create_dir_all(trust.join(format!("plugin-{n}"))).expect("made");
+    }
+    let fixture = GatewayFixture::start_holding(folder).await;
+    fixture.drop_answering("greeter.wasm", "hello");
+    let refusal = || fixture.gateway.control().version("greeter")?.refusal;
+    fixture.until("it is refused", || refusal().is_some()).await;
+    let reason = refusal().expect("refused").reason;
+    assert!(
+        reason.contains("1024 plugins are remembered whose files are gone"),
+        "{reason}"
+    );
+    // What an operator does not want to have remembered.
+    std::fs::remove_dir(trust.join("plugin-7")).expect("empty");
+    fixture.until_answered("greeter", "hello").await;
+    fixture.end().await;
 }

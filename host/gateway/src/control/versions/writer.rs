@@ -9,7 +9,7 @@
 //! It ends with its owner, after all of that.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     path::PathBuf,
     sync::Arc,
@@ -28,6 +28,7 @@ use super::{
     history::{self, HistoryEntry},
     state::VersionState,
 };
+use crate::plugins::gone;
 
 /// What is kept of versions on the disk.
 pub(super) struct VersionFiles {
@@ -55,6 +56,8 @@ enum Request {
     },
     /// Something was handed over: the sender, if any, is told when it is written.
     Keep(Option<oneshot::Sender<()>>),
+    /// These plugins are left; histories of others are kept within a bound.
+    Left(BTreeSet<String>),
 }
 
 impl VersionFiles {
@@ -101,6 +104,12 @@ impl VersionFiles {
         drop(unwritten);
         // Where the queue is full, the writer looks after the next request in it.
         let _ = self.hand_over(Request::Keep(None));
+    }
+
+    /// A plugin has gone, and `present` are left. Waits for nothing.
+    pub(super) fn keep_to(&self, present: BTreeSet<String>) {
+        // Where the queue is full, the next one that goes has as much removed.
+        let _ = self.hand_over(Request::Left(present));
     }
 
     /// What was kept last of `plugin`. Blocks where it must be read from the disk.
@@ -167,6 +176,12 @@ impl KeptStates {
                 Request::Read { plugin, entries } => {
                     drop(entries.send(history::read(&self.folder, &plugin)));
                 }
+                Request::Left(present) => {
+                    let kept = gone::keep_latest(&self.folder, "log", &present, GONE_LOGS_MAX);
+                    if let Err(error) = kept {
+                        warn!(%error, "histories of plugins that are gone stay on the disk");
+                    }
+                }
                 Request::Keep(told) => {
                     self.write_all();
                     if let Some(told) = told {
@@ -226,6 +241,8 @@ fn lacks_an_entry(plugin: &str, reason: &dyn fmt::Display) {
     warn!(plugin, error = %reason, "the history of its versions lacks an entry");
 }
 
+/// Histories of plugins that are gone; the others are removed, the oldest first.
+const GONE_LOGS_MAX: usize = 256;
 /// What may wait to be written: each is 1.5 KiB at most.
 const QUEUE_MAX: usize = 1024;
 
@@ -274,7 +291,11 @@ mod tests {
             note(&files, at);
         }
         files.keep("users", stable("users@1"));
-        assert_eq!(files.kept("users"), stable("users@1"), "as if it were written");
+        assert_eq!(
+            files.kept("users"),
+            stable("users@1"),
+            "as if it were written"
+        );
         let state = folder.path().join("versions/users.json");
         assert!(!state.exists());
         let reader = OpenOptions::new().read(true).write(true).open(&path);
@@ -297,7 +318,10 @@ mod tests {
         files.keep("users", stable("users@2"));
         drop(files);
         let read = history::read(&folder.path().join("versions"), "users");
-        let times: Vec<_> = read.iter().filter_map(|entry| entry["at"].as_u64()).collect();
+        let times: Vec<_> = read
+            .iter()
+            .filter_map(|entry| entry["at"].as_u64())
+            .collect();
         assert_eq!(times, (0..QUEUE_MAX as u64).collect::<Vec<_>>());
         let again = VersionFiles::new(folder.path().join("versions"));
         assert_eq!(again.kept("users"), stable("users@2"));
