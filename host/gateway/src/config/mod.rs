@@ -79,7 +79,9 @@ pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
 pub(crate) use service_http::ServiceHttp;
-pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
+pub(crate) use settings::{
+    AccessLog, Admin, Config, InstanceMode, Listener, Log, LogFormat, Protocol,
+};
 #[cfg(test)]
 pub(crate) use supply::SigningKey;
 pub(crate) use supply::{Approval, SignatureSettings};

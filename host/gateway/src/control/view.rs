@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::{
-    slot::{PluginSlot, Shown},
+    slot::{KeptInstances, PluginSlot, Shown},
     usage_view::UsageView,
     versions::view::VersionView,
 };
@@ -83,6 +83,9 @@ pub(crate) struct PluginView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inline_path: Option<InlinePathStatus>,
     pub instances: usize,
+    /// How they are kept; absent where nothing takes calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) instance_mode: Option<KeptInstances>,
     /// The most that any one instance has had, in octets.
     pub memory_bytes_high: usize,
     pub reloads_ok: u64,
@@ -192,6 +195,7 @@ impl PluginView {
             ]),
             inline_path: status.inline_path,
             instances: stats.instances_live,
+            instance_mode: current.as_ref().map(|current| current.written.instances),
             memory_bytes_high: stats.memory_bytes_high,
             reloads_ok: stats.reloads_ok,
             reloads_refused: stats.reloads_refused,

@@ -8,6 +8,7 @@ pub(crate) mod gone;
 pub(crate) mod label;
 pub(crate) mod origin;
 mod presence;
+pub(crate) mod reuse;
 pub(crate) mod signature;
 pub(crate) mod store;
 pub(crate) mod trust;
