@@ -175,6 +175,8 @@ impl ListenerServer {
             }
             // No configuration names these.
             Transport::WebSocket
+            | Transport::Grpc
+            | Transport::Grpcs
             | Transport::SecureWebSocket
             | Transport::Memory
             | Transport::Plugin => Err(io::Error::new(

@@ -15,6 +15,7 @@ mod events;
 mod extensions;
 mod fault;
 mod forwarded;
+mod grpc_service_config;
 pub(crate) mod hints;
 mod http_grant;
 mod inline;
@@ -32,6 +33,7 @@ mod route_words;
 pub(crate) mod routes;
 pub(crate) mod section;
 mod security;
+mod service_grpc;
 mod service_http;
 pub(crate) mod services;
 mod settings;
@@ -78,8 +80,12 @@ pub use render::{manifest_schema, schema};
 pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
+pub(crate) use service_grpc::ServiceGrpc;
 pub(crate) use service_http::ServiceHttp;
-pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
+pub(crate) use services::Service;
+pub(crate) use settings::{
+    AccessLog, Admin, Config, InstanceMode, Listener, Log, LogFormat, Protocol,
+};
 #[cfg(test)]
 pub(crate) use supply::SigningKey;
 pub(crate) use supply::{Approval, SignatureSettings};
@@ -221,7 +227,7 @@ pub(crate) fn load(source: &ConfigSource) -> Result<Loaded, LoadError> {
     source.read(file, text)
 }
 
-/// Reads a text and an environment. Pure.
+/// Reads a text and an environment. Pure, but for files that keys name as parts of the configuration.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the text.
