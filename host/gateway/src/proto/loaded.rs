@@ -21,7 +21,6 @@ pub(crate) enum SchemaOwner {
     /// A plugin, by its name.
     Plugin(Text),
     /// The instances of a service elsewhere, by its name.
-    #[allow(dead_code, reason = "whoever connects upstreams of gRPC sets theirs")]
     Upstream(Text),
 }
 
