@@ -81,7 +81,10 @@ async fn callers_with_json_reach_an_instance_through_its_reflection() {
     let (messages, trailers) = messages(reply.body).await;
     let expected = json!({ "id": "8", "name": "Ada" });
     assert_eq!(messages.len(), 3);
-    assert!(messages.iter().all(|one| parsed(one) == expected), "{messages:?}");
+    assert!(
+        messages.iter().all(|one| parsed(one) == expected),
+        "{messages:?}"
+    );
     assert_eq!(
         trailers.expect("trailers").get_str("x-served").as_deref(),
         Some("yes")

@@ -25,6 +25,7 @@ mod first_party;
 mod fleet;
 mod full;
 mod grants;
+mod grpc;
 mod grpc_schemas;
 mod grpc_upstreams;
 mod guard;

@@ -297,6 +297,7 @@ impl App {
             () = self.gateway.shutdown().ended() => warn!("calls of plugins are cut off"),
             () = tokio::time::sleep(limit) => warn!("calls of plugins took too long and are cut off"),
         }
+        self.control.versions_written().await;
         self.runtime.shutdown();
         last.drain();
         while tasks.join_next().await.is_some() {}

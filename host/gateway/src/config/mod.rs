@@ -83,7 +83,9 @@ pub(crate) use security::{
 pub(crate) use service_grpc::ServiceGrpc;
 pub(crate) use service_http::ServiceHttp;
 pub(crate) use services::Service;
-pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
+pub(crate) use settings::{
+    AccessLog, Admin, Config, InstanceMode, Listener, Log, LogFormat, Protocol,
+};
 #[cfg(test)]
 pub(crate) use supply::SigningKey;
 pub(crate) use supply::{Approval, SignatureSettings};

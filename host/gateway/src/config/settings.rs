@@ -336,8 +336,8 @@ section! {
     /// How a plugin's instances are kept.
     pub(crate) struct Instances {
         /// "pooled" reuses them, "isolated" takes a fresh one per call, "single" keeps one and its
-        /// state.
-        pub mode: InstanceMode = InstanceMode::Pooled;
+        /// state; "auto" is "isolated" for components whose instances answer one request, otherwise "pooled".
+        pub mode: InstanceMode = InstanceMode::Auto;
         /// Instances at one time, which is also calls at one time.
         pub max: usize = 32, within "1" to "10000";
         /// Calls that arrive together and enter the plugin in one go, where it has the role
@@ -384,6 +384,7 @@ pub(crate) enum Protocol {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InstanceMode {
+    Auto,
     Pooled,
     Isolated,
     Single,
@@ -409,7 +410,12 @@ pub(crate) enum AccessLog {
 pub(crate) struct LevelFilter(String);
 
 word_leaf!(Protocol { Vstp = "vstp", Http = "http" });
-word_leaf!(InstanceMode { Pooled = "pooled", Isolated = "isolated", Single = "single" });
+word_leaf!(InstanceMode {
+    Auto = "auto",
+    Pooled = "pooled",
+    Isolated = "isolated",
+    Single = "single",
+});
 word_leaf!(AccessLog { Off = "off", Debug = "debug", Info = "info" });
 word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });
 

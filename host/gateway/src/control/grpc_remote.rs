@@ -14,7 +14,7 @@ use postern_core::{
     registry::Address,
 };
 use postern_net::{
-    grpc::{GrpcAddress, GrpcUpstreamConfig, GrpcUpstream},
+    grpc::{GrpcAddress, GrpcUpstream, GrpcUpstreamConfig},
     http::StatusDetails,
     tls::ClientTls,
 };

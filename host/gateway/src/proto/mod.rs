@@ -17,6 +17,7 @@ mod compile;
 mod extent;
 mod files;
 mod folder;
+pub(crate) mod http_rule;
 mod json_faults;
 mod json_schema;
 mod loaded;

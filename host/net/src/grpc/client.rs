@@ -6,7 +6,7 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, registry::Addr
 use postern_system::clock;
 use tokio::time::timeout;
 
-use super::{GrpcAddress, GrpcUpstreamConfig, GrpcUpstream};
+use super::{GrpcAddress, GrpcUpstream, GrpcUpstreamConfig};
 use crate::http::{HttpClientConfig, grpc::ValueDetails};
 
 struct GrpcClient {

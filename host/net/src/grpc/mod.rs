@@ -65,7 +65,11 @@ struct Shared {
 impl GrpcUpstream {
     /// Nothing is opened before the first call. `details` are those of failures.
     #[must_use]
-    pub fn new(address: GrpcAddress, config: GrpcUpstreamConfig, details: Arc<dyn StatusDetails>) -> Self {
+    pub fn new(
+        address: GrpcAddress,
+        config: GrpcUpstreamConfig,
+        details: Arc<dyn StatusDetails>,
+    ) -> Self {
         // Coders take little beside the messages, which are bounded each.
         let bytes = Arc::new(ByteBudget::unlimited()).connection(usize::MAX);
         let shared = Shared {

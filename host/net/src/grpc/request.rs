@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use postern_core::{
-    Blame, Call, Context, Error, Headers, TraceContext, message_codec::MessageForm, service::CallKind,
+    Blame, Call, Context, Error, Headers, TraceContext, message_codec::MessageForm,
+    service::CallKind,
 };
 
 use super::config::{GrpcAddress, GrpcUpstreamConfig};
@@ -147,7 +148,13 @@ mod tests {
 
     fn of(call: &Call, kind: Option<CallKind>) -> Result<Request<()>, Error> {
         let address = GrpcAddress::host(true, "users.example".into(), 443);
-        head(call, kind, &address, &GrpcUpstreamConfig::default(), clock::now())
+        head(
+            call,
+            kind,
+            &address,
+            &GrpcUpstreamConfig::default(),
+            clock::now(),
+        )
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub(crate) mod grpc;
 mod head;
 mod host;
 mod lines;
+mod message_form;
 mod octets;
 mod origin;
 mod outgoing;
@@ -83,11 +84,11 @@ pub use config::{GrpcConfig, Http2Config, HttpConfig};
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use documents::DocumentsConfig;
 pub use fetch::{FetchConfig, FetchError, Fetcher};
+pub(crate) use forward::open_http2;
 pub use forward::{
     ForwardAddress, ForwardConfig, ForwardedConfig, ForwardedForm, ForwardedSend, Forwarder,
     HttpVersions,
 };
-pub(crate) use forward::open_http2;
 pub use grpc::{StatusDetails, ValueDetails};
 pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};

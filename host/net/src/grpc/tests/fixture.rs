@@ -15,7 +15,7 @@ use postern_core::{Body, BodyStream, BoxFuture, Call, Error, Headers, Reply, ser
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::{GrpcAddress, GrpcUpstreamConfig, GrpcUpstream};
+use super::super::{GrpcAddress, GrpcUpstream, GrpcUpstreamConfig};
 use crate::http::ValueDetails;
 
 /// What answers one request.

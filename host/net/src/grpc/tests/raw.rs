@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    super::{GrpcUpstreamConfig, GrpcUpstream},
+    super::{GrpcUpstream, GrpcUpstreamConfig},
     fixture::{framed, take_message, upstream_at},
 };
 
