@@ -439,6 +439,7 @@ fn http_config(address: &LocalAddress, settings: &ListenerSettings) -> HttpConfi
             serves_openapi: listener.documents.contains(&DocumentPath::OpenApi),
             serves_docs: listener.documents.contains(&DocumentPath::Docs),
         },
+        ..HttpConfig::default()
     }
 }
 
