@@ -76,7 +76,7 @@ async fn callers_with_json_reach_an_instance_through_its_reflection() {
         "it is asked once"
     );
     let stream = Call::unary("user.UserService", "ListUsersStream", "{\"id\":\"8\"}");
-    let handler = connect(&gateway, CallerTransport::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Http).await;
     let reply = handler.call(stream).await.expect("answered");
     let (messages, trailers) = messages(reply.body).await;
     let expected = json!({ "id": "8", "name": "Ada" });
@@ -161,7 +161,7 @@ async fn a_plugin_calls_an_instance_as_any_other_service() {
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     let request = json!({
         "service": "user.UserService", "method": "GetUser", "body": { "id": "9" },
-        "headers": [["x-tenant", "acme"]], "timeout_ms": 5000,
+        "headers": { "x-tenant": "acme" }, "timeout_ms": 5000,
     });
     let reply = call(&*handler, "probe/Call", request.to_string())
         .await
@@ -300,7 +300,8 @@ async fn an_instance_of_grpc_is_as_well_as_it_says() {
     patiently("it is asked again", is_back).await;
 }
 
-#[tokio::test]
+// The command is waited for by the thread that starts it.
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_reaches_a_server_of_grpc() {
     let _shared = share().await;
     let server = Server::start().await;

@@ -14,7 +14,7 @@ use std::{
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
+use http_body_util::{BodyExt, Empty, StreamBody, combinators::BoxBody};
 use hyper::{
     body::{Frame, Incoming},
     server::conn::http2,
@@ -98,20 +98,22 @@ async fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let path = head.uri.path().to_owned();
+    if path.starts_with("/grpc.reflection.v1.") {
+        // Answered while the client may ask on.
+        drop(body.frame().await);
+        shared.n_reflections.fetch_add(1, SeqCst);
+        // FileDescriptorResponse of one file.
+        let answer = field(4, &field(1, &descriptor()));
+        return Ok(reply(vec![answer.into()], "0", &[]));
+    }
     let body = body.collect().await;
     let body = body.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
     let asked = messages(&body);
     if path == "/grpc.health.v1.Health/Check" {
         let status = if shared.is_ill.load(SeqCst) { 2 } else { 1 };
         return Ok(reply(vec![Bytes::from(vec![8, status])], "0", &[]));
-    }
-    if path.starts_with("/grpc.reflection.v1.") {
-        shared.n_reflections.fetch_add(1, SeqCst);
-        // FileDescriptorResponse of one file.
-        let answer = field(4, &field(1, &descriptor()));
-        return Ok(reply(vec![answer.into()], "0", &[]));
     }
     shared.calls.lock().expect("whole").push(path.clone());
     *shared.metadata.lock().expect("whole") = head.headers;
@@ -164,8 +166,7 @@ fn reply(
     if messages.is_empty() {
         // Trailers only.
         head.headers_mut().expect("a head").extend(last);
-        let empty = StreamBody::new(stream::empty::<Result<Frame<Bytes>, Infallible>>());
-        return head.body(BodyExt::boxed(empty)).expect("a head");
+        return head.body(BodyExt::boxed(Empty::new())).expect("a head");
     }
     let frames = messages
         .into_iter()

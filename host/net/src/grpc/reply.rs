@@ -192,7 +192,8 @@ impl ReplyMessages {
 
     fn one(message: Bytes, trailers: Option<Headers>) -> Body {
         match trailers {
-            Some(trailers) => Body::Messages(BodyStream::once(message, Some(trailers))),
+            // One message to whoever takes one; what follows it can only stand behind a stream.
+            Some(trailers) => Body::Octets(BodyStream::once(message, Some(trailers))),
             None => Body::One(message),
         }
     }

@@ -190,7 +190,7 @@ pub(super) fn messages(messages: &[&'static str]) -> Body {
 
 /// What is left of a reply: its messages, and what follows them.
 pub(super) async fn read(reply: Reply) -> Result<(Vec<Bytes>, Option<Headers>), Error> {
-    let mut stream = reply.body.into_messages(1 << 20);
+    let mut stream = reply.body.into_messages(1 << 24);
     let mut messages = Vec::new();
     while let Some(message) = stream.next().await {
         messages.push(message?);
