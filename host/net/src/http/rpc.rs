@@ -111,7 +111,9 @@ impl Rpc {
     /// Lets a page read what the protocol says in fields of a reply.
     pub(super) fn expose(&self, headers: &mut HeaderMap) {
         match self {
-            Self::Grpc(content) if content.is_web() => grpc::expose(headers),
+            Self::Grpc(content) if content.is_web() => {
+                grpc::expose(headers, &grpc::STATUS_FIELDS);
+            }
             Self::Grpc(_) => {}
         }
     }

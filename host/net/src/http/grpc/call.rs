@@ -144,7 +144,16 @@ impl CallReader<'_> {
         Ok((call, CallBytes::Shared(kept)))
     }
 
-    async fn body<B>(&self, body: B, coding: Option<Coding>, kept: &Kept) -> Result<Body, Error>
+    /// The messages of a body, flagged ones of which are in `coding`: one, where the method takes one.
+    ///
+    /// # Errors
+    /// What is wrong with the body, where it is read before the call.
+    pub(in crate::http) async fn body<B>(
+        &self,
+        body: B,
+        coding: Option<Coding>,
+        kept: &Kept,
+    ) -> Result<Body, Error>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
