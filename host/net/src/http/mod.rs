@@ -29,6 +29,7 @@
 
 mod accept;
 mod activity;
+mod age;
 mod answer;
 mod asker;
 mod catalog;
@@ -45,6 +46,7 @@ mod documents;
 mod events;
 mod fetch;
 mod fields;
+mod flood;
 mod forward;
 mod frames;
 mod gather;
