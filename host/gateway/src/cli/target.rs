@@ -222,6 +222,7 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
             Protocol::Vstp => transport == Transport::Unix,
             // WebSockets are dialled at addresses with a port, and TLS needs the name of a host.
             Protocol::Http => transport == Transport::Http && !listener.tls.is_on(),
+            Protocol::Grpc => false,
         };
     }
     let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
@@ -234,6 +235,8 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
         }
         Protocol::Http if listener.tls.is_on() => transport == Transport::Https,
         Protocol::Http => transport == Transport::Http,
+        // Nothing here dials gRPC.
+        Protocol::Grpc => false,
         Protocol::Vstp if transport == Transport::Tls => {
             listener.tls.is_on()
                 && listener

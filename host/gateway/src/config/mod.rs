@@ -15,10 +15,12 @@ mod events;
 mod extensions;
 mod fault;
 mod forwarded;
+mod grpc;
 pub(crate) mod hints;
 mod http_grant;
 mod inline;
 pub(crate) mod leaf;
+mod listener;
 mod listener_transport;
 pub(crate) mod manifest;
 mod named;
@@ -66,8 +68,10 @@ pub(crate) use documents::DocumentPath;
 pub(crate) use events::Topics;
 pub(crate) use extensions::{Extension, Fail};
 pub(crate) use fault::{ConfigFault, Faults};
+pub(crate) use grpc::MessageCoding;
 pub(crate) use hints::Hints;
 pub(crate) use leaf::{Secret, is_host_name};
+pub(crate) use listener::{Listener, Protocol};
 pub(crate) use listener_transport::ListenerTransport;
 pub(crate) use manifest::Manifest;
 pub(crate) use opaque_table::OpaqueTable;
@@ -79,7 +83,7 @@ pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
 pub(crate) use service_http::ServiceHttp;
-pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
+pub(crate) use settings::{AccessLog, Admin, Config, Log, LogFormat};
 #[cfg(test)]
 pub(crate) use supply::SigningKey;
 pub(crate) use supply::{Approval, SignatureSettings};
