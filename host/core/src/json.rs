@@ -105,6 +105,26 @@ pub fn visit_members<'a>(
         .map_err(|problem| cursor.error(problem))
 }
 
+/// Tells `visit` of each element of the list `octets` in order, as it is written. Whether it is a list:
+/// what is none has no elements.
+///
+/// # Errors
+/// As `check`.
+pub fn visit_elements<'a>(
+    octets: &'a [u8],
+    visit: &mut dyn FnMut(&'a [u8]),
+) -> Result<bool, JsonError> {
+    let mut cursor = Cursor { octets, at: 0 };
+    cursor.blank();
+    if cursor.peek() != Some(b'[') {
+        return check(octets).map(|()| false);
+    }
+    let visited = cursor.list(1, visit).and_then(|()| cursor.end());
+    visited
+        .map(|()| true)
+        .map_err(|problem| cursor.error(problem))
+}
+
 /// The text of a JSON string, quotes included in `octets`. `None` where it is none.
 #[must_use]
 pub fn string(octets: &[u8]) -> Option<String> {
@@ -131,6 +151,10 @@ impl<'a> Cursor<'a> {
     fn document(&mut self, visit: Visit<'_, 'a>) -> Result<(), Problem> {
         self.blank();
         self.value(0, visit)?;
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Problem> {
         self.blank();
         if self.peek().is_some() {
             Err(Problem::TrailingCharacters)
@@ -144,7 +168,7 @@ impl<'a> Cursor<'a> {
             b'"' => self.string(),
             b'{' | b'[' if depth == DEPTH_MAX => Err(Problem::TooDeep),
             b'{' => self.object(depth + 1, visit),
-            b'[' => self.list(depth + 1),
+            b'[' => self.list(depth + 1, &mut |_| {}),
             b't' => self.ident(b"true"),
             b'f' => self.ident(b"false"),
             b'n' => self.ident(b"null"),
@@ -189,12 +213,14 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn list(&mut self, depth: usize) -> Result<(), Problem> {
+    fn list(&mut self, depth: usize, visit: &mut dyn FnMut(&'a [u8])) -> Result<(), Problem> {
         self.at += 1;
         self.blank();
         let mut next = self.peek().ok_or(Problem::EndInList)?;
         while next != b']' {
+            let value_at = self.at;
             self.value(depth, &mut |_, _| {})?;
+            visit(self.since(value_at));
             self.blank();
             match self.peek().ok_or(Problem::EndInList)? {
                 b',' => self.at += 1,

@@ -17,6 +17,7 @@ pub mod http;
 pub mod json;
 pub mod limits;
 pub mod message;
+pub mod message_codec;
 pub mod origin;
 pub mod peer;
 pub mod quantile;

@@ -6,11 +6,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// The reasons of one gateway. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Readiness(Arc<Mutex<Reasons>>);
+pub(crate) struct Readiness(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    reasons: Mutex<Reasons>,
+    /// Counts changes of the reasons.
+    changes: watch::Sender<u64>,
+}
 
 /// Messages by kind and by what they are about.
 type Reasons = BTreeMap<(ReasonKind, String), String>;
@@ -56,26 +64,44 @@ impl Readiness {
     /// `kind` holds for `subject` from here on, because of `message`.
     pub(crate) fn raise(&self, kind: ReasonKind, subject: &str, message: impl Into<String>) {
         let (key, message) = ((kind, subject.to_owned()), message.into());
-        let mut reasons = self.0.lock();
+        let mut reasons = self.0.reasons.lock();
         if reasons.get(&key) == Some(&message) {
             return;
         }
         kind.tell_raised(subject, &message);
         reasons.insert(key, message);
+        drop(reasons);
+        self.0.tell();
     }
 
     /// `kind` does not hold for `subject` any more. Does nothing when it did not.
     pub(crate) fn clear(&self, kind: ReasonKind, subject: &str) {
-        let was = self.0.lock().remove(&(kind, subject.to_owned()));
+        let was = self.0.reasons.lock().remove(&(kind, subject.to_owned()));
         if was.is_some() {
             kind.tell_cleared(subject);
+            self.0.tell();
         }
+    }
+
+    /// Told each time that a reason comes or goes.
+    #[must_use]
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Whether the gateway ends.
+    #[must_use]
+    pub(crate) fn is_draining(&self) -> bool {
+        let reasons = self.0.reasons.lock();
+        reasons
+            .keys()
+            .any(|(kind, _)| *kind == ReasonKind::Draining)
     }
 
     /// `kind` holds for exactly `subjects` from here on, each with its message.
     pub(crate) fn replace(&self, kind: ReasonKind, subjects: BTreeMap<String, String>) {
         let held: Vec<String> = {
-            let reasons = self.0.lock();
+            let reasons = self.0.reasons.lock();
             let of_kind = reasons.keys().filter(|(held, _)| *held == kind);
             of_kind.map(|(_, subject)| subject.clone()).collect()
         };
@@ -90,7 +116,7 @@ impl Readiness {
     /// Whether nothing speaks against traffic.
     #[cfg(test)]
     pub(crate) fn is_ready(&self) -> bool {
-        let reasons = self.0.lock();
+        let reasons = self.0.reasons.lock();
         reasons.keys().all(|(kind, _)| !kind.is_unready())
     }
 
@@ -109,13 +135,13 @@ impl Readiness {
     /// How many reasons of each kind there are; every kind is in.
     #[must_use]
     pub(crate) fn counts(&self) -> [(ReasonKind, u64); ReasonKind::ALL.len()] {
-        let reasons = self.0.lock();
+        let reasons = self.0.reasons.lock();
         let count = |kind| reasons.keys().filter(|(held, _)| *held == kind).count() as u64;
         ReasonKind::ALL.map(|kind| (kind, count(kind)))
     }
 
     fn reasons(&self, is_wanted: impl Fn(ReasonKind) -> bool) -> Vec<ReadinessReason> {
-        let reasons = self.0.lock();
+        let reasons = self.0.reasons.lock();
         let wanted = reasons.iter().filter(|((kind, _), _)| is_wanted(*kind));
         wanted
             .map(|((kind, subject), message)| ReadinessReason {
@@ -124,6 +150,13 @@ impl Readiness {
                 message: message.clone(),
             })
             .collect()
+    }
+}
+
+impl Shared {
+    fn tell(&self) {
+        self.changes
+            .send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 }
 

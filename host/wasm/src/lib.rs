@@ -15,7 +15,7 @@
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance; how a role for streams is entered | `generation`, `linking`, `question`, `stream_role` |
 //! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `octet_streams`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import; its event loop | `state`, `concurrent`; `exchange`, `status`, `store` |
-//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across, what is recorded | `spec`, `allowance`, `memory`, `trap`, `trap_policy`, `convert`, `shadowed`, `stats`, `drain`, `exports`, `cache`, `stage`, `journal/`, `recorder`, .. |
+//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across, what is recorded | `spec`, `coded_call`, `allowance`, `memory`, `trap`, `trap_policy`, `convert`, `shadowed`, `stats`, `drain`, `exports`, `cache`, `stage`, `journal/`, `recorder`, .. |
 //! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `framing`, `bindings`, `reply_draft`, `call_path`, `placement`, `plugin_name`, `pool`, `executor`, `slots`, .. |
 //!
 //! `tests/tidy/imports.rs` counts them.
@@ -31,6 +31,7 @@ mod bindings;
 mod cache;
 mod call_path;
 mod capability;
+mod coded_call;
 mod compiler;
 mod concurrent;
 mod convert;
@@ -143,7 +144,9 @@ pub use role::Role;
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use sandbox_stats::SandboxSnapshot;
 pub use socket_grant::{SocketGrant, SocketGrantError, SocketNetwork, SocketProtocol};
-pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, PluginSpec};
+pub use spec::{
+    Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, PluginSchema, PluginSpec,
+};
 pub use stage::{Deployed, Needs, Refusal, Stage};
 pub use stats::{BUCKETS_MICROS, Entries, PluginStats, StatsSnapshot};
 pub use stats_table::{StatsTable, VersionStats};

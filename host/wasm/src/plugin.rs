@@ -1,6 +1,7 @@
 //! A plugin: a named slot that holds one generation in service. What was in service before is not
 //! remembered here: whoever owns the components deploys an earlier one again.
 
+mod calls;
 pub(crate) mod recording;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use postern_core::{
-    Blame, BoxFuture, Call, Error, Handler, Kind, Reply,
+    Blame, Error, Kind,
     extension::{
         Authenticator, Authorizer, EventHandler, FrameExtension, RequestInterceptor,
         ResponseInterceptor,
@@ -31,18 +32,18 @@ use crate::{
     entry::{
         async_stream::HandleAsync,
         balancer::{BalancerFunctions, ComponentBalancer},
-        batch::{self, HandleBatch},
+        batch::HandleBatch,
         describe::{self, Services},
         event::{OnEvent, PluginEvents},
         frame::{Framing, PluginFrames},
-        handler::{self, Handle},
+        handler::Handle,
         health::{self, Check, HealthReport, HealthStatus},
         identity::{Authenticate, Authorize, PluginAuthenticator, PluginAuthorizer},
         interceptor::{OnRequest, OnResponse, PluginRequests, PluginResponses},
         schemas::{self, Schemas},
-        stream::{self, HandleStream},
+        stream::HandleStream,
         text::HandleText,
-        web::{self, HandleIncoming, HandleRequest},
+        web::{HandleIncoming, HandleRequest},
     },
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
@@ -417,47 +418,6 @@ impl Plugin {
         self.in_service
             .has(Role::Balancer)
             .then(|| ComponentBalancer::new(&self.in_service, service))
-    }
-}
-
-impl Handler for Plugin {
-    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        match self.answering() {
-            // Its octets move once: from here on it is handed on by pointer.
-            Ok(shard) if self.recorder.is_on() => recording::call(&self.recorder, shard, call),
-            Ok(shard) => call_one(shard, Box::new(call)),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
-    }
-
-    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
-        match self.answering() {
-            Ok(shard) if self.recorder.is_on() => {
-                recording::call_batch(&self.recorder, &shard, calls)
-            }
-            Ok(shard) => batch::call(&shard, calls, |call| {
-                call_one(Arc::clone(&shard), Box::new(call))
-            }),
-            Err(_) => calls.into_iter().map(|call| self.call(call)).collect(),
-        }
-    }
-}
-
-/// Answers a call of the role `handler`, `text-handler`, `stream-handler` or `async-stream-handler`, or a
-/// request of HTTP.
-fn call_one(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
-    if shard.generation().takes_as_request(&call) {
-        Box::pin(web::call(shard, call))
-    } else if shard.generation().streams(&call) {
-        if shard.generation().has(Role::AsyncStreamHandler) {
-            Box::pin(stream::call::<HandleAsync>(shard, call))
-        } else {
-            Box::pin(stream::call::<HandleStream>(shard, call))
-        }
-    } else if shard.generation().has(Role::Handler) {
-        handler::call::<Handle>(shard, call)
-    } else {
-        handler::call::<HandleText>(shard, call)
     }
 }
 

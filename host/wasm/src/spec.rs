@@ -1,8 +1,13 @@
 //! What a manifest says about a plugin. `PluginSpec::default()` is what an absent manifest means.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use postern_core::event::TopicPattern;
+use postern_core::{
+    Blame,
+    event::TopicPattern,
+    message_codec::{HandlerForm, MessageCodec, MessageForm},
+    service::ServiceInfo,
+};
 
 use crate::{
     http_grant::HttpGrant,
@@ -19,6 +24,9 @@ pub struct PluginSpec {
     pub services: Vec<String>,
     /// Version of those services.
     pub version: Option<String>,
+    /// Of services whose messages are types of protobuf. They are the plugin's where neither `describe`
+    /// nor `services` names any.
+    pub schema: Option<PluginSchema>,
     /// Seen by the guest through the import `config`.
     pub config: BTreeMap<String, String>,
     pub instances: Instances,
@@ -36,6 +44,16 @@ pub struct PluginSpec {
     /// Time for the first answer about health, which decides whether the generation takes calls.
     /// Default 1 s.
     pub health_max: Duration,
+}
+
+/// What the schema of some services says.
+#[derive(Debug, Clone)]
+pub struct PluginSchema {
+    pub codec: Arc<dyn MessageCodec>,
+    /// In which the component takes and gives messages of those services.
+    pub form: MessageForm,
+    /// The services, with JSON Schemas of the types of their methods.
+    pub services: Arc<[ServiceInfo]>,
 }
 
 /// How instances are made and kept.
@@ -147,6 +165,29 @@ pub struct Budgets {
     pub authorizer: Duration,
 }
 
+impl PluginSchema {
+    /// How a component of these limits wants the messages of its calls.
+    pub(crate) fn handler_form(&self, limits: &PluginLimits) -> HandlerForm {
+        HandlerForm {
+            form: self.form,
+            message_bytes_max: limits.input_bytes_max.max(limits.output_bytes_max),
+            blame: Blame::Guest,
+        }
+    }
+
+    /// What it says of the service of that name.
+    pub(crate) fn service(&self, name: &str) -> Option<&ServiceInfo> {
+        self.services.iter().find(|service| service.name == *name)
+    }
+}
+
+/// Schemas are the same that convert by the same codec.
+impl PartialEq for PluginSchema {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.codec, &other.codec) && self.form == other.form
+    }
+}
+
 impl Instances {
     /// Instances that may be alive at once.
     pub(crate) fn live_max(&self) -> usize {
@@ -200,6 +241,7 @@ impl Default for PluginSpec {
         Self {
             services: Vec::new(),
             version: None,
+            schema: None,
             config: BTreeMap::new(),
             instances: Instances::default(),
             limits: PluginLimits::default(),

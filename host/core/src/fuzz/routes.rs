@@ -87,7 +87,7 @@ fn route(line: &str) -> Option<HttpRoute> {
     let host = HostPattern::parse(host).ok();
     let rule = RouteRule {
         hosts: host.into_iter().collect(),
-        ..RouteRule::new(PathTemplate::parse(path).ok()?)
+        ..RouteRule::new(template(path)?)
     };
     let end = FixedEnd {
         status: HttpStatus::new(204).ok()?,
@@ -103,6 +103,12 @@ fn route(line: &str) -> Option<HttpRoute> {
         has_problems: false,
         timeout_ms: None,
     })
+}
+
+/// Written either way: what is a template of a rule as well is one of the configuration.
+fn template(path: &str) -> Option<PathTemplate> {
+    let rule = || PathTemplate::parse_http_rule(path);
+    PathTemplate::parse(path).or_else(|_| rule()).ok()
 }
 
 const ROUTES_MAX: usize = 64;

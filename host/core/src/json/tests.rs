@@ -108,3 +108,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn elements_of_a_list_are_told_as_they_are_written() {
+    let elements = |text: &'static str| {
+        let mut found = Vec::new();
+        let is_list = visit_elements(text.as_bytes(), &mut |element| found.push(element));
+        is_list.map(|is_list| (is_list, found))
+    };
+    let of = |text: &'static [&str]| text.iter().map(|one| one.as_bytes()).collect::<Vec<_>>();
+    assert_eq!(
+        elements(" [1 , {\"a\": []},[2]] "),
+        Ok((true, of(&["1", "{\"a\": []}", "[2]"])))
+    );
+    assert_eq!(elements("[]"), Ok((true, Vec::new())));
+    assert_eq!(elements("{\"a\":[1]}"), Ok((false, Vec::new())));
+    for text in ["[1", "[1,]", "[1] 2", "{", ""] {
+        assert_eq!(
+            elements(text).map(|_| ()),
+            super::check(text.as_bytes()),
+            "{text}"
+        );
+    }
+}

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use bytes::Bytes;
 
-use super::{location::LocationTemplate, template::ParamType};
+use super::{location::LocationTemplate, template::ParamType, transcoder::SharedTranscoder};
 use crate::{headers::Headers, http::HttpStatus, text::Text};
 
 /// Where a request goes.
@@ -32,6 +32,9 @@ pub struct MethodEnd {
     pub produces: Vec<Text>,
     /// Whether requests are compared with the schema of what the method takes.
     pub is_checked: bool,
+    /// How the method is asked and answers, where its schema says so; then `body`, `types` and `produces`
+    /// are without effect.
+    pub transcoder: Option<SharedTranscoder>,
 }
 
 /// What the body of a request to a method may be.

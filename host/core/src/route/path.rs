@@ -88,6 +88,46 @@ impl<'a> PathSegment<'a> {
         }
         Ok(Self { raw, text })
     }
+
+    /// Its text, in which an encoded slash stays as it was sent.
+    pub(super) fn text_with_slashes_escaped(&self) -> Cow<'a, str> {
+        let mut escapes = self.raw.match_indices('%').filter_map(|(at, _)| {
+            let escape = self.raw.get(at..at + 3)?;
+            escape.eq_ignore_ascii_case("%2f").then_some(at)
+        });
+        let Some(mut at) = escapes.next() else {
+            return self.text.clone();
+        };
+        let (mut text, mut begin) = (String::with_capacity(self.raw.len()), 0);
+        loop {
+            // What stands between slashes is UTF-8 where the whole is, and the whole was decoded.
+            let before = self.raw.get(begin..at).and_then(decode);
+            text.push_str(&before.unwrap_or_default());
+            begin = at + 3;
+            text.push_str(self.raw.get(at..begin).unwrap_or_default());
+            match escapes.next() {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        let behind = self.raw.get(begin..).and_then(decode);
+        text.push_str(&behind.unwrap_or_default());
+        Cow::Owned(text)
+    }
+}
+
+/// The segments of a path and its verb, which stands behind the last colon of the last segment. A colon
+/// that is percent-encoded parts nothing, and a segment that would lead elsewhere without its verb has
+/// none.
+pub(super) fn split_verb<'a>(
+    path: &[PathSegment<'a>],
+) -> Option<(Vec<PathSegment<'a>>, Cow<'a, str>)> {
+    let (last, before) = path.split_last()?;
+    let (name, verb) = last.raw.rsplit_once(':')?;
+    let name = PathSegment::parse(name).ok()?;
+    let mut segments = before.to_vec();
+    segments.push(name);
+    Some((segments, decode(verb)?))
 }
 
 /// Undoes percent-encoding (RFC 3986 section 2.1). `None` where an escape is none, or the octets are
@@ -165,6 +205,37 @@ mod tests {
         }
         for path in ["", "*", "a/b", "http://h/"] {
             assert_eq!(error(path), RequestPathError::NotAbsolute);
+        }
+    }
+
+    #[test]
+    fn a_verb_stands_behind_the_last_colon_that_is_written_as_one() {
+        let verb = |path: &str| {
+            let path = RequestPath::parse(path).expect("a path");
+            let (segments, verb) = split_verb(path.segments())?;
+            let texts: Vec<_> = segments.iter().map(|one| &*one.text).collect();
+            Some(format!("{} {verb}", texts.join(",")))
+        };
+        assert_eq!(verb("/a/b:c").as_deref(), Some("a,b c"));
+        assert_eq!(verb("/a:b:c").as_deref(), Some("a:b c"));
+        assert_eq!(verb("/a%3Ab:%63").as_deref(), Some("a:b c"));
+        assert_eq!(verb("/:c").as_deref(), Some(" c"));
+        for path in ["/a", "/a:b/c", "/a%3Ab", "/..:c", "/%2e:c"] {
+            assert_eq!(verb(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_may_stay_one() {
+        for (raw, text) in [
+            ("a%20b", "a b"),
+            ("a%2Fb%2fc%20", "a%2Fb%2fc "),
+            ("%2F", "%2F"),
+            ("%252F", "%2F"),
+            ("%c3%a9%2F", "é%2F"),
+        ] {
+            let segment = PathSegment::parse(raw).expect("a segment");
+            assert_eq!(segment.text_with_slashes_escaped(), text, "{raw}");
         }
     }
 

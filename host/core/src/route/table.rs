@@ -3,7 +3,8 @@
 //! Of the routes that take a request the first counts, in this order:
 //!
 //! 1. its host: a name before what is below a name, the longer name first, before none;
-//! 2. its path, segment by segment: text before int, number, bool, any segment, all that is left;
+//! 2. its path, segment by segment: text before int, number, bool, any segment, all that is
+//!    left; of a path with a verb first those that name it;
 //! 3. one that names methods before one that does not;
 //! 4. more headers before fewer, then more of the query;
 //! 5. one that names listeners before one that does not;
@@ -20,7 +21,7 @@ use std::{
 
 use super::{
     host::{HOST_BYTES_MAX, HostPattern, host_of},
-    node::PathNode,
+    node::PathTree,
     path::{PathSegment, RequestPath},
     rule::{FieldRule, HttpRoute},
 };
@@ -31,9 +32,9 @@ use crate::text::Text;
 pub struct RouteTable {
     routes: Vec<Arc<HttpRoute>>,
     names: BTreeMap<Text, usize>,
-    exact: HashMap<Text, PathNode>,
-    below: HashMap<Text, PathNode>,
-    every: PathNode,
+    exact: HashMap<Text, PathTree>,
+    below: HashMap<Text, PathTree>,
+    every: PathTree,
 }
 
 /// What of a request decides its route.
@@ -199,7 +200,7 @@ impl RouteTable {
     }
 
     /// The trees of a host, the most specific first.
-    fn trees(&self, authority: &str) -> Vec<&PathNode> {
+    fn trees(&self, authority: &str) -> Vec<&PathTree> {
         let mut trees = Vec::new();
         let host = host_of(authority);
         if !(self.exact.is_empty() && self.below.is_empty()) && host.len() <= HOST_BYTES_MAX {

@@ -6,10 +6,17 @@
 //! | `{id}` | one segment that is not empty |
 //! | `{id:int}`, `{id:number}`, `{id:bool}` | one segment that reads so |
 //! | `{path*}` | all that is left, last in a path: one segment or more, of any form |
+//!
+//! Paths of `google.api.http` are templates as well, written in another way (`http_rule.rs`): their
+//! parameters may have several segments, and a verb may follow. Parts take segments, and parameters are
+//! ranges of parts, so that both are one form here, and one tree finds them.
 
-use std::fmt;
+#[cfg(test)]
+mod tests;
 
-use super::path::{PathSegment, RequestPath, SEGMENTS_MAX, decode, shorten};
+use std::{borrow::Cow, fmt, ops::Range};
+
+use super::path::{PathSegment, RequestPath, SEGMENTS_MAX, decode, shorten, split_verb};
 use crate::text::Text;
 
 /// A route's path.
@@ -17,14 +24,32 @@ use crate::text::Text;
 pub struct PathTemplate {
     text: Text,
     pub(super) parts: Vec<TemplatePart>,
+    variables: Vec<PathVariable>,
+    /// What the last segment of a path ends with, behind a colon.
+    pub(super) verb: Option<Text>,
 }
 
 /// What takes one segment, or the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TemplatePart {
+pub enum TemplatePart {
+    /// That text, decoded.
     Literal(Text),
-    Param { name: Text, kind: ParamType },
-    Rest { name: Text },
+    /// A segment that is not empty and reads so.
+    Segment(ParamType),
+    /// All that is left, of any form.
+    Rest {
+        /// Whether nothing may be left.
+        may_be_none: bool,
+    },
+}
+
+/// A parameter, and the parts that it is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PathVariable {
+    pub(super) name: Text,
+    pub(super) parts: Range<usize>,
+    /// `%2F` within its segments stays as it is, so that no slash is taken for one that parts them.
+    pub(super) keeps_slashes: bool,
 }
 
 /// What a parameter is written as.
@@ -46,7 +71,7 @@ pub enum ParamType {
 pub struct PathParam<'a> {
     pub name: &'a Text,
     pub kind: ParamType,
-    /// Decoded; of a rest, its segments with slashes between them.
+    /// Decoded; of several segments, with slashes between them.
     pub value: String,
     /// As it was sent.
     pub raw: &'a str,
@@ -71,8 +96,12 @@ pub enum PathTemplateError {
     Type(String),
     #[error("parameter {0:?} stands twice in the path")]
     Twice(String),
-    #[error("parameter {0:?} takes all that is left, and something follows it")]
+    #[error("{0:?} takes all that is left, and something follows it")]
     RestInside(String),
+    #[error("{0:?} is no variable such as {{name}} or {{name=shelves/*}}")]
+    Variable(String),
+    #[error("{0:?} is no verb: text behind a colon, at the end of the path")]
+    Verb(String),
     #[error(
         "segment \"*\" is no wildcard: write {{name}} for one segment, {{name*}} for all that is left"
     )]
@@ -89,22 +118,44 @@ impl PathTemplate {
         if count > SEGMENTS_MAX {
             return Err(PathTemplateError::TooManySegments { count });
         }
-        let mut parts = Vec::with_capacity(count);
+        let mut template = Self::empty(text);
         for (idx, segment) in rest.split('/').enumerate() {
             let is_last = idx + 1 == count;
-            let part = TemplatePart::parse(segment, is_last)?;
-            let is_named = |known: &TemplatePart| known.name() == part.name();
-            if let Some(name) = part.name()
-                && parts.iter().any(is_named)
-            {
-                return Err(PathTemplateError::Twice(name.to_string()));
+            let (part, name) = TemplatePart::parse(segment, is_last)?;
+            template.parts.push(part);
+            if let Some(name) = name {
+                template.name_parts(name, idx..idx + 1, false)?;
             }
-            parts.push(part);
         }
-        Ok(Self {
+        Ok(template)
+    }
+
+    /// Written as `text`, without parts yet.
+    pub(super) fn empty(text: &str) -> Self {
+        Self {
             text: text.into(),
+            parts: Vec::new(),
+            variables: Vec::new(),
+            verb: None,
+        }
+    }
+
+    /// The parts of that range are parameter `name`.
+    pub(super) fn name_parts(
+        &mut self,
+        name: Text,
+        parts: Range<usize>,
+        keeps_slashes: bool,
+    ) -> Result<(), PathTemplateError> {
+        if self.names().any(|known| *known == name) {
+            return Err(PathTemplateError::Twice(name.to_string()));
+        }
+        self.variables.push(PathVariable {
+            name,
             parts,
-        })
+            keeps_slashes,
+        });
+        Ok(())
     }
 
     /// As it was written.
@@ -115,7 +166,23 @@ impl PathTemplate {
 
     /// Names of its parameters, in order.
     pub fn names(&self) -> impl Iterator<Item = &Text> {
-        self.parts.iter().filter_map(TemplatePart::name)
+        self.variables.iter().map(|variable| &variable.name)
+    }
+
+    /// Its parts in order, each with the parameter that it belongs to.
+    pub fn parts(&self) -> impl Iterator<Item = (&TemplatePart, Option<&Text>)> {
+        let parts = self.parts.iter().enumerate();
+        parts.map(|(idx, part)| {
+            let mut variables = self.variables.iter();
+            let variable = variables.find(|variable| variable.parts.contains(&idx));
+            (part, variable.map(|variable| &variable.name))
+        })
+    }
+
+    /// What the last segment ends with behind a colon, where a parameter stands before it.
+    #[must_use]
+    pub const fn verb(&self) -> Option<&Text> {
+        self.verb.as_ref()
     }
 
     /// Whether it takes paths below `prefix` only: `prefix` is literal in it.
@@ -135,8 +202,9 @@ impl PathTemplate {
         let is_empty =
             |part: &TemplatePart| matches!(part, TemplatePart::Literal(text) if text.is_empty());
         let n_matches = match rest.last() {
-            // One segment or more.
-            Some(TemplatePart::Rest { .. }) => rest.len() <= n_segments,
+            Some(TemplatePart::Rest { may_be_none }) => {
+                rest.len() <= n_segments + usize::from(*may_be_none)
+            }
             Some(_) | None => rest.len() == n_segments,
         };
         n_matches && self.begins_with(prefix) && !rest.iter().any(is_empty)
@@ -145,43 +213,81 @@ impl PathTemplate {
     /// What its parameters are in `path`. `None` where it does not take the path.
     #[must_use]
     pub fn params<'a>(&'a self, path: &RequestPath<'a>) -> Option<Vec<PathParam<'a>>> {
-        let segments = path.segments();
-        let mut params = Vec::new();
-        for (idx, part) in self.parts.iter().enumerate() {
-            let segment = segments.get(idx)?;
-            match part {
-                TemplatePart::Literal(text) => {
-                    if *text != *segment.text {
-                        return None;
-                    }
-                }
-                TemplatePart::Param { name, kind } => {
-                    if !kind.takes(segment) {
-                        return None;
-                    }
-                    params.push(PathParam {
-                        name,
-                        kind: *kind,
-                        value: segment.text.clone().into_owned(),
-                        raw: segment.raw,
-                    });
-                }
-                TemplatePart::Rest { name } => {
-                    let left = segments.get(idx..)?;
-                    let texts: Vec<_> = left.iter().map(|segment| &*segment.text).collect();
-                    let raw_length = left.iter().map(|one| one.raw.len() + 1).sum::<usize>() - 1;
-                    let raw_start = path.raw().len() - raw_length;
-                    params.push(PathParam {
-                        name,
-                        kind: ParamType::String,
-                        value: texts.join("/"),
-                        raw: path.raw().get(raw_start..)?,
-                    });
-                    return Some(params);
-                }
+        let segments = match &self.verb {
+            None => Cow::Borrowed(path.segments()),
+            Some(verb) => {
+                let (segments, found) = split_verb(path.segments())?;
+                (*verb == *found).then_some(Cow::Owned(segments))?
             }
+        };
+        if !self.takes(&segments) {
+            return None;
         }
-        (segments.len() == self.parts.len()).then_some(params)
+        let params = self.variables.iter();
+        let params = params.map(|variable| self.param(variable, &segments, path.raw()));
+        params.collect()
+    }
+
+    fn takes(&self, segments: &[PathSegment<'_>]) -> bool {
+        let mut left = segments;
+        for part in &self.parts {
+            let (segment, behind) = match (left.split_first(), part) {
+                (None, TemplatePart::Rest { may_be_none }) => return *may_be_none,
+                (Some(_), TemplatePart::Rest { .. }) => return true,
+                (None, TemplatePart::Literal(_) | TemplatePart::Segment(_)) => return false,
+                (Some(split), TemplatePart::Literal(_) | TemplatePart::Segment(_)) => split,
+            };
+            let is_taken = match part {
+                TemplatePart::Literal(text) => *text == *segment.text,
+                TemplatePart::Segment(kind) => kind.takes(segment),
+                TemplatePart::Rest { .. } => true,
+            };
+            if !is_taken {
+                return false;
+            }
+            left = behind;
+        }
+        left.is_empty()
+    }
+
+    /// What `variable` is in the path `raw`, which has `segments` and is taken.
+    fn param<'a>(
+        &'a self,
+        variable: &'a PathVariable,
+        segments: &[PathSegment<'a>],
+        raw: &'a str,
+    ) -> Option<PathParam<'a>> {
+        let Range { start, end } = variable.parts;
+        let last = self.parts.get(end.checked_sub(1)?)?;
+        let own = match last {
+            TemplatePart::Rest { .. } => segments.get(start..)?,
+            TemplatePart::Literal(_) | TemplatePart::Segment(_) => segments.get(start..end)?,
+        };
+        // A slash stands before each segment.
+        let length = |segments: &[PathSegment<'_>]| {
+            let lengths = segments.iter().map(|segment| segment.raw.len() + 1);
+            lengths.sum::<usize>()
+        };
+        let raw = match own {
+            [] => "",
+            own => {
+                let begin = length(segments.get(..start)?) + 1;
+                raw.get(begin..begin + length(own) - 1)?
+            }
+        };
+        let texts = own.iter().map(|segment| match variable.keeps_slashes {
+            true => segment.text_with_slashes_escaped(),
+            false => Cow::Borrowed(&*segment.text),
+        });
+        Some(PathParam {
+            name: &variable.name,
+            kind: match (last, own) {
+                (TemplatePart::Segment(kind), [_]) => *kind,
+                (_, _) => ParamType::String,
+            },
+            value: texts.collect::<Vec<_>>().join("/"),
+            raw,
+        })
     }
 }
 
@@ -192,19 +298,20 @@ impl fmt::Display for PathTemplate {
 }
 
 impl TemplatePart {
-    fn parse(segment: &str, is_last: bool) -> Result<Self, PathTemplateError> {
+    /// A part, and the name of the parameter that it is.
+    fn parse(segment: &str, is_last: bool) -> Result<(Self, Option<Text>), PathTemplateError> {
         let inner = segment
             .strip_prefix('{')
             .and_then(|rest| rest.strip_suffix('}'));
         let Some(inner) = inner else {
-            return Self::literal(segment, is_last);
+            return Ok((Self::literal(segment, is_last)?, None));
         };
         if let Some(name) = inner.strip_suffix('*') {
             if !is_last {
                 return Err(PathTemplateError::RestInside(name.to_owned()));
             }
-            let name = param_name(name)?;
-            return Ok(Self::Rest { name });
+            let rest = Self::Rest { may_be_none: false };
+            return Ok((rest, Some(param_name(name)?)));
         }
         let (name, kind) = match inner.split_once(':') {
             Some((name, kind)) => {
@@ -213,11 +320,10 @@ impl TemplatePart {
             }
             None => (inner, ParamType::String),
         };
-        let name = param_name(name)?;
-        Ok(Self::Param { name, kind })
+        Ok((Self::Segment(kind), Some(param_name(name)?)))
     }
 
-    fn literal(segment: &str, is_last: bool) -> Result<Self, PathTemplateError> {
+    pub(super) fn literal(segment: &str, is_last: bool) -> Result<Self, PathTemplateError> {
         if segment.contains(['{', '}', '?', '#']) {
             return Err(PathTemplateError::Part(shorten(segment)));
         }
@@ -231,13 +337,6 @@ impl TemplatePart {
             return Err(PathTemplateError::Unmatched(shorten(segment)));
         }
         Ok(Self::Literal((&*text).into()))
-    }
-
-    const fn name(&self) -> Option<&Text> {
-        match self {
-            Self::Literal(_) => None,
-            Self::Param { name, .. } | Self::Rest { name } => Some(name),
-        }
     }
 }
 
@@ -294,151 +393,5 @@ fn param_name(name: &str) -> Result<Text, PathTemplateError> {
     }
 }
 
-const NAME_BYTES_MAX: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(template: &str, path: &str, expected: Option<&[(&str, &str)]>) {
-        let template = PathTemplate::parse(template).expect("a template");
-        let path = RequestPath::parse(path).expect("a path");
-        let params = template.params(&path);
-        let params = params.as_ref().map(|params| {
-            let pairs = params.iter().map(|one| (one.name.as_str(), &*one.value));
-            pairs.collect::<Vec<_>>()
-        });
-        assert_eq!(params.as_deref(), expected, "{template} {path:?}");
-    }
-
-    #[test]
-    fn literals_and_parameters_take_a_segment_each() {
-        check("/", "/", Some(&[]));
-        check("/users/{id}", "/users/7", Some(&[("id", "7")]));
-        check("/users/{id}", "/users/a%2Fb", Some(&[("id", "a/b")]));
-        check("/%75sers", "/user%73", Some(&[]));
-        for path in [
-            "/users",
-            "/users/",
-            "/users/7/",
-            "/Users/7",
-            "/users//7",
-            "/",
-        ] {
-            check("/users/{id}", path, None);
-        }
-        check("/users/", "/users/", Some(&[]));
-        check("/users/", "/users", None);
-    }
-
-    #[test]
-    fn a_typed_parameter_takes_what_reads_so() {
-        for (kind, good, bad) in [
-            (
-                "int",
-                &["7", "-7", "0"][..],
-                &["7.5", "+7", "07", "x", "9223372036854775808"][..],
-            ),
-            (
-                "number",
-                &["7", "7.5", "-1e3"],
-                &["x", "NaN", "\"7\"", ".5", "1."],
-            ),
-            ("bool", &["true", "false"], &["1", "True"]),
-        ] {
-            let template = format!("/{{p:{kind}}}");
-            for value in good {
-                check(&template, &format!("/{value}"), Some(&[("p", value)]));
-            }
-            for value in bad {
-                check(&template, &format!("/{value}"), None);
-            }
-        }
-    }
-
-    #[test]
-    fn a_rest_takes_one_segment_or_more_of_any_form() {
-        check("/files/{path*}", "/files/", Some(&[("path", "")]));
-        check("/files/{path*}", "/files/a/b/", Some(&[("path", "a/b/")]));
-        check("/files/{path*}", "/files//a", Some(&[("path", "/a")]));
-        check("/files/{path*}", "/files", None);
-        check("/{path*}", "/", Some(&[("path", "")]));
-        let template = PathTemplate::parse("/f/{path*}").expect("a template");
-        let path = RequestPath::parse("/f/a%20b/c").expect("a path");
-        let params = template.params(&path).expect("taken");
-        assert_eq!((&*params[0].value, params[0].raw), ("a b/c", "a%20b/c"));
-    }
-
-    #[test]
-    fn what_is_no_template_is_refused_with_its_part() {
-        let refused = |text: &str| PathTemplate::parse(text).expect_err(text).to_string();
-        for (text, expected) in [
-            ("users", "path \"users\" does not begin with a slash"),
-            (
-                "/a{b}",
-                "segment \"a{b}\" is neither text nor one parameter such as {id}",
-            ),
-            (
-                "/{a}{b}",
-                "\"a}{b\" is no name of a parameter: letters, digits, dashes and underscores",
-            ),
-            (
-                "/a?b",
-                "segment \"a?b\" is neither text nor one parameter such as {id}",
-            ),
-            (
-                "/a//b",
-                "segment \"\" is empty, \".\" or \"..\", which no request has there",
-            ),
-            (
-                "/a/%2e%2e",
-                "segment \"%2e%2e\" is empty, \".\" or \"..\", which no request has there",
-            ),
-            ("/%ff", "segment \"%ff\" is not percent-encoded utf-8"),
-            (
-                "/{}",
-                "\"\" is no name of a parameter: letters, digits, dashes and underscores",
-            ),
-            (
-                "/{a:float}",
-                "\"float\" is no type; write int, number, bool or string",
-            ),
-            ("/{a}/{a*}", "parameter \"a\" stands twice in the path"),
-            (
-                "/a/*/b",
-                "segment \"*\" is no wildcard: write {name} for one segment, {name*} for all that is left",
-            ),
-            (
-                "/{a*}/b",
-                "parameter \"a\" takes all that is left, and something follows it",
-            ),
-        ] {
-            assert_eq!(refused(text), expected);
-        }
-    }
-
-    #[test]
-    fn what_is_taken_below_a_prefix_has_as_many_segments() {
-        let takes = |text: &str, n_segments| {
-            let template = PathTemplate::parse(text).expect("a template");
-            template.takes_below(&["ws"], n_segments)
-        };
-        assert!(takes("/ws", 0) && !takes("/ws", 1) && !takes("/ws/", 1));
-        assert!(takes("/ws/{a}/{b}", 2) && takes("/ws/a/b", 2) && takes("/ws/{a}/b", 2));
-        assert!(takes("/ws/{rest*}", 2) && takes("/ws/{a}/{rest*}", 2));
-        assert!(!takes("/ws/{rest*}", 0) && !takes("/ws/{a}/{b}/{rest*}", 2));
-        assert!(!takes("/ws/a", 2) && !takes("/ws/a/b/c", 2) && !takes("/ws/a/", 2));
-        assert!(!takes("/{ws}/a/b", 2) && !takes("/wsx/a/b", 2) && !takes("/{rest*}", 2));
-    }
-
-    #[test]
-    fn a_prefix_is_literal() {
-        let begins = |text: &str| {
-            let template = PathTemplate::parse(text).expect("a template");
-            template.begins_with(&["v1", "services"])
-        };
-        assert!(begins("/v1/services") && begins("/v1/services/{x}"));
-        assert!(!begins("/v1/{x*}") && !begins("/v1/servicesx") && !begins("/v1"));
-    }
-}
+/// Longest name of a parameter.
+pub(super) const NAME_BYTES_MAX: usize = 64;

@@ -17,7 +17,7 @@ use crate::{
         tls::{ListenerTls, UpstreamTls},
     },
     control::{FoundAtStart, Missing, PluginView},
-    plugins::{deployer::Deployer, folder::Package, store::Copy, trust},
+    plugins::{deployer::Deployer, folder::Package, trust},
     telemetry::log,
 };
 
@@ -106,16 +106,11 @@ pub(crate) async fn check_component(
     let parts = Parts::build(&config).await?;
     parts
         .control
-        .start(vec![(name.to_owned(), FoundAtStart::Whole(copy(package)))])
+        .start(vec![(name.to_owned(), FoundAtStart::Whole(package.into()))])
         .await;
-    let plugin = parts.control.plugin(name);
+    let plugin = parts.control.version(name);
     parts.close().await;
     Ok(plugin)
-}
-
-fn copy(package: Package) -> Copy {
-    let manifest = package.manifest.map(|(_, text)| text);
-    Copy::new(package.component, manifest).signed(package.signatures)
 }
 
 impl Parts {

@@ -125,6 +125,8 @@ impl Gateway {
     /// what is in flight, ends.
     pub(crate) fn drain(&self) {
         self.leaving.cancel();
+        // Whoever watches its health is told at once.
+        drop(self.unready_reasons());
     }
 
     /// Begins the drain that `drain` asked for once `drain-delay` is over. Completes when the

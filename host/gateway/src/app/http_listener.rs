@@ -26,11 +26,13 @@ pub(super) fn server(
     dependencies: &ListenerDependencies,
 ) -> io::Result<HttpServer> {
     let handler: Arc<dyn Handler> = Arc::new(dependencies.pipeline.listener_handler(name));
-    let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
+    let known = dependencies.methods.clone();
+    let catalog = Arc::new(ListenerCatalog::new(Arc::clone(&handler), known));
     let counters = dependencies.transports.counters(name, transport);
     let config = http_config(&listener.local_addr()?, settings);
     let bytes = Arc::clone(&dependencies.bytes);
-    HttpServer::new(listener, config, handler, catalog, counters, bytes)
+    let server = HttpServer::new(listener, config, handler, catalog, counters, bytes)?;
+    Ok(server.with_status_details(Arc::clone(&dependencies.details)))
 }
 
 /// Under which names a listener at `address` is called. No page can have a name lead to a Unix socket.

@@ -12,7 +12,7 @@ use postern_net::{
     ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
     QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
     SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer,
-    http::{HttpReconfigure, HttpRoutes, HttpServer},
+    http::{HttpReconfigure, HttpRoutes, HttpServer, StatusDetails},
     tls::ServerTls,
     udp::UdpLink,
 };
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     certificates::{self, Certificates},
     config::{self, ListenAddress, Protocol},
+    grpc::KnownMethods,
     pipeline::Pipeline,
 };
 
@@ -42,6 +43,10 @@ pub(crate) struct ListenerDependencies {
     pub restart_key: RestartKey,
     /// Where requests over HTTP go.
     pub routes: HttpRoutes,
+    /// What is known of methods before they are called.
+    pub methods: KnownMethods,
+    /// What clients of gRPC are told of failures.
+    pub details: Arc<dyn StatusDetails>,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -171,6 +176,8 @@ impl ListenerServer {
             }
             // No configuration names these.
             Transport::WebSocket
+            | Transport::Grpc
+            | Transport::Grpcs
             | Transport::SecureWebSocket
             | Transport::Memory
             | Transport::Plugin => Err(io::Error::new(

@@ -49,13 +49,14 @@ use self::{
 use crate::{
     admin,
     certificates::{ADMIN as ADMIN_TLS, CertificatesError},
-    config::{Config, ListenAddress, Loaded},
-    control::{Control, Missing},
+    config::{Config, Faults, ListenAddress, Loaded},
+    control::{Control, Missing, UpstreamSchemaError},
     directory::probes,
     guard::{Failures, Guard, GuardError},
     memory,
     pipeline::{Pipeline, PipelineRules, PipelineSettings},
     plugins::deployer::Deployer,
+    proto::PoolDetails,
     readiness::ReasonKind,
     sources::troubles::SourceTroubles,
     telemetry::log::{self, LogError, LogLevelHandle},
@@ -95,12 +96,16 @@ pub(crate) enum StartError {
     Guard(#[from] GuardError),
     #[error("directory: {0}")]
     Directory(#[from] ConfigError),
+    #[error("schemas of the gateway's own services: {0}")]
+    Schemas(#[from] Faults),
     #[error("directory: {0}")]
     Store(#[from] StoreError),
     #[error("pool: {0}")]
     Pool(#[from] PoolConfigError),
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
+    #[error(transparent)]
+    UpstreamSchemas(#[from] UpstreamSchemaError),
     #[error(transparent)]
     Owner(#[from] OwnerError),
     #[error(transparent)]
@@ -169,6 +174,8 @@ impl App {
             passed: Arc::new(passed),
             restart_key: restart_key(&runtime.records("quic")?).await?,
             routes: control.fleet().http_routes().clone(),
+            methods: control.known_methods(),
+            details: Arc::new(PoolDetails::new(Arc::clone(control.fleet().schemas()))),
         };
         let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;
@@ -291,6 +298,7 @@ impl App {
             () = self.gateway.shutdown().ended() => warn!("calls of plugins are cut off"),
             () = tokio::time::sleep(limit) => warn!("calls of plugins took too long and are cut off"),
         }
+        self.control.versions_written().await;
         self.runtime.shutdown();
         last.drain();
         while tasks.join_next().await.is_some() {}

@@ -11,10 +11,12 @@ use super::{StartError, failures, guard, rules, sockets};
 use crate::{
     certificates::Certificates,
     config::Config,
-    control::{BuiltIn, Control, Fleet, HttpUpstreams},
+    control::{BuiltIn, Control, Fleet, GrpcUpstreams, HttpUpstreams, Requests, UpstreamSchemas},
     directory::{SharedDirectory, service},
     events::{self, EventService},
+    grpc::{self, HealthService, HealthSource},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
+    proto::{LoadedSchemas, PoolDetails},
     telemetry::calls::CallBook,
 };
 
@@ -45,8 +47,10 @@ impl Parts {
         let extensions = Arc::<Extensions>::default();
         let events = EventService::new(config.events.to_hub(config.calls.depth_max));
         runtime.set_events(Arc::new(events.hub().clone()));
+        let health = Arc::new(HealthService::new());
+        let tls = certificates.upstream();
         let (fleet, directory_service) =
-            start_fleet(config, &runtime, &events, certificates.upstream()).await?;
+            start_fleet(config, &runtime, (&events, &health), tls).await?;
         let control = Arc::new(Control::new(
             Arc::clone(&runtime),
             Arc::clone(&routes),
@@ -56,6 +60,11 @@ impl Parts {
             Arc::clone(&book),
             config.clone(),
         ));
+        health.set_source(HealthSource {
+            routes: Arc::clone(&routes),
+            directory: Arc::clone(control.directory()),
+            readiness: control.readiness().clone(),
+        });
         let rules = rules(config, guard, failures);
         let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
         runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
@@ -89,7 +98,7 @@ fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {
 async fn start_fleet(
     config: &Config,
     runtime: &Runtime,
-    events: &EventService,
+    (events, health): (&EventService, &Arc<HealthService>),
     tls: &Arc<ClientTls>,
 ) -> Result<(Fleet, Arc<service::Service>), StartError> {
     let directory = SharedDirectory::new(config)?;
@@ -110,9 +119,24 @@ async fn start_fleet(
         info: events::info(),
         handler: Arc::new(events.clone()),
     };
-    let built_in = vec![built_in, publish_and_subscribe];
-    let http = HttpUpstreams::new(Arc::clone(tls));
-    let fleet = Fleet::new(config, directory, (pool, http), built_in);
+    let mut built_in = vec![built_in, publish_and_subscribe];
+    let loaded = Arc::<LoadedSchemas>::default();
+    for service in grpc::services(health, &loaded)? {
+        built_in.extend(BuiltIn::of_schema(service, &loaded));
+    }
+    let schemas = {
+        let config = config.clone();
+        let reading = move || UpstreamSchemas::read(&config, &UpstreamSchemas::default());
+        let read = tokio::task::spawn_blocking(reading).await;
+        read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
+    };
+    let details = Arc::new(PoolDetails::new(Arc::clone(&loaded)));
+    let grpc = GrpcUpstreams::new(Arc::clone(tls), details, schemas, Arc::clone(&loaded));
+    let requests = Requests {
+        http: Arc::new(HttpUpstreams::new(Arc::clone(tls))),
+        grpc: Arc::new(grpc),
+    };
+    let fleet = Fleet::new(config, directory, (pool, requests), (built_in, loaded));
     Ok((fleet, directory_service))
 }
 

@@ -17,6 +17,7 @@ use crate::{
     config::{Config, Faults, Manifest},
     control::{Missing, PluginView},
     plugins::{folder, signature::Signed},
+    proto::ProtoSchema,
 };
 
 #[derive(Debug, Args)]
@@ -145,9 +146,9 @@ fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), Com
     }
     for Missing { subject, reason } in missing {
         let name = subject.strip_prefix(PLUGIN);
-        match name.and_then(|name| Some((name, manifest_faults(name, config)?))) {
-            Some((name, faults)) => {
-                output.line(&format!("refused  {PLUGIN}{name}: its manifest"))?;
+        match name.and_then(|name| Some((name, faults_of(name, config)?))) {
+            Some((name, (what, faults))) => {
+                output.line(&format!("refused  {PLUGIN}{name}: its {what}"))?;
                 output.note(&faults.draw(output.colours_errors()));
             }
             None => output.line(&format!("refused  {subject}: {reason}"))?,
@@ -159,11 +160,16 @@ fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), Com
     }
 }
 
-/// What is wrong with a plugin's manifest, with the places in its text.
-fn manifest_faults(name: &str, config: &Config) -> Option<Faults> {
+/// What is wrong with a plugin's manifest, or else its schema, with the places in their texts.
+fn faults_of(name: &str, config: &Config) -> Option<(&'static str, Faults)> {
     let package = folder::read(&config.plugins.folder, name).ok()??;
-    let (path, text) = package.manifest?;
-    Manifest::parse(&path.display().to_string(), &text, config).err()
+    if let Some((path, text)) = package.manifest
+        && let Err(faults) = Manifest::parse(&path.display().to_string(), &text, config)
+    {
+        return Some(("manifest", faults));
+    }
+    let schema = ProtoSchema::of_deployment(package.schema.as_ref(), &package.component);
+    Some(("schema", schema.err()?))
 }
 
 fn to_json(plugin: &PluginView, config: &Config) -> Json {
@@ -173,7 +179,7 @@ fn to_json(plugin: &PluginView, config: &Config) -> Json {
         return json!({ "name": name, "ok": true, "roles": plugin.roles, "signature": signature });
     };
     let mut json = json!({ "name": name, "ok": false, "reason": refusal.reason });
-    if let (Some(faults), Some(object)) = (manifest_faults(name, config), json.as_object_mut()) {
+    if let (Some((_, faults)), Some(object)) = (faults_of(name, config), json.as_object_mut()) {
         object.insert("faults".to_owned(), faults.to_json());
     }
     json

@@ -150,7 +150,9 @@ pub(super) fn failure(error: &StartError) -> CommandFailure {
         | StartError::Guard(_)
         | StartError::Owner(_)
         | StartError::Certificates(_)
+        | StartError::UpstreamSchemas(_)
         | StartError::Directory(_)
+        | StartError::Schemas(_)
         | StartError::Store(_)
         | StartError::Pool(_)
         | StartError::Signals(_) => failure,

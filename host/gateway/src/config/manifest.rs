@@ -36,6 +36,15 @@ section! {
         /// plugin folder or below. They come before those that the component tells. Read when the plugin
         /// is deployed.
         pub schemas: Option<PathBuf> = None;
+        /// The protobuf schema of its services, in the folder of the manifest: a `.proto` file, a folder of
+        /// them, a set of descriptors (`.binpb`, `.pb`, `.desc`), or a list of those. Files import each other
+        /// by their paths below a folder that is named, or else below that of the manifest. Without it
+        /// `NAME.proto`, `NAME.binpb`, `NAME.pb` or `NAME.desc` beside the component, or what the component
+        /// has built in.
+        pub proto: Names = Names::default();
+        /// How the component takes and gives the messages of its schema: "json" or "protobuf". Callers have
+        /// either form whatever it is.
+        pub payload: Payload = Payload::Json;
         /// Seen by the plugin through the import `config`: text as it is, everything else as JSON.
         pub config: OpaqueTable = OpaqueTable::default();
         /// What happens after traps, beside a new instance: "restart" nothing; "stop" answers no more after
@@ -123,6 +132,13 @@ pub(crate) enum LogLevelSetting {
     Error,
 }
 
+/// A form of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Payload {
+    Json,
+    Protobuf,
+}
+
 /// One name or many.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Names(pub Vec<String>);
@@ -141,6 +157,11 @@ word_leaf!(LogLevelSetting {
     Info = "info",
     Warn = "warn",
     Error = "error",
+});
+
+word_leaf!(Payload {
+    Json = "json",
+    Protobuf = "protobuf",
 });
 
 impl Manifest {
@@ -176,14 +197,16 @@ impl Manifest {
         }
     }
 
-    /// As the components' host wants it.
+    /// As the components' host wants it. `answers_once` is whether an instance of the component answers one request.
     #[must_use]
-    pub(crate) fn spec(&self, config: &Config) -> PluginSpec {
+    pub(crate) fn spec(&self, config: &Config, answers_once: bool) -> PluginSpec {
         PluginSpec {
             services: self.service.0.clone(),
             version: self.version.clone(),
+            // Whoever deploys it has compiled it.
+            schema: None,
             config: self.config.0.clone(),
-            instances: self.instances.spec(),
+            instances: self.instances.spec(answers_once),
             limits: self.limits.spec(config.calls.depth_max),
             grants: self.grants.spec(),
             budgets: self.budgets.spec(),
@@ -238,10 +261,11 @@ impl Budgets {
 }
 
 impl Instances {
-    fn spec(&self) -> spec::Instances {
+    fn spec(&self, answers_once: bool) -> spec::Instances {
         spec::Instances {
             mode: match self.mode {
-                InstanceMode::Pooled => spec::Mode::Pooled,
+                InstanceMode::Auto if answers_once => spec::Mode::Isolated,
+                InstanceMode::Auto | InstanceMode::Pooled => spec::Mode::Pooled,
                 InstanceMode::Isolated => spec::Mode::Isolated,
                 InstanceMode::Single => spec::Mode::Single,
             },
@@ -352,7 +376,17 @@ mod tests {
     fn nothing_written_means_what_an_absent_manifest_means() {
         let config = Config::default();
         assert_eq!(manifest(""), Manifest::absent(&config));
-        assert_eq!(manifest("").spec(&config), PluginSpec::default());
+        assert_eq!(manifest("").spec(&config, false), PluginSpec::default());
+        // Whoever writes a mode has it.
+        for (text, mode) in [
+            ("", spec::Mode::Isolated),
+            ("instances = { mode = \"auto\" }", spec::Mode::Isolated),
+            ("instances = { mode = \"pooled\" }", spec::Mode::Pooled),
+            ("instances = { mode = \"single\" }", spec::Mode::Single),
+        ] {
+            let spec = manifest(text).spec(&config, true);
+            assert_eq!(spec.instances.mode, mode, "{text}");
+        }
     }
 
     #[test]
@@ -361,7 +395,7 @@ mod tests {
         config.plugins.limits.memory = crate::config::Size::mib(16);
         config.plugins.instances.max = 3;
         let read = Manifest::parse("m", "[limits]\ntime = \"2s\"", &config).expect("valid");
-        let spec = read.spec(&config);
+        let spec = read.spec(&config, false);
         assert_eq!(spec.limits.memory_bytes_max, 16 * 1024 * 1024);
         assert_eq!(spec.limits.time_max.as_secs(), 2);
         assert_eq!(spec.limits.cpu_max.as_secs(), 2);
@@ -392,7 +426,7 @@ mod tests {
             files = ["data:/data:rw", "static:/static"]
             "#,
         )
-        .spec(&Config::default());
+        .spec(&Config::default(), false);
         assert_eq!(spec.services, ["accounts"]);
         assert_eq!(spec.on_trap, spec::OnTrap::Stop);
         assert_eq!(spec.config["greeting"], "hi");

@@ -257,6 +257,7 @@ impl RouteSettings {
                 .map(|one| one.as_str().into())
                 .collect(),
             is_checked: self.validate,
+            transcoder: None,
         }
     }
 }

@@ -193,8 +193,8 @@ section! {
     /// How a plugin's instances are kept.
     pub(crate) struct Instances {
         /// "pooled" reuses them, "isolated" takes a fresh one per call, "single" keeps one and its
-        /// state.
-        pub mode: InstanceMode = InstanceMode::Pooled;
+        /// state; "auto" is "isolated" for components whose instances answer one request, otherwise "pooled".
+        pub mode: InstanceMode = InstanceMode::Auto;
         /// Instances at one time, which is also calls at one time.
         pub max: usize = 32, within "1" to "10000";
         /// Calls that arrive together and enter the plugin in one go, where it has the role
@@ -234,6 +234,7 @@ section! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InstanceMode {
+    Auto,
     Pooled,
     Isolated,
     Single,
@@ -258,7 +259,12 @@ pub(crate) enum AccessLog {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LevelFilter(String);
 
-word_leaf!(InstanceMode { Pooled = "pooled", Isolated = "isolated", Single = "single" });
+word_leaf!(InstanceMode {
+    Auto = "auto",
+    Pooled = "pooled",
+    Isolated = "isolated",
+    Single = "single",
+});
 word_leaf!(AccessLog { Off = "off", Debug = "debug", Info = "info" });
 word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });
 

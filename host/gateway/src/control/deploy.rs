@@ -1,5 +1,5 @@
-//! The way of one offer: manifest read, component deployed, services claimed, generation routed and
-//! kept.
+//! The way of one offer: manifest read, schema compiled, component deployed, services claimed, generation
+//! routed and kept.
 
 use std::{collections::BTreeSet, io};
 
@@ -8,7 +8,7 @@ use postern_core::{
     route::{HttpRoute, RouteEnd},
     service::ServiceInfo,
 };
-use postern_wasm::ReadyGeneration;
+use postern_wasm::{PluginSpec, ReadyGeneration};
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
@@ -17,17 +17,19 @@ use super::{
     claims::Taken,
     http_routes,
     offer::{Needs, OfferRefused, Offered},
-    schema_file,
-    slot::{Loading, OfferState, PluginSlot, Source, Written},
+    proto_schema, schema_file,
+    slot::{KeptInstances, Loading, OfferState, PluginSlot, Source, Written},
     web_routes,
 };
 use crate::{
-    config::{Config, Faults, Manifest},
+    config::{Config, Faults, InstanceMode, Manifest},
     plugins::{
         claimed::Claimed,
+        reuse,
         signature::Signed,
         store::{Copy, DeploymentState},
     },
+    proto::ProtoSchema,
 };
 
 /// How far an offer came before its services were claimed.
@@ -60,7 +62,7 @@ impl Control {
         // What is wrong with it is told by whoever deploys it.
         let manifest =
             read_manifest(slot, copy, &config).unwrap_or_else(|_| Manifest::absent(&config));
-        let (services, mut routes) = promised(slot.plugin_name(), &manifest, None);
+        let (services, mut routes) = promised(slot.plugin_name(), &manifest, None, None);
         // An upstream of a manifest is its own component.
         routes.retain(|route| matches!(route.end, RouteEnd::Method(_) | RouteEnd::Upstream(_)));
         slot.set_loading(Some(Loading { services, routes }));
@@ -201,13 +203,31 @@ impl Control {
             };
             OfferRefused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
         })?;
+        let proto = proto_schema::compile(copy).await.map_err(|faults| {
+            warn!(plugin = slot.name, %faults, "schema refused");
+            OfferRefused::new(&copy.digest, format!("schema: {faults}"))
+        })?;
         let plugin = slot.plugin_name();
-        let (_, promised_routes) = promised(plugin, &manifest, None);
-        let services = manifest.service.0.iter().map(String::as_str);
+        let (services, promised_routes) = promised(plugin, &manifest, proto.as_deref(), None);
+        let is_silent = manifest.service.0.is_empty() && proto.is_none();
+        let services = services.iter().map(Text::as_str).filter(|_| !is_silent);
         let promised_claims = Claimed::of(services, &promised_routes);
         // Nothing of it runs before that.
         let signed = self.admit(slot, copy, (&promised_claims, is_new)).await?;
-        let spec = manifest.spec(&config);
+        let answers_once = match manifest.instances.mode {
+            InstanceMode::Auto => {
+                let component = copy.component.clone();
+                let reading = spawn_blocking(move || reuse::answers_once(&component));
+                reading.await.unwrap_or_default()
+            }
+            InstanceMode::Pooled | InstanceMode::Isolated | InstanceMode::Single => None,
+        };
+        let schema = proto.as_deref();
+        let spec = PluginSpec {
+            schema: schema.map(|schema| proto_schema::of_plugin(schema, manifest.payload)),
+            ..manifest.spec(&config, answers_once.is_some())
+        };
+        let instances = KeptInstances::of(spec.instances.mode, answers_once);
         let ready = slot.plugin.prepare(copy.component.clone(), spec).await;
         let ready = ready.map_err(|refusal| {
             let needs = refusal.needs.clone();
@@ -221,7 +241,7 @@ impl Control {
         if is_new {
             let services = services.iter().map(|service| &*service.name);
             let claimed = Claimed::of(services, &routes);
-            let (_, own_routes) = promised(plugin, &Manifest::absent(&config), answers);
+            let (_, own_routes) = promised(plugin, &Manifest::absent(&config), None, answers);
             let own = Claimed::of([plugin], &own_routes);
             self.admit_claims(slot, copy, (&promised_claims, claimed, own))
                 .await?;
@@ -241,8 +261,8 @@ impl Control {
         Ok(PreparedGeneration {
             ready,
             written: Written {
-                schemas,
-                ..manifest.into()
+                proto,
+                ..Written::of(manifest, schemas, instances)
             },
             routes,
             signed,
@@ -336,15 +356,20 @@ impl Control {
     }
 }
 
-/// The services and routes that `manifest` promises for a component of which nothing is known, or whether it
-/// answers requests of HTTP itself.
+/// The services and routes that `manifest` and the schema promise for a component of which nothing is known,
+/// or whether it answers requests of HTTP itself.
 fn promised(
     plugin: &str,
     manifest: &Manifest,
+    schema: Option<&ProtoSchema>,
     answers: Option<bool>,
 ) -> (Vec<Text>, Vec<HttpRoute>) {
     let written = manifest.service.0.iter();
     let mut services: Vec<Text> = written.map(|name| Text::from(name.as_str())).collect();
+    if services.is_empty() {
+        let declared = schema.iter().flat_map(|schema| schema.services().iter());
+        services.extend(declared.map(|service| service.name.clone()));
+    }
     if services.is_empty() {
         services.push(plugin.into());
     }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use postern_core::{Error, Text, registry::Caller, service::ServiceInfo};
 
-use super::{Control, extensions, slot::PluginSlot};
+use super::{Control, extensions, proto_schema, slot::PluginSlot};
 use crate::{
     directory::{listing::ServiceListing, service::CatalogueQuery},
     openapi,
@@ -30,6 +30,9 @@ impl Control {
         });
         self.fleet.apply(&config, &hints.collect());
         self.fleet.enter(&slots, &splits);
+        self.fleet
+            .schemas()
+            .set_plugins(&proto_schema::loaded(&slots));
         self.subscribers.follow(&slots);
         self.route(&slots);
         self.publish_http_routes(&slots, &config);

@@ -77,6 +77,7 @@ fn route(name: &'static str, verb: &'static str, path: &str, method: &'static st
             types: BTreeMap::new(),
             produces: Vec::new(),
             is_checked: false,
+            transcoder: None,
         }),
         status: None,
         headers: Headers::new(),

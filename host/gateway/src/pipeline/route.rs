@@ -13,6 +13,7 @@ use std::{
 
 use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Retry, Text};
 use postern_system::shard::Sharded;
+use tokio::sync::watch;
 
 use crate::{
     cluster::{Cluster, DecisionLog},
@@ -28,6 +29,8 @@ pub(crate) struct Routes {
     services: NameTable<Sharded<Arc<Route>>>,
     /// Whether a service without a route is unknown, and not just not deployed yet.
     is_complete: AtomicBool,
+    /// Counts what becomes of routes.
+    changes: watch::Sender<u64>,
 }
 
 /// One service and who answers for it.
@@ -73,11 +76,26 @@ impl Routes {
     pub(crate) fn put(&self, route: &Route) {
         let copies = Sharded::new(|| Arc::new(route.clone()));
         self.services.insert(&route.service, &copies);
+        self.changes.send_modify(count);
     }
 
     /// `service` has no route from here on.
     pub(crate) fn remove(&self, service: &Text) {
         self.services.remove(service);
+        self.changes.send_modify(count);
+    }
+
+    /// Told each time that a service has another route, or none.
+    #[must_use]
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The route of `service`, whether or not calls can take it.
+    #[must_use]
+    pub(crate) fn get(&self, service: &Text) -> Option<Arc<Route>> {
+        let mine = |copies: &Sharded<Arc<Route>>| Arc::clone(copies.mine());
+        self.services.read(service, mine)
     }
 
     /// Every service has its route from here on; one without is unknown.
@@ -229,6 +247,10 @@ impl fmt::Debug for Route {
             .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
+}
+
+fn count(changes: &mut u64) {
+    *changes = changes.wrapping_add(1);
 }
 
 /// Whether `version` is `wanted` or a refinement of it: 1.2.3 satisfies 1, 1.2 and 1.2.3.

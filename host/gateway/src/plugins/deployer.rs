@@ -147,12 +147,9 @@ impl Deployer {
         let (folder, plugin) = (self.folder.clone(), name.to_owned());
         let reading = spawn_blocking(move || {
             let package = folder::read(&folder, &plugin)?;
-            Ok(package.map(|package| {
-                let manifest = package.manifest.map(|(_, text)| text);
-                Copy::new(package.component, manifest).signed(package.signatures)
-            }))
+            Ok(package.map(|package| (package.schema_sight.clone(), Copy::from(package))))
         });
-        let copy = reading.await.unwrap_or_else(|error| {
+        let read = reading.await.unwrap_or_else(|error| {
             let (path, source) = (self.folder.clone(), io::Error::other(error));
             Err(ReadError::Unreadable { path, source })
         })?;
@@ -161,10 +158,11 @@ impl Deployer {
                 Err(ReadError::Changing(self.folder.join(name)))
             }
             Some(watched) => {
-                watched.on_read(name);
+                let (sight, copy) = read.unzip();
+                watched.on_read(name, sight);
                 Ok(copy)
             }
-            None => Ok(copy),
+            None => Ok(read.map(|(_, copy)| copy)),
         }
     }
 
@@ -185,7 +183,7 @@ impl Deployer {
             }
         };
         let (path, trouble) = trouble;
-        let is_held = self.control.plugin(name).is_some();
+        let is_held = self.control.has_version(name);
         let unread = Unread {
             path,
             trouble,

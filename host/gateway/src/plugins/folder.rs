@@ -7,6 +7,7 @@
 //! plugins/chat/chat@2.wasm  version 2 of it            plugins/chat/chat@2.toml  the manifest of that
 //! ```
 //! A version stands for itself: what is said of a plugin here is said of each.
+//! Beside a component its schema may lie: `users.proto` and what it imports (`proto/folder.rs`).
 //! Beside each of these files its signature may lie: `users.wasm.minisig`, `users.toml.minisig`.
 //! Everything else is left alone: dotfiles, editor temporaries, sources. If both forms are there, the
 //! flat one counts.
@@ -24,7 +25,10 @@ use super::{
     signature::{SIGNATURE_BYTES_MAX, SignatureTexts},
 };
 pub(crate) use crate::sources::sight::ReadError;
-use crate::sources::sight::{self, FileIdentity, PathState};
+use crate::{
+    proto::{self, SchemaFiles, SchemaSight},
+    sources::sight::{self, FileIdentity, PathState},
+};
 
 /// What lies in the folder for one plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,10 @@ pub(crate) struct Package {
     pub component_path: PathBuf,
     /// Name of the manifest's file and its text.
     pub manifest: Option<(PathBuf, String)>,
+    /// The schema that lies beside the component.
+    pub schema: Option<SchemaFiles>,
+    /// What the schema was looked for in.
+    pub schema_sight: SchemaSight,
     pub signatures: SignatureTexts,
 }
 
@@ -133,7 +141,7 @@ pub(crate) fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
     let signed = file.file_stem().map(Path::new);
     let is_signature = file.extension().is_some_and(|end| end == SIGNATURE);
     let file = signed.filter(|_| is_signature).unwrap_or(file);
-    let has_known_end = matches!(file.extension()?.to_str()?, "wasm" | "toml");
+    let has_known_end = ENDS.contains(&file.extension()?.to_str()?);
     let name = name_of(file.file_stem()).filter(|_| has_known_end);
     match second {
         None => name,
@@ -158,22 +166,34 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadErr
         let text = String::from_utf8_lossy(&bytes).into_owned();
         (manifest_path, text)
     });
+    let text = manifest.as_ref().map(|(_, text)| text.as_str());
+    let schema = proto::read(&component_path, text)?;
+    let mut schema_sight = schema.sight;
     let signature = |file: &Path| -> Result<Option<String>, ReadError> {
         let read = sight::read(&signature_of(file), SIGNATURE_BYTES_MAX)?;
         Ok(read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     };
-    let signatures = SignatureTexts {
+    let mut signatures = SignatureTexts {
         component: signature(&component_path)?,
         manifest: signature(&component_path.with_extension("toml"))?.filter(|_| manifest.is_some()),
+        ..SignatureTexts::default()
     };
+    for (name, path) in &schema.paths {
+        schema_sight.look(&signature_of(path));
+        if let Some(text) = signature(path)? {
+            signatures.schema.insert(name.clone(), text);
+        }
+    }
     // All of them are one deployment: each as it was before.
-    if find(folder, name) != Some(found) {
+    if find(folder, name) != Some(found) || !schema_sight.changed().is_empty() {
         return Err(ReadError::Changing(component_path));
     }
     Ok(Some(Package {
         component: component.into(),
         component_path,
         manifest,
+        schema: schema.files,
+        schema_sight,
         signatures,
     }))
 }
@@ -217,6 +237,8 @@ fn name_of(stem: Option<&std::ffi::OsStr>) -> Option<String> {
 }
 
 const SIGNATURE: &str = "minisig";
+/// How names of a plugin's files end: component, manifest, schema.
+const ENDS: [&str; 6] = ["wasm", "toml", "proto", "binpb", "pb", "desc"];
 
 /// Manifests are some hundred octets.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;

@@ -1,5 +1,5 @@
-//! Signatures of components and manifests, as minisign makes them: `NAME.wasm.minisig` beside
-//! `NAME.wasm`, `NAME.toml.minisig` beside `NAME.toml`.
+//! Signatures of components, manifests and files of schemas, as minisign makes them:
+//! `NAME.wasm.minisig` beside `NAME.wasm`, `NAME.toml.minisig` beside `NAME.toml`, and so on.
 //!
 //! | what is told | by |
 //! | --- | --- |
@@ -7,23 +7,26 @@
 //! | under which name | `file:NAME.wasm` of the trusted comment, where it is there |
 //! | when, so that an older version is not put back | `timestamp:SECONDS` of the trusted comment |
 //!
-//! Component and manifest are ordered each by itself: neither comes back that is older than what has
-//! served. Only the prehashed form is taken, which minisign writes since 0.10.
+//! Component, manifest and each schema file are ordered by itself, over all versions of the plugin: none comes back that is
+//! older than what has served. Only the prehashed form is taken, which minisign writes since 0.10.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::PathBuf, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use minisign_verify::{Error as MinisignError, PublicKey, Signature};
 use postern_wasm::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::config::SignatureSettings;
+use crate::{config::SignatureSettings, proto::SchemaFiles};
 
 /// The texts of a deployment's signatures, as they lie in the folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SignatureTexts {
     pub component: Option<String>,
     pub manifest: Option<String>,
+    /// Of the files of the schema, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schema: BTreeMap<String, String>,
 }
 
 /// Which keys may have signed, and whether one must have.
@@ -34,12 +37,15 @@ pub(crate) struct SignaturePolicy {
 }
 
 /// Who signed a deployment, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Signed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<SignedFile>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<SignedFile>,
+    /// Files of the schema.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub schema: BTreeMap<String, SignedFile>,
 }
 
 /// A signature that is good.
@@ -54,11 +60,13 @@ pub(crate) struct SignedFile {
 }
 
 /// When the newest files were signed that have served, in seconds since 1970.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Newest {
     pub component: Option<u64>,
     pub manifest: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub schema: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -134,10 +142,13 @@ impl SignatureTexts {
     /// 64 hex digits; `None` where nothing is signed.
     #[must_use]
     pub(crate) fn digest(&self) -> Option<String> {
-        let is_unsigned = self.component.is_none() && self.manifest.is_none();
+        let is_unsigned = *self == Self::default();
         (!is_unsigned).then(|| {
             // What was signed only once and what was signed twice never read alike.
-            let text = format!("{:?}\n{:?}\n", self.component, self.manifest);
+            let mut text = format!("{:?}\n{:?}\n", self.component, self.manifest);
+            if !self.schema.is_empty() {
+                text.push_str(&format!("{:?}\n", self.schema));
+            }
             Digest::of(text.as_bytes()).to_string()
         })
     }
@@ -207,7 +218,36 @@ impl SignaturePolicy {
         Ok(is_signed.then_some(Signed {
             component,
             manifest,
+            ..Signed::default()
         }))
+    }
+
+    /// Who signed the files of a schema, those that are signed.
+    ///
+    /// # Errors
+    /// As `judge`.
+    pub(crate) fn judge_schema(
+        &self,
+        schema: &SchemaFiles,
+        texts: &SignatureTexts,
+        now: Duration,
+    ) -> Result<BTreeMap<String, SignedFile>, SignatureFault> {
+        let mut signed = BTreeMap::new();
+        if !self.is_on() {
+            return Ok(signed);
+        }
+        for (name, octets) in &schema.files {
+            let file = name.clone();
+            match texts.schema.get(name) {
+                Some(text) => {
+                    let good = self.judge_file(file, &octets.0, text, now)?;
+                    signed.insert(name.clone(), good);
+                }
+                None if self.is_required => return Err(SignatureFault::Unsigned { file }),
+                None => {}
+            }
+        }
+        Ok(signed)
     }
 
     fn judge_file(
@@ -286,6 +326,8 @@ fn check_comment(file: &str, comment: &str, now: Duration) -> Result<u64, Signat
 
 /// Whether `signed_as` is `NAME.wasm` or a version of it, `NAME@VERSION.wasm`, where `file` is `NAME.wasm`.
 fn is_name_of(file: &str, signed_as: &str) -> bool {
+    // Files of schemas have paths, and signers write the name alone.
+    let file = file.rsplit('/').next().unwrap_or(file);
     let (Some((name, end)), Some((signed, signed_end))) =
         (file.rsplit_once('.'), signed_as.rsplit_once('.'))
     else {
@@ -310,15 +352,19 @@ impl Newest {
     ) -> Result<(), SignatureFault> {
         let component = signed.and_then(|signed| signed.component.as_ref());
         let manifest = signed.and_then(|signed| signed.manifest.as_ref());
-        for (end, file, newest) in [
-            ("wasm", component, self.component),
-            ("toml", manifest, self.manifest),
-        ] {
+        let of_schema = signed.into_iter().flat_map(|signed| &signed.schema);
+        let of_schema = of_schema
+            .map(|(name, file)| (name.clone(), Some(file), self.schema.get(name).copied()));
+        let files = [
+            (format!("{name}.wasm"), component, self.component),
+            (format!("{name}.toml"), manifest, self.manifest),
+        ];
+        for (name, file, newest) in files.into_iter().chain(of_schema) {
             if let (Some(file), Some(newest)) = (file, newest)
                 && file.at < newest
             {
                 return Err(SignatureFault::Older {
-                    file: format!("{name}.{end}"),
+                    file: name,
                     at: date(file.at),
                     newest: date(newest),
                 });
@@ -335,6 +381,9 @@ impl Newest {
     pub(crate) fn merge(&mut self, other: Self) {
         self.component = self.component.max(other.component);
         self.manifest = self.manifest.max(other.manifest);
+        for (name, at) in other.schema {
+            self.on_served_file(&name, at);
+        }
     }
 
     /// A deployment takes calls that was signed.
@@ -344,6 +393,14 @@ impl Newest {
         };
         later(&mut self.component, signed.component.as_ref());
         later(&mut self.manifest, signed.manifest.as_ref());
+        for (name, file) in &signed.schema {
+            self.on_served_file(name, file.at);
+        }
+    }
+
+    fn on_served_file(&mut self, name: &str, at: u64) {
+        let newest = self.schema.entry(name.to_owned()).or_default();
+        *newest = at.max(*newest);
     }
 }
 

@@ -1,12 +1,13 @@
 //! What last worked, kept per plugin, so that a restart over broken files starts what served before
-//! them, and a rollback survives a restart. A component and its manifest are one deployment: they are
-//! kept, started and rolled back to together.
+//! them, and a rollback survives a restart. A component, its manifest and its schema are one deployment: they
+//! are kept, started and rolled back to together.
 //!
 //! ```text
 //! DATA-DIR/plugins/users/state.json        which deployment serves, which served before, which is skipped
 //! DATA-DIR/plugins/users/DIGEST.wasm       a component, by the digest of its octets
 //! DATA-DIR/plugins/users/DIGEST.toml       a manifest, by the digest of its text
-//! DATA-DIR/plugins/users/DIGEST.minisig    the signatures of both, by the digest of their texts
+//! DATA-DIR/plugins/users/DIGEST.schema     the files of a schema, by the digest of all of them
+//! DATA-DIR/plugins/users/DIGEST.minisig    the signatures of all, by the digest of their texts
 //! ```
 //! Files are named by what they hold and never changed, and `state.json` is renamed into its place
 //! last. A crash leaves the old state with all files that it names; what is not as its name says counts
@@ -23,7 +24,8 @@ use bytes::Bytes;
 use postern_wasm::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::signature::SignatureTexts;
+use super::{folder::Package, signature::SignatureTexts};
+use crate::proto::SchemaFiles;
 
 /// The copies of one plugin.
 #[derive(Debug, Clone)]
@@ -31,13 +33,16 @@ pub(crate) struct PluginCopies {
     folder: PathBuf,
 }
 
-/// A component and its manifest by their digests, 64 hex digits each.
+/// A component, its manifest and its schema by their digests, 64 hex digits each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Deployment {
     pub component: String,
     /// `None` where it has none.
     pub manifest: Option<String>,
-    /// Of the signatures of both; `None` where neither is signed.
+    /// Of the files of its schema; `None` where none lies beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Of the signatures of all; `None` where nothing is signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
@@ -54,13 +59,15 @@ pub(crate) struct DeploymentState {
     pub skipped: Option<Deployment>,
 }
 
-/// A component and its manifest's text, as they were.
+/// A component, its manifest's text and the files of its schema, as they were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Copy {
     /// The component's, 64 hex digits.
     pub digest: String,
     pub component: Bytes,
     pub manifest: Option<String>,
+    /// The schema that lies beside it.
+    pub schema: Option<SchemaFiles>,
     pub signatures: SignatureTexts,
 }
 
@@ -71,8 +78,14 @@ impl Copy {
             digest: Digest::of(&component).to_string(),
             component,
             manifest,
+            schema: None,
             signatures: SignatureTexts::default(),
         }
+    }
+
+    #[must_use]
+    pub(crate) fn with_schema(self, schema: Option<SchemaFiles>) -> Self {
+        Self { schema, ..self }
     }
 
     #[must_use]
@@ -80,15 +93,18 @@ impl Copy {
         Self { signatures, ..self }
     }
 
-    /// Of component and manifest together, whoever signed them: 64 hex digits.
+    /// Of component, manifest and schema together, whoever signed them: 64 hex digits.
     #[must_use]
     pub(crate) fn content_digest(&self) -> String {
         let Deployment {
             component,
             manifest,
-            ..
+            schema,
+            signature: _,
         } = self.deployment();
-        let text = format!("{component}\n{}\n", manifest.unwrap_or_default());
+        let mut text = format!("{component}\n{}\n", manifest.unwrap_or_default());
+        // One without a schema has the digest that it had before there were any.
+        text.extend(schema.map(|schema| schema + "\n"));
         Digest::of(text.as_bytes()).to_string()
     }
 
@@ -98,6 +114,7 @@ impl Copy {
         Deployment {
             component: self.digest.clone(),
             manifest: manifest.map(|text| Digest::of(text.as_bytes()).to_string()),
+            schema: self.schema.as_ref().map(SchemaFiles::digest),
             signature: self.signatures.digest(),
         }
     }
@@ -126,11 +143,16 @@ impl PluginCopies {
             Some(path) => Some(fs::read_to_string(path).ok()?),
             None => None,
         };
+        let schema = match self.schema_path(deployment) {
+            Some(path) => Some(SchemaFiles::from_octets(&fs::read(path).ok()?)?),
+            None => None,
+        };
         let signatures = match self.signature_path(deployment) {
             Some(path) => serde_json::from_slice(&fs::read(path).ok()?).ok()?,
             None => SignatureTexts::default(),
         };
-        let copy = Copy::new(component, manifest).signed(signatures);
+        let copy = Copy::new(component, manifest).with_schema(schema);
+        let copy = copy.signed(signatures);
         (copy.deployment() == *deployment).then_some(copy)
     }
 
@@ -161,6 +183,9 @@ impl PluginCopies {
             self.write(&self.component_path(&deployment), &copy.component)?;
             if let (Some(path), Some(text)) = (self.manifest_path(&deployment), &copy.manifest) {
                 self.write(&path, text.as_bytes())?;
+            }
+            if let (Some(path), Some(schema)) = (self.schema_path(&deployment), &copy.schema) {
+                self.write(&path, &schema.to_octets())?;
             }
             if let Some(path) = self.signature_path(&deployment) {
                 self.write(&path, &serde_json::to_vec(&copy.signatures)?)?;
@@ -219,15 +244,15 @@ impl PluginCopies {
             .flat_map(|deployment| {
                 let component = self.component_path(deployment);
                 let others = self.manifest_path(deployment).into_iter();
+                let others = others.chain(self.schema_path(deployment));
                 let others = others.chain(self.signature_path(deployment));
                 std::iter::once(component).chain(others)
             })
             .collect();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let is_copy = path
-                .extension()
-                .is_some_and(|end| end == "wasm" || end == "toml" || end == "minisig");
+            let end = path.extension().and_then(|end| end.to_str());
+            let is_copy = end.is_some_and(|end| ENDS.contains(&end));
             if is_copy && !kept.contains(&path) {
                 remove_if_there(&path)?;
             }
@@ -244,6 +269,11 @@ impl PluginCopies {
         Some(self.folder.join(format!("{digest}.toml")))
     }
 
+    fn schema_path(&self, deployment: &Deployment) -> Option<PathBuf> {
+        let digest = deployment.schema.as_ref()?;
+        Some(self.folder.join(format!("{digest}.schema")))
+    }
+
     fn signature_path(&self, deployment: &Deployment) -> Option<PathBuf> {
         let digest = deployment.signature.as_ref()?;
         Some(self.folder.join(format!("{digest}.minisig")))
@@ -256,6 +286,14 @@ impl PluginCopies {
         file.write_all(octets)?;
         file.sync_all()?;
         fs::rename(beside, path)
+    }
+}
+
+impl From<Package> for Copy {
+    fn from(package: Package) -> Self {
+        let manifest = package.manifest.map(|(_, text)| text);
+        let copy = Self::new(package.component, manifest).with_schema(package.schema);
+        copy.signed(package.signatures)
     }
 }
 
@@ -278,6 +316,8 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 const STATE: &str = "state.json";
+/// How names of copies end.
+const ENDS: [&str; 4] = ["wasm", "toml", "schema", "minisig"];
 
 /// Deployments to which a rollback can return.
 pub(crate) const BEFORE_MAX: usize = 3;

@@ -17,6 +17,7 @@ use super::{
     label,
     presence::{Presence, PresenceVerdict},
 };
+use crate::proto::SchemaSight;
 use crate::sources::{
     files::HELD_OPEN_TOLD,
     links,
@@ -60,6 +61,8 @@ struct State {
     removed: BTreeSet<String>,
     /// Plugins that could not be read, and why.
     unread: BTreeMap<String, Unread>,
+    /// What the schemas of plugins were read from, as it was then.
+    schemas: BTreeMap<String, SchemaSight>,
 }
 
 /// Why a plugin could not be read.
@@ -92,6 +95,7 @@ impl FolderWatch {
             presence: Presence::new(settle, now),
             removed: BTreeSet::new(),
             unread: BTreeMap::new(),
+            schemas: BTreeMap::new(),
         };
         let mut watch = Self {
             notices: Notices::new(move |path| is_wanted.lock().has(path)),
@@ -301,6 +305,15 @@ impl FolderWatch {
                 .settle
                 .on_notice(now, name.clone(), path, Notice::Differs);
         }
+        let State {
+            settle, schemas, ..
+        } = &mut *state;
+        schemas.retain(|name, _| plugins.contains_key(name));
+        for (name, sight) in schemas {
+            for path in sight.changed() {
+                settle.on_notice(now, name.clone(), &path, Notice::Differs);
+            }
+        }
         self.seen = plugins;
     }
 
@@ -329,6 +342,20 @@ impl FolderWatch {
                         let files = self.index.entry(told).or_default();
                         files.insert((name.clone(), self.folder.join(&file)));
                     }
+                }
+            }
+            for (name, path) in self.known.schema_paths() {
+                let Ok(file) = path.strip_prefix(&self.folder) else {
+                    continue;
+                };
+                if path.is_dir() {
+                    // What comes into it is told by its own name.
+                    wanted.folders.insert(real.join(file));
+                    continue;
+                }
+                for told in links::names_below(real.clone(), file) {
+                    let files = self.index.entry(told).or_default();
+                    files.insert((name.clone(), path.clone()));
                 }
             }
             wanted.names.extend(self.index.keys().cloned());
@@ -362,10 +389,25 @@ impl WatchedPlugins {
         self.state.lock().removed.contains(plugin)
     }
 
-    /// Notes that `plugin` was read.
-    pub(crate) fn on_read(&self, plugin: &str) {
-        self.state.lock().unread.remove(plugin);
+    /// Notes that `plugin` was read, and what its schema was read from where it is there.
+    pub(crate) fn on_read(&self, plugin: &str, schema: Option<SchemaSight>) {
+        let mut state = self.state.lock();
+        state.unread.remove(plugin);
+        match schema {
+            Some(sight) => drop(state.schemas.insert(plugin.to_owned(), sight)),
+            None => drop(state.schemas.remove(plugin)),
+        }
+        drop(state);
         self.tell();
+    }
+
+    /// What schemas were read from, with the plugins that have them.
+    fn schema_paths(&self) -> Vec<(String, PathBuf)> {
+        let state = self.state.lock();
+        let all = state.schemas.iter();
+        let paths =
+            all.flat_map(|(name, sight)| sight.paths().map(|path| (name.clone(), path.to_owned())));
+        paths.collect()
     }
 
     /// Notes that `plugin` could not be read; it is tried again at every look. Says whether the

@@ -28,6 +28,8 @@ pub(super) enum ReplyForm {
     Lines,
     /// Messages as server-sent events, one message as well.
     Events,
+    /// Messages as one JSON array. No client asks for it; some routes answer so.
+    Array,
 }
 
 impl<'a> Accepted<'a> {

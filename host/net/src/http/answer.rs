@@ -25,7 +25,7 @@ use super::{
     origin::{ForeignPage, check_host, check_page},
     path::{PathError, Resource},
     present::Present,
-    problem::ErrorForm,
+    problem::{ErrorForm, ErrorShape},
     read_body::ReadBody,
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallBytes, CallTarget, Refusal, RefusalDetail},
@@ -417,7 +417,7 @@ async fn call(
     let (call, held) = reading.await?;
     let to = ReplyTo {
         form,
-        is_head: false,
+        ..ReplyTo::default()
     };
     let is_deadline_of_head = call.context.is_deadline_of_head;
     let reply = asker.gather.call(asker.handler, call, asker.is_alone).await;
@@ -445,7 +445,10 @@ impl From<ForeignPage> for Refusal {
 impl Refusal {
     fn into_response(self, wants_problems: bool) -> Response<ReplyBody> {
         let form = ErrorForm {
-            is_problem: wants_problems || self.is_problem,
+            shape: match wants_problems {
+                true => ErrorShape::Problem,
+                false => self.shape,
+            },
             errors: match self.detail.as_deref() {
                 Some(RefusalDetail::Errors(errors)) => Some(errors),
                 Some(RefusalDetail::Allow(_)) | None => None,

@@ -20,6 +20,8 @@ pub(super) enum TakenBody {
     Json,
     /// As `Json`; also forms.
     Form,
+    /// Whatever it is, as one message.
+    Whole,
     /// Whatever it is, as it flows.
     Any,
 }
@@ -53,7 +55,7 @@ pub(super) fn check_content(
     is_empty: bool,
 ) -> Result<(), Refusal> {
     const PAGE_TYPES: [&str; 3] = [FORM, MULTIPART, "text/plain"];
-    if takes == TakenBody::Any {
+    if matches!(takes, TakenBody::Whole | TakenBody::Any) {
         return Ok(());
     }
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -66,7 +68,7 @@ pub(super) fn check_content(
             TakenBody::Message => !is_of_page(),
             TakenBody::Json => is_empty && !is_of_page(),
             TakenBody::Form => is_form_type(value) || (is_empty && !is_of_page()),
-            TakenBody::Any => true,
+            TakenBody::Whole | TakenBody::Any => true,
         };
         if !(is_taken || (takes != TakenBody::Message && is_ndjson(value))) {
             let media = media_type(value);

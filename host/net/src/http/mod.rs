@@ -54,6 +54,7 @@ pub(crate) mod grpc;
 mod head;
 mod host;
 mod lines;
+mod message_form;
 mod octets;
 mod origin;
 mod outgoing;
@@ -86,6 +87,7 @@ pub use config::{GrpcConfig, Http2Config, HttpConfig};
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use documents::DocumentsConfig;
 pub use fetch::{FetchConfig, FetchError, Fetcher};
+pub(crate) use forward::open_http2;
 pub use forward::{
     ForwardAddress, ForwardConfig, ForwardedConfig, ForwardedForm, ForwardedSend, Forwarder,
     HttpVersions,

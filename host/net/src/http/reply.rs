@@ -12,13 +12,12 @@ use http_body::{Body as _, Frame, SizeHint};
 use postern_core::{Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, json};
 
 use super::{
-    ERROR_HEADER, JSON, NDJSON,
-    accept::{EVENT_STREAM, ReplyForm},
+    ERROR_HEADER, JSON,
+    accept::ReplyForm,
     compression::{self, Asked, Coded, Coding, CompressionConfig, encoder_bytes},
-    events,
     fields::{self, set},
-    lines,
-    problem::ErrorForm,
+    message_form::{MessageForm, MessageWriter},
+    problem::{ErrorForm, ErrorShape},
     sized::{ATTACHED_BYTES_MIN, SizedOctets, attach},
 };
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
@@ -30,24 +29,19 @@ pub(super) struct ReplyBody {
     held: Option<HeldBytes>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MessageForm {
-    Lines,
-    Events,
-}
-
 /// How the client is to get a reply.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ReplyTo {
     pub(super) form: ReplyForm,
     /// It asked by `HEAD`, for the fields alone.
     pub(super) is_head: bool,
+    /// How an error is written that ends a stream.
+    pub(super) errors: ErrorShape,
 }
 
 enum Content {
     Whole(Bytes),
-    /// Messages as lines, or as events.
-    Messages(BodyStream, ConnectionBytes, MessageForm),
+    Messages(BodyStream, ConnectionBytes, MessageWriter),
     Octets(BodyStream, ConnectionBytes),
     Sized(Box<SizedOctets>),
     Trailers(Box<HeaderMap>),
@@ -123,20 +117,22 @@ impl http_body::Body for ReplyBody {
                 self.content = Content::Done;
                 Frame::data(octets)
             }
-            Content::Messages(stream, bytes, form) => match ready!(form.poll(stream, bytes, cx)) {
-                Some(Ok(message)) => Frame::data(message),
-                Some(Err(error)) => {
-                    let mut trailers = HeaderMap::with_capacity(1);
-                    trailers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));
-                    let told = form.write_error(&error);
-                    self.content = Content::Trailers(Box::new(trailers));
-                    Frame::data(told)
+            Content::Messages(stream, bytes, writer) => {
+                match ready!(writer.poll(stream, bytes, cx)) {
+                    Some(Ok(message)) => Frame::data(message),
+                    Some(Err(error)) => {
+                        let mut trailers = HeaderMap::with_capacity(1);
+                        trailers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));
+                        let told = writer.write_error(&error);
+                        self.content = Content::Trailers(Box::new(trailers));
+                        Frame::data(told)
+                    }
+                    None => {
+                        let trailers = stream.trailers();
+                        return self.end(trailers);
+                    }
                 }
-                None => {
-                    let trailers = stream.trailers();
-                    return self.end(trailers);
-                }
-            },
+            }
             Content::Octets(stream, bytes) => match ready!(poll_piece(stream, bytes, cx)) {
                 Some(Ok(piece)) => Frame::data(piece),
                 Some(Err(error)) => {
@@ -196,43 +192,7 @@ impl http_body::Body for ReplyBody {
     }
 }
 
-impl MessageForm {
-    /// The next message of a stream as it is written, which counts as held until the client has taken
-    /// it.
-    fn poll(
-        self,
-        stream: &mut BodyStream,
-        bytes: &ConnectionBytes,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Error>>> {
-        let message = ready!(Pin::new(stream).poll_next(cx));
-        Poll::Ready(message.map(|message| attach(self.write(&message?), bytes)))
-    }
-
-    fn write(self, message: &[u8]) -> Bytes {
-        match self {
-            Self::Lines => lines::to_line(message),
-            Self::Events => events::to_event(message),
-        }
-    }
-
-    /// The error that ends a stream.
-    fn write_error(self, error: &Error) -> Bytes {
-        match self {
-            Self::Lines => lines::to_line(&error.to_json()),
-            Self::Events => events::to_error_event(&error.to_json()),
-        }
-    }
-
-    const fn media_type(self) -> &'static str {
-        match self {
-            Self::Lines => NDJSON,
-            Self::Events => EVENT_STREAM,
-        }
-    }
-}
-
-/// As `MessageForm::poll`, of octets as they are.
+/// The next piece of a stream of octets, which counts as held until the client has taken it.
 fn poll_piece(
     stream: &mut BodyStream,
     bytes: &ConnectionBytes,
@@ -258,6 +218,7 @@ pub(super) fn success(
         ReplyForm::Usual => None,
         ReplyForm::Lines => Some(MessageForm::Lines),
         ReplyForm::Events => Some(MessageForm::Events),
+        ReplyForm::Array => Some(MessageForm::Array),
     };
     let content = match (reply.body, wanted) {
         _ if reply.status.is_some_and(HttpStatus::has_no_content) => Content::Done,
@@ -267,7 +228,7 @@ pub(super) fn success(
         (Body::One(octets), None) => Content::Whole(octets),
         (Body::Messages(stream), form) => {
             let form = form.unwrap_or(MessageForm::Lines);
-            Content::Messages(stream, bytes.clone(), form)
+            Content::Messages(stream, bytes.clone(), MessageWriter::new(form, to.errors))
         }
         (Body::Octets(stream), _) => match length {
             Some(length) => {
@@ -333,9 +294,9 @@ fn length_of(reply: &Reply) -> Option<u64> {
 /// Says what the content is, where the reply does not.
 fn describe(content: &Content, wanted: Option<MessageForm>, status: u16, headers: &mut HeaderMap) {
     let form = match content {
-        Content::Messages(_, _, form) => {
+        Content::Messages(_, _, writer) => {
             promise(headers, ERROR_HEADER);
-            *form
+            writer.form()
         }
         Content::Whole(_) | Content::Done if wanted.is_some() => match wanted {
             Some(form) if status != 204 && status != 304 => form,

@@ -21,6 +21,7 @@ use super::{
     lines::Lines,
     pieces::{Pieces, Silence},
     present::Present,
+    problem::ErrorShape,
 };
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes, byte_budget::Kept};
 
@@ -29,8 +30,8 @@ use crate::{ByteBudgetError, ConnectionBytes, HeldBytes, byte_budget::Kept};
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) error: Error,
-    /// Its error is written as problem details, whatever the client accepts.
-    pub(super) is_problem: bool,
+    /// How its error is written, unless the client accepts problem details.
+    pub(super) shape: ErrorShape,
     pub(super) detail: Option<Box<RefusalDetail>>,
 }
 
@@ -69,7 +70,7 @@ impl Refusal {
         Self {
             status,
             error,
-            is_problem: false,
+            shape: ErrorShape::Usual,
             detail: None,
         }
     }
@@ -224,6 +225,7 @@ impl BodyTaker<'_> {
             TakenBody::Message | TakenBody::Json => form_of(content_type, &body),
             TakenBody::Form if content_type.is_some_and(is_form_type) => Form::Whole,
             TakenBody::Form => form_of(content_type, &body),
+            TakenBody::Whole => Form::Whole,
             TakenBody::Any if is_short(&body) => Form::Whole,
             TakenBody::Any => Form::Pieces,
         };

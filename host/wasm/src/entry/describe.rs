@@ -1,10 +1,11 @@
-//! Role `describe`: which services a plugin answers for. Where it is absent the manifest says, and
-//! where that is silent the plugin's name.
+//! Role `describe`: which services a plugin answers for. Where it is absent the manifest says, where
+//! that is silent its schema, and without one the plugin's name. What a schema says of a service comes
+//! before what the component says.
 
 use std::sync::Arc;
 
 use postern_core::{
-    Error, Text,
+    Blame, Error, Kind, Text,
     service::{CallKind, MethodInfo, ServiceInfo, TypeInfo},
 };
 use wasmtime::{AsContext, component::Func};
@@ -63,7 +64,8 @@ async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
     let (store, services) = instance.parts::<Services>();
     let Some(Services(services)) = services else {
         lease.finish(Outcome::Ok);
-        return Ok(from_manifest(plugin_of_slot(&plugin), &spec));
+        let services = from_manifest(plugin_of_slot(&plugin), &spec);
+        return with_schema(services, &spec);
     };
     let result = services.call_async(store, ()).await;
     let services = match instance.finish(result.map(|(services,)| services)) {
@@ -74,17 +76,15 @@ async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
         Err(trapped) => return Err(lease.trap(trapped, Role::Describe)),
     };
     check(&services)?;
-    let version = spec.version;
-    Ok(services
-        .into_iter()
-        .map(|service| ServiceInfo {
-            version: service.version.or_else(|| version.clone()).map(Text::from),
-            name: service.name.into(),
-            summary: service.summary.into(),
-            methods: service.methods.into_iter().map(method).collect(),
-            ..ServiceInfo::default()
-        })
-        .collect())
+    let version = &spec.version;
+    let described = services.into_iter().map(|service| ServiceInfo {
+        version: service.version.or_else(|| version.clone()).map(Text::from),
+        name: service.name.into(),
+        summary: service.summary.into(),
+        methods: service.methods.into_iter().map(method).collect(),
+        ..ServiceInfo::default()
+    });
+    with_schema(described.collect(), &spec)
 }
 
 fn from_manifest(plugin: &str, spec: &PluginSpec) -> Vec<ServiceInfo> {
@@ -93,10 +93,70 @@ fn from_manifest(plugin: &str, spec: &PluginSpec) -> Vec<ServiceInfo> {
         version: spec.version.as_deref().map(Text::from),
         ..ServiceInfo::default()
     };
-    if spec.services.is_empty() {
-        return vec![info(plugin)];
+    if !spec.services.is_empty() {
+        return spec.services.iter().map(|name| info(name)).collect();
     }
-    spec.services.iter().map(|name| info(name)).collect()
+    match &spec.schema {
+        Some(schema) => schema
+            .services
+            .iter()
+            .map(|known| info(&known.name))
+            .collect(),
+        None => vec![info(plugin)],
+    }
+}
+
+/// `services` with what the schema of `spec` says of them.
+///
+/// # Errors
+/// `failed-precondition` where there is a schema and it is of none of them.
+fn with_schema(
+    mut services: Vec<ServiceInfo>,
+    spec: &PluginSpec,
+) -> Result<Vec<ServiceInfo>, Error> {
+    let Some(schema) = &spec.schema else {
+        return Ok(services);
+    };
+    let mut is_used = false;
+    for service in &mut services {
+        if let Some(known) = schema.service(&service.name) {
+            add_schema(service, known);
+            is_used = true;
+        }
+    }
+    if is_used {
+        return Ok(services);
+    }
+    let names = |services: &[ServiceInfo]| {
+        let names: Vec<_> = services
+            .iter()
+            .map(|service| service.name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    let (known, answered) = (names(&schema.services), names(&services));
+    let message = format!(
+        "the schema has {known}, and the plugin answers for {answered}: one of them has to be the same"
+    );
+    Err(Error::new(Kind::FailedPrecondition, Blame::Guest, message))
+}
+
+/// The methods are those of the schema; what the component says of them for people stays.
+fn add_schema(service: &mut ServiceInfo, known: &ServiceInfo) {
+    let described = std::mem::take(&mut service.methods);
+    let method = |method: &MethodInfo| {
+        let mut others = described.iter();
+        let said = others.find(|other| other.name == method.name && !other.summary.is_empty());
+        match said {
+            Some(said) => method.clone().with_summary(said.summary.clone()),
+            None => method.clone(),
+        }
+    };
+    service.methods = known.methods.iter().map(method).collect();
+    if service.summary.is_empty() {
+        service.summary = known.summary.clone();
+    }
+    service.add_schemas(&known.schemas);
 }
 
 fn check(services: &[Service]) -> Result<(), Error> {
@@ -140,7 +200,11 @@ fn method(method: Method) -> MethodInfo {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use postern_core::message_codec::{Direction, MessageCodec, MessageForm};
+
     use super::*;
+    use crate::spec::PluginSchema;
 
     fn service(n_methods: usize) -> Service {
         let method = || Method {
@@ -192,5 +256,70 @@ mod tests {
             }),
             ["people"]
         );
+        assert_eq!(names(&with_users(&[])), ["user.UserService"]);
+        assert_eq!(names(&with_users(&["people"])), ["people"]);
+    }
+
+    #[test]
+    fn a_schema_says_what_methods_there_are_and_the_component_what_they_are_for() {
+        let mut described = ServiceInfo {
+            name: "user.UserService".into(),
+            methods: vec![
+                MethodInfo::unary("GetUser", false).with_summary("One user."),
+                MethodInfo::new("*", false),
+            ],
+            ..ServiceInfo::default()
+        };
+        let spec = with_users(&[]);
+        let services = with_schema(vec![described.clone()], &spec).expect("of the schema");
+        let expected = [MethodInfo::unary("GetUser", true).with_summary("One user.")];
+        assert_eq!(services[0].methods, expected);
+        described.name = "users".into();
+        let refused = with_schema(vec![described], &spec).expect_err("of another service");
+        assert_eq!(
+            refused.message,
+            "the schema has user.UserService, and the plugin answers for users: one of them has to be the same"
+        );
+    }
+
+    fn with_users(services: &[&str]) -> PluginSpec {
+        let known = ServiceInfo {
+            name: "user.UserService".into(),
+            methods: vec![MethodInfo::unary("GetUser", true)],
+            ..ServiceInfo::default()
+        };
+        PluginSpec {
+            services: services.iter().map(ToString::to_string).collect(),
+            schema: Some(PluginSchema {
+                codec: Arc::new(NoMessages),
+                form: MessageForm::Json,
+                services: Arc::new([known]),
+            }),
+            ..PluginSpec::default()
+        }
+    }
+
+    #[derive(Debug)]
+    struct NoMessages;
+
+    impl MessageCodec for NoMessages {
+        fn has_service(&self, _: &str) -> bool {
+            false
+        }
+
+        fn method(&self, _: &str, _: &str) -> Option<&MethodInfo> {
+            None
+        }
+
+        fn convert(
+            &self,
+            _: &str,
+            _: &str,
+            _: Direction,
+            _: MessageForm,
+            message: &Bytes,
+        ) -> Result<Bytes, Error> {
+            Ok(message.clone())
+        }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) async fn add(
     let known = check(told)?;
     for service in services {
         let schemas = named(&service.methods, &known);
-        service.schemas = Arc::new(schemas);
+        service.add_schemas(&Arc::new(schemas));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply};
 use postern_system::clock;
 use tokio::sync::mpsc;
 
-use super::{Plugin, call_one};
+use super::{Plugin, calls::call_one};
 use crate::{
     answering::Answering,
     capability::log,

@@ -275,6 +275,7 @@ mod tests {
         Deployment {
             component: text.to_owned(),
             manifest: None,
+            schema: None,
             signature: None,
         }
     }

@@ -19,7 +19,8 @@ use tokio::{net::TcpListener, task::JoinSet};
 use super::*;
 use crate::{
     config,
-    directory::service::ListenerCatalog,
+    directory::{SharedDirectory, service::ListenerCatalog},
+    grpc::KnownMethods,
     guard,
     pipeline::chain::{ChainLink, Part},
     sources::files::FileWatch,
@@ -128,6 +129,15 @@ struct Gateway {
     errors: Arc<Mutex<BTreeMap<String, Vec<Ended>>>>,
     shutdown: Shutdown,
     _serving: JoinSet<()>,
+}
+
+/// Nothing is known of any.
+fn known_methods() -> KnownMethods {
+    KnownMethods {
+        routes: Arc::default(),
+        directory: SharedDirectory::new(&Config::default()).expect("good settings"),
+        schemas: Arc::default(),
+    }
 }
 
 impl Front {
@@ -257,7 +267,7 @@ async fn serve(
             address
         }
         Front::Http1 | Front::Http2 => {
-            let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
+            let catalog = Arc::new(ListenerCatalog::new(Arc::clone(&handler), known_methods()));
             let (config, bytes) = (HttpConfig::default(), Arc::new(ByteBudget::new(1 << 30)));
             let server = HttpServer::bind(ANY, config, handler, catalog, counters, bytes).await;
             let server = server.expect("a free port");

@@ -80,6 +80,7 @@ fn judged(lines: [&str; 3]) -> Result<SignedFile, SignatureFault> {
     let texts = SignatureTexts {
         component: Some(text(lines)),
         manifest: None,
+        ..SignatureTexts::default()
     };
     let signed = policy(true).judge("users", (COMPONENT, None), &texts, NOW)?;
     Ok(signed.and_then(|signed| signed.component).expect("signed"))
@@ -112,6 +113,7 @@ fn component_and_manifest_are_signed_each_by_itself() {
     let texts = SignatureTexts {
         component: Some(text(GOOD)),
         manifest: Some(text(GOOD_MANIFEST)),
+        ..SignatureTexts::default()
     };
     let both = (COMPONENT, Some(MANIFEST));
     let signed = policy(true).judge("users", both, &texts, NOW);
@@ -142,6 +144,7 @@ fn what_was_changed_is_refused_whichever_part_it_is() {
     let texts = SignatureTexts {
         component: Some(text(GOOD)),
         manifest: None,
+        ..SignatureTexts::default()
     };
     let fault = policy(false).judge("users", (b"Component", None), &texts, NOW);
     let fault = fault
@@ -163,6 +166,7 @@ fn a_signature_of_another_key_name_form_or_time_is_refused() {
     let texts = SignatureTexts {
         component: Some(text(GOOD)),
         manifest: None,
+        ..SignatureTexts::default()
     };
     for (now, is_taken) in [
         (1_700_000_000 - 86_400, true),
@@ -184,6 +188,7 @@ fn what_is_no_signature_is_refused_with_the_reason() {
         let texts = SignatureTexts {
             component: Some(broken.to_owned()),
             manifest: None,
+            ..SignatureTexts::default()
         };
         let fault = policy(true).judge("users", (COMPONENT, None), &texts, NOW);
         let fault = fault.expect_err("refused");
@@ -198,6 +203,7 @@ fn without_keys_no_signature_is_looked_at() {
     let texts = SignatureTexts {
         component: Some("text".to_owned()),
         manifest: None,
+        ..SignatureTexts::default()
     };
     let judged = policy.judge("users", (COMPONENT, None), &texts, NOW);
     assert_eq!(judged, Ok(None));
@@ -238,6 +244,7 @@ fn what_is_older_than_what_has_served_is_refused_and_what_is_as_old_is_not() {
     let signed = |component, manifest| Signed {
         component: file(component),
         manifest: file(manifest),
+        ..Signed::default()
     };
     let mut newest = Newest::default();
     newest.on_served(&signed(100, 50));
@@ -257,6 +264,7 @@ fn what_is_older_than_what_has_served_is_refused_and_what_is_as_old_is_not() {
     let alone = Signed {
         component: file(100),
         manifest: None,
+        ..Signed::default()
     };
     let gone = newest.check("users", Some(&alone), false, true);
     let expected = SignatureFault::ManifestGone {
@@ -271,6 +279,7 @@ fn signatures_are_told_apart_by_what_they_sign() {
     let of = |component: Option<&str>, manifest: Option<&str>| SignatureTexts {
         component: component.map(str::to_owned),
         manifest: manifest.map(str::to_owned),
+        ..SignatureTexts::default()
     };
     assert_eq!(of(None, None).digest(), None);
     let all = [

@@ -95,6 +95,7 @@ fn signatures_are_kept_with_what_they_sign() {
         copy("one", Some("a = 1")).signed(SignatureTexts {
             component: Some(text.to_owned()),
             manifest: None,
+            ..SignatureTexts::default()
         })
     };
     for text in ["first", "second"] {

@@ -282,7 +282,7 @@ async fn a_plugin_that_could_not_be_read_is_tried_again_at_every_look() {
         check_next(&mut watch, Some("users")).await;
         assert!(!watch.watched().on_unread("users", unread.clone()), "known");
     }
-    watch.watched().on_read("users");
+    watch.watched().on_read("users", None);
     assert_eq!(troubles.all(), []);
     assert_eq!(next_within(&mut watch, LOOK_INTERVAL * 2).await, None);
 }

@@ -14,7 +14,6 @@ use postern_core::{Blame, Error, HttpStatus, Kind, Reply, Retry};
 
 use super::{inbound::Asked, tunnel};
 use crate::http::{
-    accept::ReplyForm,
     reply::{self, ReplyBody, ReplyTo},
     request::Refusal,
     routes::asker::RouteAsker,
@@ -35,8 +34,8 @@ pub(in crate::http) fn response(
     let mut reply = outcome.map_err(refusal)?;
     drop(asked.held);
     let to = ReplyTo {
-        form: ReplyForm::Usual,
         is_head: head.method == Method::HEAD,
+        ..ReplyTo::default()
     };
     if reply.status != Some(HttpStatus::SWITCHING_PROTOCOLS) {
         return Ok(reply::success(reply, to, asker.bytes)?);

@@ -1,12 +1,12 @@
 //! A route to a method of a service: what users of REST expect of status, body and fields.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, request::Parts};
 use http_body::Body as HttpBody;
 use postern_core::{
-    Blame, Body, BodyStream, Call, Error, Kind,
+    Blame, Body, BodyStream, Call, Error, Kind, Text,
     route::{BodyForm, HttpRoute, MethodEnd, RequestPath},
 };
 
@@ -53,7 +53,11 @@ impl MethodRoute<'_> {
     {
         let Self { route, end, .. } = self;
         let accepted = Accepted::of(&head.headers);
-        check_accepted(&accepted, end)?;
+        let produced = end.produces.iter().map(Text::as_str);
+        match end.produces.is_empty() {
+            true => check_accepted(&accepted, [JSON])?,
+            false => check_accepted(&accepted, produced)?,
+        }
         let required = schema::required(route, end, self.schema.clone())?;
         // Before the body is read: what is refused for its path takes nothing of it.
         let parameters = self.parameters(&head)?;
@@ -77,6 +81,7 @@ impl MethodRoute<'_> {
         let to = ReplyTo {
             form: accepted.reply_form(),
             is_head: head.method == Method::HEAD,
+            ..ReplyTo::default()
         };
         let response = reply::success(reply, to, bytes)?;
         conditional::judge(&head.method, &head.headers, response)
@@ -171,15 +176,11 @@ async fn checked(
 }
 
 /// What the method answers with must be wanted. An error is told in any case.
-fn check_accepted(accepted: &Accepted<'_>, end: &MethodEnd) -> Result<(), Refusal> {
-    let produced: Vec<Cow<'_, str>> = match end.produces.is_empty() {
-        true => vec![JSON.into()],
-        false => end
-            .produces
-            .iter()
-            .map(|media| media.as_str().into())
-            .collect(),
-    };
+pub(super) fn check_accepted<'p>(
+    accepted: &Accepted<'_>,
+    produced: impl IntoIterator<Item = &'p str>,
+) -> Result<(), Refusal> {
+    let produced: Vec<_> = produced.into_iter().collect();
     let is_wanted = accepted.reply_form() != ReplyForm::Usual
         || accepted.names(PROBLEM)
         || produced.iter().any(|media| accepted.quality(media) > 0);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! RouteTable::find ─▶ method:   parameters and body as one JSON object ─▶ handler ─▶ reply
+//!                     or, where its schema has rules for HTTP, as those say (`transcoded.rs`)
 //!                  ─▶ upstream: the request as it is ────────────────────▶ handler ─▶ reply
 //!                  ─▶ redirect, fixed, files: service `routes` ──────────▶ handler ─▶ `RouteEnds`
 //! ```
@@ -19,6 +20,7 @@ mod params;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod transcoded;
 mod upstream;
 
 use std::sync::Arc;
@@ -30,7 +32,8 @@ use http_body::Body as HttpBody;
 use postern_core::{
     Call, Error, Reply, Text,
     route::{
-        HttpRoute, RequestPath, RequestPathError, RouteEnd, RouteMatch, RouteRequest, RouteTable,
+        HttpRoute, MethodEnd, RequestPath, RequestPathError, RouteEnd, RouteMatch, RouteRequest,
+        RouteTable,
     },
 };
 
@@ -41,11 +44,11 @@ pub use self::{
     schema::{ParamShape, RequestSchema, RouteSchemas, SchemaFault},
 };
 use super::{
-    accept::ReplyForm,
     content::TakenBody,
     fields::set,
     host,
     present::Present,
+    problem::ErrorShape,
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal},
     silence,
@@ -192,6 +195,10 @@ impl ListenerRoutes {
             }
         };
         let answered = match &route.end {
+            RouteEnd::Method(MethodEnd {
+                transcoder: Some(transcoder),
+                ..
+            }) => transcoded::answer(&route, transcoder, head, body, asker).await,
             RouteEnd::Method(end) => {
                 let to = method::MethodRoute {
                     route: &route,
@@ -206,9 +213,24 @@ impl ListenerRoutes {
             }
         };
         answered.map_err(|refusal| Refusal {
-            is_problem: refusal.is_problem || route.has_problems,
+            shape: error_shape(&route),
             ..refusal
         })
+    }
+}
+
+/// How the errors of a route are written.
+fn error_shape(route: &HttpRoute) -> ErrorShape {
+    let transcoder = match &route.end {
+        RouteEnd::Method(end) => end.transcoder.as_ref(),
+        RouteEnd::Upstream(_) | RouteEnd::Redirect(_) | RouteEnd::Fixed(_) | RouteEnd::Files(_) => {
+            None
+        }
+    };
+    match (route.has_problems, transcoder) {
+        (true, _) => ErrorShape::Problem,
+        (false, Some(_)) => ErrorShape::Status,
+        (false, None) => ErrorShape::Usual,
     }
 }
 
@@ -239,8 +261,8 @@ where
     let reading = request::read_call(target, &head, present, body, asker.config, peer, bytes);
     let (call, held) = reading.await?;
     let to = ReplyTo {
-        form: ReplyForm::Usual,
         is_head: head.method == Method::HEAD,
+        ..ReplyTo::default()
     };
     let reply = with_route(called(call, held, asker).await?, route);
     Ok(reply::success(reply, to, bytes)?)

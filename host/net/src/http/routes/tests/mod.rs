@@ -302,6 +302,7 @@ fn method(http: &str, path: &str, target: &str) -> HttpRoute {
         .into(),
         produces: Vec::new(),
         is_checked: false,
+        transcoder: None,
     };
     route(target, rule(path, &[http]), RouteEnd::Method(end))
 }

@@ -1,0 +1,98 @@
+//! A compiled schema: its descriptors, the services that it declares, and the codec of their messages.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use postern_core::{message_codec::MessageCodec, service::ServiceInfo};
+use prost_reflect::DescriptorPool;
+
+use super::{
+    codec::DescriptorCodec,
+    compile::{self, Compiled},
+    files::SchemaFiles,
+    section, services,
+};
+use crate::config::Faults;
+
+/// What a schema says, of everything that it was compiled from.
+#[derive(Clone)]
+pub(crate) struct ProtoSchema {
+    pool: DescriptorPool,
+    services: Arc<[ServiceInfo]>,
+    codec: Arc<DescriptorCodec>,
+}
+
+impl ProtoSchema {
+    /// That of a deployment: of the files beside the component, or else the one that it has built in.
+    /// Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// What is wrong with it, with the place where it is one of a source.
+    pub(crate) fn of_deployment(
+        files: Option<&SchemaFiles>,
+        component: &[u8],
+    ) -> Result<Option<Self>, Faults> {
+        if let Some(files) = files {
+            let first = files.roots.iter().next().map_or("", String::as_str);
+            return Self::of(first, compile::compile(files)?).map(Some);
+        }
+        let set = section::find(component);
+        set.map(|set| Self::of_set(section::SECTION, &set))
+            .transpose()
+    }
+
+    /// That of a serialized `google.protobuf.FileDescriptorSet`, which has all that its files import but
+    /// what is built in. `name` says where it is from.
+    ///
+    /// # Errors
+    /// As `of_deployment`.
+    pub(crate) fn of_set(name: &str, set: &Bytes) -> Result<Self, Faults> {
+        Self::of(name, compile::compile_set(name, set)?)
+    }
+
+    /// That of one source of the gateway's own.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn of_source(name: &str, source: &str) -> Result<Self, Faults> {
+        let pool = compile::compile_source(name, source);
+        let pool = pool.map_err(|error| compile::whole(name, error.to_string(), String::new()))?;
+        let roots = vec![name.to_owned()];
+        Self::of(name, Compiled { pool, roots })
+    }
+
+    fn of(name: &str, compiled: Compiled) -> Result<Self, Faults> {
+        let Compiled { pool, roots } = compiled;
+        let services = services::of_files(&pool, &roots);
+        if services.is_empty() {
+            let reason = "no service is declared".to_owned();
+            let remedy = "declare the service of the plugin, or take the schema away".to_owned();
+            return Err(compile::whole(name, reason, remedy));
+        }
+        Ok(Self {
+            codec: Arc::new(DescriptorCodec::new(&pool, &services)),
+            pool,
+            services: services.into(),
+        })
+    }
+
+    pub(crate) const fn pool(&self) -> &DescriptorPool {
+        &self.pool
+    }
+
+    /// The services of the files that were asked for, with JSON Schemas of their types.
+    pub(crate) const fn services(&self) -> &Arc<[ServiceInfo]> {
+        &self.services
+    }
+
+    pub(crate) fn codec(&self) -> Arc<dyn MessageCodec> {
+        Arc::clone(&self.codec) as Arc<dyn MessageCodec>
+    }
+}
+
+impl fmt::Debug for ProtoSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.services.iter().map(|service| &service.name);
+        f.debug_list().entries(names).finish()
+    }
+}
