@@ -26,6 +26,7 @@ mod fleet;
 mod full;
 mod grants;
 mod grpc_schemas;
+mod grpc_transcoding;
 mod guard;
 mod guest_languages;
 mod guest_roles;
