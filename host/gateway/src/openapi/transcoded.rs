@@ -167,14 +167,12 @@ fn member(message: &HoistedType, name: &str) -> Option<Json> {
 
 /// The name in JSON of a field that a schema calls so: protoc makes `pageSize` of `page_size`.
 fn json_name(name: &str) -> String {
-    let (mut out, mut is_upper) = (String::with_capacity(name.len()), false);
-    for c in name.chars() {
-        match (c, is_upper) {
-            ('_', _) => is_upper = true,
-            (c, true) => out.push(c.to_ascii_uppercase()),
-            (c, false) => out.push(c),
-        }
-        is_upper = c == '_';
+    let mut words = name.split('_');
+    let mut out = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        out.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        out.push_str(letters.as_str());
     }
     out
 }
