@@ -5,19 +5,14 @@
 //! hyper, and a proxy of hyper's server and client, stand in the same turns: what they reach is what is to be had
 //! with the library that the gateway has its HTTP from.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
 
 use postern_tests::{Gateway, Setup, ToolProcess, free_address, system_tool};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 
 use crate::{
-    serve::{Role, Server, cpu},
+    serve::{Role, Server, cpu, cpu_of_tree},
     table::{Goal, Table, progress},
     wrk,
 };
@@ -163,11 +158,7 @@ impl Nginx {
 
     /// Of the process that leads and its workers.
     pub(crate) fn cpu(&self) -> Duration {
-        let process = self.process.id();
-        let path = PathBuf::from(format!("/proc/{process}/task/{process}/children"));
-        let children = fs::read_to_string(path).unwrap_or_default();
-        let workers = children.split_whitespace().filter_map(|id| id.parse().ok());
-        workers.map(cpu).sum::<Duration>() + cpu(process)
+        cpu_of_tree(self.process.id())
     }
 }
 

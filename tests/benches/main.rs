@@ -12,6 +12,7 @@ mod dist;
 mod echo;
 mod edge;
 mod gateway;
+mod grpc;
 mod hostile;
 mod languages;
 mod nats;
@@ -19,6 +20,7 @@ mod passes;
 mod quic;
 mod serve;
 mod table;
+mod tonic_echo;
 mod traffic;
 mod web;
 mod wrk;
@@ -77,6 +79,10 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         // By its name only: it needs nginx and wrk, and builds wasmtime's command.
         if chosen.iter().any(|word| word == "web") {
             web::run(&mut table).await;
+        }
+        // By its name only: it needs nginx, and installs Envoy.
+        if chosen.iter().any(|word| word == "grpc") {
+            grpc::run(&mut table).await;
         }
         // By its name only: it needs what five languages need.
         if chosen.iter().any(|word| word == "languages") {

@@ -34,6 +34,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use crate::tonic_echo;
+
 /// What a server process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -54,9 +56,11 @@ pub(crate) enum Role {
     /// hyper's server and its pooled client, which forward to the server of [`UPSTREAM`] and do nothing
     /// else.
     HyperProxy,
+    /// tonic, which sends the message back and does nothing else.
+    Tonic,
 }
 
-const ROLES: [(Role, &str); 8] = [
+const ROLES: [(Role, &str); 9] = [
     (Role::Bare, "bare"),
     (Role::Direct, "direct"),
     (Role::Native, "native"),
@@ -65,6 +69,7 @@ const ROLES: [(Role, &str); 8] = [
     (Role::PeerUdp, "peer-udp"),
     (Role::Hyper, "hyper"),
     (Role::HyperProxy, "hyper-proxy"),
+    (Role::Tonic, "tonic"),
 ];
 
 /// The guest that [`Role::Component`] serves, in the environment of its process.
@@ -157,6 +162,14 @@ pub(crate) fn cpu(process: u32) -> Duration {
     Duration::from_nanos(threads.filter_map(of_thread).sum())
 }
 
+/// The same of a process and those that it has started.
+pub(crate) fn cpu_of_tree(process: u32) -> Duration {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let children = fs::read_to_string(path).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|id| id.parse().ok());
+    children.map(cpu).sum::<Duration>() + cpu(process)
+}
+
 /// Runs as a server until standard input ends.
 pub(crate) fn run(name: &str) -> io::Result<()> {
     let Some((role, _)) = ROLES.iter().find(|(_, known)| *known == name) else {
@@ -212,6 +225,11 @@ async fn serve(role: Role) -> io::Result<()> {
         }
         Role::Hyper => serve_http(service_fn(http_echo)).await?,
         Role::HyperProxy => serve_http(forwarding()?).await?,
+        Role::Tonic => {
+            let listener = TcpListener::bind(any).await?;
+            say(listener.local_addr()?)?;
+            tonic_echo::serve(listener).await?;
+        }
     }
     Ok(())
 }

@@ -31,16 +31,16 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const TOLD: &str = "shop";
 
 /// What a page says, and where its answer is waited for.
-struct Told {
+pub(crate) struct Told {
     what: String,
-    finding: Value,
-    answer: oneshot::Sender<()>,
+    pub(crate) finding: Value,
+    pub(crate) answer: oneshot::Sender<()>,
 }
 
 /// Where pages lie, and the gateway that they call.
-struct Site {
-    gateway: Gateway,
-    certificates: DevCertificates,
+pub(crate) struct Site {
+    pub(crate) gateway: Gateway,
+    pub(crate) certificates: DevCertificates,
     /// The listener whose pages may call `edge`.
     pages: SocketAddr,
     edge: SocketAddr,
@@ -50,6 +50,11 @@ struct Site {
 
 impl Site {
     async fn start() -> Self {
+        Self::of(Setup::default().plugin("echo")).await
+    }
+
+    /// With what is called. `setup` has at most tables of its own, such as routes of the listener `pages`.
+    pub(crate) async fn of(setup: Setup) -> Self {
         let certificates = DevCertificates::new();
         let (sender, told) = mpsc::unbounded_channel();
         let server = Server::serving(move |stream, head| {
@@ -64,22 +69,19 @@ impl Site {
             format!("[listeners.{name}]\nprotocol = \"http\"\naddress = \"{address}\"\n{table}")
         };
         let config = format!(
-            "{}{}[listeners.edge.cors]\norigins = [\"https://localhost:{}\"]\n\
+            "{}\n{}{}[listeners.edge.cors]\norigins = [\"https://localhost:{}\"]\n\
              [routes.told]\npath = \"/told/{{what}}\"\nmethods = [\"POST\"]\nupstream = \"{TOLD}\"\n\
              listeners = [\"pages\"]\n\
              [routes.pages]\npath = \"/{{path*}}\"\nfiles = {{ folder = \"{folder}\" }}\n\
              listeners = [\"pages\"]\n{}",
+            setup.config,
             listener("pages", pages),
             listener("edge", edge),
             pages.port(),
             server.instance("test"),
         );
-        let setup = Setup {
-            config,
-            ..Setup::default()
-        };
         Self {
-            gateway: Gateway::start(setup.plugin("echo")).await,
+            gateway: Gateway::start(Setup { config, ..setup }).await,
             certificates,
             pages,
             edge,
@@ -89,13 +91,13 @@ impl Site {
     }
 
     /// The page `name` of the host `host`, which calls the gateway at `localhost`.
-    fn url(&self, host: &str, name: &str) -> String {
+    pub(crate) fn url(&self, host: &str, name: &str) -> String {
         let (pages, edge) = (self.pages.port(), self.edge.port());
         format!("https://{host}:{pages}/{name}?api=localhost:{edge}")
     }
 
     /// The next that a page says.
-    async fn told(&mut self, browser: &Browser) -> Told {
+    pub(crate) async fn told(&mut self, browser: &Browser) -> Told {
         let told = timeout(PATIENCE, self.told.recv()).await;
         let told = told.unwrap_or_else(|_| panic!("the page says nothing\n{}", browser.log()));
         told.expect("the server is there")
@@ -130,14 +132,14 @@ async fn pass_on(mut stream: TcpStream, head: &str, told: &mpsc::UnboundedSender
 }
 
 /// Chromium with a profile of its own.
-struct Browser {
+pub(crate) struct Browser {
     profile: tempfile::TempDir,
     _process: ToolProcess,
 }
 
 impl Browser {
     /// Opens `url`, believing in a server whose key is that of `certificates`.
-    fn open(url: &str, certificates: &DevCertificates) -> Self {
+    pub(crate) fn open(url: &str, certificates: &DevCertificates) -> Self {
         let profile = tempfile::tempdir().expect("a folder");
         let log = File::create(profile.path().join("log")).expect("created");
         let mut command = Command::new(system_tool("chromium"));

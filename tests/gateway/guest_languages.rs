@@ -11,7 +11,7 @@ use postern_tests::{
     Finished, Gateway, Setup, build_cache, command_in, component, python, system_tool,
 };
 
-use crate::{figure, share};
+use crate::{figure, grpc, share};
 
 fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -50,6 +50,7 @@ async fn check(lang: &str) {
         "{name}: {}",
         asked.out.lines().last().unwrap_or_default()
     ));
+    grpc::check_table(&gateway, lang).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -313,6 +313,9 @@ async fn while_pinned_nothing_takes_the_calls_but_the_pinned_version() {
         (Some(0), "probe@1 is pinned"),
         "{told:?}"
     );
+    let info = operator(&gateway, "info", "probe@1");
+    let by = "probe@1  pinned by operator unknown at 127.0.0.1";
+    assert!(info.out.contains(by), "{info:?}");
     drop_version(&gateway, "probe@3", &named("three"));
     becomes(&gateway, "probe@3", "held").await;
     for round in 0..2 {
@@ -342,7 +345,7 @@ async fn while_pinned_nothing_takes_the_calls_but_the_pinned_version() {
     let wrong = operator(&gateway, "promote", "probe");
     assert!(wrong.err.contains("no version under trial"), "{wrong:?}");
     let wrong = operator(&gateway, "promote", "probe@9");
-    assert!(wrong.err.contains("no plugin probe@9"), "{wrong:?}");
+    assert!(wrong.err.contains("has no version probe@9"), "{wrong:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

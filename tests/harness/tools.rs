@@ -5,6 +5,7 @@
 //! | --- | --- | --- |
 //! | `target/tools/bin` | programs in Go | `tests/tools/go.mod` |
 //! | `target/tools/python` | an environment of Python | `tests/tools/requirements.txt` |
+//! | `target/tools/grpc` | packages of Node: clients of gRPC and Connect | `tests/tools/grpc` |
 //! | the system | packages | `need` of `tests/run` |
 //!
 //! A test whose program is missing fails and says so.
@@ -94,6 +95,19 @@ pub fn python() -> PathBuf {
     let path = guests::target().join("tools/python/bin/python");
     if !is_program(&path) {
         unusable("python", "it is not in target/tools/python/bin");
+    }
+    path
+}
+
+/// The folder that has the packages of `tests/tools/grpc`, in `node_modules`.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn node_packages() -> PathBuf {
+    let path = guests::target().join("tools/grpc");
+    if !path.join("node_modules").is_dir() {
+        unusable("node", "its packages are not in target/tools/grpc");
     }
     path
 }

@@ -14,16 +14,18 @@ use crate::{Source, assert_none, read, sources};
 const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 11] = [
+const HANDED_ON: [&str; 13] = [
     "config/acme.rs",
     "config/admission.rs",
     "config/canary.rs",
     "config/events.rs",
     "config/forwarded.rs",
+    "config/grpc_service_config.rs",
     "config/manifest.rs",
     "config/policy.rs",
     "config/pool.rs",
     "config/routes.rs",
+    "config/service_grpc.rs",
     "config/service_http.rs",
     "config/traps.rs",
 ];

@@ -1,4 +1,4 @@
-//! The seam to the real host: the imports in this crate's terms, and [`Service`] as the roles that a
+//! The seam to the real host: the imports in this crate's terms, and [`Services`] as the roles that a
 //! component exports. `fake/seam.rs` has the same functions for tests.
 
 #[cfg(feature = "async-streams")]
@@ -30,7 +30,8 @@ use crate::{
     call::{BodyKind, Http, Peer, Principal},
     failure::{Failure, Kind},
     log::Level,
-    service::{Health, Service, Shape},
+    service::{Health, Method, Shape},
+    services::Services,
 };
 
 thread_local! {
@@ -223,19 +224,15 @@ pub(crate) fn publish(
     events::publish(topic, content_type, payload).map_err(Failure::from)
 }
 
-impl<S: Service> handler::Guest for S {
-    fn handle(
-        _service: String,
-        method: String,
-        body: Vec<u8>,
-    ) -> Result<Vec<u8>, handler::Failure> {
-        S::call(&method, body).map_err(types::Failure::from)
+impl<S: Services> handler::Guest for S {
+    fn handle(service: String, method: String, body: Vec<u8>) -> Result<Vec<u8>, handler::Failure> {
+        S::call(&service, &method, body).map_err(types::Failure::from)
     }
 }
 
-impl<S: Service> batch_handler::Guest for S {
+impl<S: Services> batch_handler::Guest for S {
     fn handle_batch(
-        _service: String,
+        service: String,
         method: String,
         bodies: Vec<u8>,
         lengths: Vec<u32>,
@@ -247,7 +244,7 @@ impl<S: Service> batch_handler::Guest for S {
             let (body, after) = rest.split_at(rest.len().min(length as usize));
             rest = after;
             TURN.set(Some(index));
-            S::call(&method, body.to_vec()).map_err(types::Failure::from)
+            S::call(&service, &method, body.to_vec()).map_err(types::Failure::from)
         });
         let answers = answers.collect();
         TURN.set(None);
@@ -255,13 +252,13 @@ impl<S: Service> batch_handler::Guest for S {
     }
 }
 
-impl<S: Service> stream_handler::Guest for S {
-    fn handle_stream(_service: String, method: String) -> Result<(), stream_handler::Failure> {
-        S::call_stream(&method).map_err(types::Failure::from)
+impl<S: Services> stream_handler::Guest for S {
+    fn handle_stream(service: String, method: String) -> Result<(), stream_handler::Failure> {
+        S::call_stream(&service, &method).map_err(types::Failure::from)
     }
 }
 
-impl<S: Service> health::Guest for S {
+impl<S: Services> health::Guest for S {
     fn check() -> health::Report {
         S::health().into()
     }
@@ -278,31 +275,36 @@ impl From<Health> for health::Report {
     }
 }
 
-impl<S: Service> describe::Guest for S {
+impl<S: Services> describe::Guest for S {
     fn services() -> Vec<describe::Service> {
-        let methods = S::METHODS.iter().map(|method| describe::Method {
-            name: method.name.to_owned(),
-            summary: method.summary.to_owned(),
-            kind: match method.shape {
-                Shape::Unary => describe::CallKind::Unary,
-                Shape::ClientStream => describe::CallKind::ClientStream,
-                Shape::ServerStream => describe::CallKind::ServerStream,
-                Shape::Bidirectional => describe::CallKind::Bidirectional,
-            },
-            request: method.request.to_owned(),
-            response: method.response.to_owned(),
-            idempotent: method.idempotent,
+        let services = S::described().into_iter();
+        let services = services.map(|service| describe::Service {
+            name: service.name.to_owned(),
+            version: Some(service.version.to_owned()),
+            summary: service.summary.to_owned(),
+            methods: service.methods.iter().map(method).collect(),
         });
-        vec![describe::Service {
-            name: S::NAME.to_owned(),
-            version: Some(S::VERSION.to_owned()),
-            summary: S::SUMMARY.to_owned(),
-            methods: methods.collect(),
-        }]
+        services.collect()
     }
 }
 
-impl<S: Service> schemas::Guest for S {
+fn method(method: &Method) -> describe::Method {
+    describe::Method {
+        name: method.name.to_owned(),
+        summary: method.summary.to_owned(),
+        kind: match method.shape {
+            Shape::Unary => describe::CallKind::Unary,
+            Shape::ClientStream => describe::CallKind::ClientStream,
+            Shape::ServerStream => describe::CallKind::ServerStream,
+            Shape::Bidirectional => describe::CallKind::Bidirectional,
+        },
+        request: method.request.to_owned(),
+        response: method.response.to_owned(),
+        idempotent: method.idempotent,
+    }
+}
+
+impl<S: Services> schemas::Guest for S {
     fn schemas() -> Vec<(String, String)> {
         S::schemas()
     }

@@ -72,6 +72,8 @@ mod proto;
 #[doc(hidden)]
 pub mod schema;
 pub mod service;
+#[doc(hidden)]
+pub mod services;
 mod stream;
 
 #[cfg(any(not(target_arch = "wasm32"), feature = "async-streams"))]
@@ -123,7 +125,8 @@ pub use crate::{
 ///
 /// **Options.** On the block: `#[service(name = "users", version = "1.2.0")]`; the defaults are the
 /// type's name in kebab-case and the crate's version. With `text` the messages of unary methods are text,
-/// JSON for example. On a method: `#[method(name = "..")]`,
+/// JSON for example; with `part` it is one of several services of the component, which [`services!`] exports.
+/// On a method: `#[method(name = "..")]`,
 /// `#[method(idempotent)]` (a second identical call changes nothing more), `#[method(fallback)]`:
 /// answers every method without a function of its own, and takes the method's name as `&str` before
 /// anything else. `#[health]` marks a function without arguments that returns [`Health`]; without
@@ -135,7 +138,7 @@ pub use crate::{
 /// asks for it, and shows it in OpenAPI. Doc comments are its descriptions.
 ///
 /// **Exports.** `postern:gateway/describe`, `schemas` and `health` always, `handler` and `batch-handler` if there
-/// is a unary method, or with `text` in their place `text-handler`, `stream-handler` if there is a streaming one. One block per component.
+/// is a unary method, or with `text` in their place `text-handler`, `stream-handler` if there is a streaming one. One block per component, or several that [`services!`] lists.
 pub use postern_guest_macros::service;
 
 /// What a method returns most of the time.

@@ -74,6 +74,13 @@ impl ServiceSchemas {
         }
     }
 
+    /// Adds the types of another service of the component, as [`ServiceSchemas::add`] does.
+    pub fn extend(&mut self, types: Vec<(String, String)>) {
+        for (name, schema) in types {
+            self.add(&name, Some(schema));
+        }
+    }
+
     #[must_use]
     pub fn into_pairs(self) -> Vec<(String, String)> {
         self.0

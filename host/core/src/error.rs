@@ -52,6 +52,9 @@ pub enum Retry {
     IfIdempotent,
     /// The same instance may answer after this long.
     After(Duration),
+    /// Whoever answered asks not to be asked again, and nobody else either: a negative
+    /// `grpc-retry-pushback-ms` (gRPC proposal A6).
+    Forbidden,
 }
 
 impl Error {
@@ -147,12 +150,13 @@ impl Error {
         }
     }
 
-    /// When the caller may come again. Every error of status 429 says so; where nobody knows better,
-    /// it is after a second.
+    /// When the caller may come again. Every error of status 429 says so, unless another try is forbidden;
+    /// where nobody knows better, it is after a second.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self.retry {
             Retry::After(delay) => Some(delay),
+            Retry::Forbidden => None,
             Retry::Never | Retry::Elsewhere | Retry::IfIdempotent => {
                 (self.http() == EXHAUSTED).then_some(RETRY_AFTER)
             }
@@ -278,6 +282,8 @@ mod tests {
         let told = Duration::from_millis(20);
         let after = exhausted().with_retry(Retry::After(told));
         assert_eq!(after.retry_after(), Some(told));
+        let forbidden = exhausted().with_retry(Retry::Forbidden);
+        assert_eq!(forbidden.retry_after(), None);
         let large = exhausted().with_too_large();
         assert_eq!((large.http(), large.retry_after()), (413, None));
         assert_eq!(large.to_json(), "{\"error\":\"full\",\"code\":413}");

@@ -46,6 +46,10 @@ transports! {
     SecureWebSocket = "wss", Url;
     Http = "http", HostOrPath;
     Https = "https", HostPort;
+    /// gRPC over HTTP/2 by prior knowledge.
+    Grpc = "grpc", HostOrPath;
+    /// gRPC over TLS.
+    Grpcs = "grpcs", HostPort;
     /// A socket of the machine.
     Unix = "unix", Path;
     /// In-memory link.
@@ -132,7 +136,7 @@ mod tests {
     fn addresses_name_those_that_have_a_place() {
         assert_eq!(
             list(Transport::addressed()),
-            "tcp, tls, udp, quic, ws, wss, http, https, unix"
+            "tcp, tls, udp, quic, ws, wss, http, https, grpc, grpcs, unix"
         );
     }
 }

@@ -8,6 +8,7 @@ pub mod client;
 pub mod counters;
 pub mod dial;
 mod driver;
+pub mod grpc;
 pub mod http;
 pub mod json_payload;
 pub mod link;

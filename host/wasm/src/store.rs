@@ -157,35 +157,61 @@ impl Store {
     /// As a read.
     pub(crate) fn snapshot(&self) -> Result<StoreSnapshot, StoreError> {
         let opened = self.file.opened().ok_or_else(|| self.health.refusal())?;
-        let transaction = opened.database.begin_read();
-        let transaction =
-            transaction.map_err(|error| self.on_failed_read(error.into(), opened.opening))?;
-        Ok(StoreSnapshot(Arc::new(transaction)))
+        let failed_reads = self.failed_reads(opened.opening);
+        match opened.database.begin_read() {
+            Ok(transaction) => Ok(StoreSnapshot {
+                transaction: Arc::new(transaction),
+                failed_reads,
+            }),
+            Err(error) => Err(failed_reads.tell(error.into())),
+        }
     }
 
-    /// Has the file opened again where that may help.
-    fn on_failed_read(&self, error: redb::Error, opening: u64) -> StoreError {
-        let Some(fault) = fault(&error) else {
-            return StoreError::Database(Arc::new(error));
-        };
-        let reason: Arc<str> = error.to_string().into();
-        if let Some(writes) = &self.writes {
-            let failure = ReadFailure {
-                fault,
-                reason: Arc::clone(&reason),
-                opening,
-            };
-            // Where the queue is full, the writes in it meet the same error.
-            drop(writes.try_send(Request::ReadFailed(failure)));
+    fn failed_reads(&self, opening: u64) -> FailedReads {
+        let writes = self.writes.as_ref();
+        FailedReads {
+            writer: writes.map(mpsc::Sender::downgrade),
+            opening,
         }
-        StoreError::failed(fault, reason)
     }
 }
 
 /// The store as it was at one moment. Later writes do not reach it; the file keeps what they replace until it is
-/// dropped.
+/// dropped. Once the file was opened again, nothing more can be read of it.
 #[derive(Clone)]
-pub(crate) struct StoreSnapshot(Arc<ReadTransaction>);
+pub(crate) struct StoreSnapshot {
+    transaction: Arc<ReadTransaction>,
+    failed_reads: FailedReads,
+}
+
+/// Where the reads of one opening of the file tell that they met an error of the disk.
+#[derive(Clone)]
+struct FailedReads {
+    /// Weak: the writer ends with the store, and not with its last snapshot.
+    writer: Option<mpsc::WeakSender<Request>>,
+    opening: u64,
+}
+
+impl FailedReads {
+    /// Has the file opened again where that may help. Says what the read is told.
+    fn tell(&self, error: redb::Error) -> StoreError {
+        let Some(fault) = fault(&error) else {
+            return StoreError::Database(Arc::new(error));
+        };
+        let reason: Arc<str> = error.to_string().into();
+        let writer = self.writer.as_ref().and_then(mpsc::WeakSender::upgrade);
+        if let Some(writer) = writer {
+            let failure = ReadFailure {
+                fault,
+                reason: Arc::clone(&reason),
+                opening: self.opening,
+            };
+            // Where the queue is full, the writes in it meet the same error.
+            drop(writer.try_send(Request::ReadFailed(failure)));
+        }
+        StoreError::failed(fault, reason)
+    }
+}
 
 /// What can be asked of the store, as it is or as it was.
 pub(crate) trait ReadStore {
@@ -234,14 +260,14 @@ impl ReadStore for Store {
         let Some(opened) = self.file.opened() else {
             return Err(self.health.refusal());
         };
-        let opening = opened.opening;
+        let failed_reads = self.failed_reads(opened.opening);
         let table = Arc::clone(table);
         let task = tokio::task::spawn_blocking(move || {
             let transaction = opened.database.begin_read().map_err(redb::Error::from)?;
             read_within(&transaction, &table, read)
         });
         let result = task.await.map_err(|_| StoreError::Closed)?;
-        result.map_err(|error| self.on_failed_read(error, opening))
+        result.map_err(|error| failed_reads.tell(error))
     }
 }
 
@@ -251,13 +277,10 @@ impl ReadStore for StoreSnapshot {
         T: Default + Send + 'static,
         F: FnOnce(&ReadTable) -> Result<T, redb::StorageError> + Send + 'static,
     {
-        let (transaction, table) = (Arc::clone(&self.0), Arc::clone(table));
+        let (transaction, table) = (Arc::clone(&self.transaction), Arc::clone(table));
         let task = tokio::task::spawn_blocking(move || read_within(&transaction, &table, read));
         let result = task.await.map_err(|_| StoreError::Closed)?;
-        result.map_err(|error| match fault(&error) {
-            Some(fault) => StoreError::failed(fault, error.to_string().into()),
-            None => StoreError::Database(Arc::new(error)),
-        })
+        result.map_err(|error| self.failed_reads.tell(error))
     }
 }
 

@@ -1,14 +1,16 @@
-//! Users: a name and an address that belongs to nobody else, kept in the plugin's own store.
+//! Users: a name and an address that belongs to nobody else, kept in the plugin's own store. Service `users`
+//! has JSON; service `user.UserService` is what `user.proto` says.
 
 mod id;
 mod rules;
 mod store;
+mod user_service;
 
 use postern_guest::{Failure, info};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::store::Page;
+use crate::{store::Page, user_service::UserService};
 
 /// Users on one page, unless the caller wants fewer or more.
 const PAGE_SIZE_DEFAULT: u32 = 50;
@@ -81,7 +83,7 @@ struct DeleteUser {
 struct Users;
 
 /// Keeps users, each with an address of its own.
-#[postern_guest::service]
+#[postern_guest::service(part)]
 impl Users {
     /// Adds a user; `already-exists` when the address is taken.
     fn create_user(CreateUser { name, email }: CreateUser) -> Result<User, Failure> {
@@ -158,6 +160,8 @@ impl Users {
         Ok(user)
     }
 }
+
+postern_guest::services!(Users, UserService);
 
 #[cfg(test)]
 mod tests;

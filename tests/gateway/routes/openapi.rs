@@ -346,7 +346,8 @@ async fn the_schemas_of_a_manifest_come_first_and_bad_ones_refuse_the_plugin() {
         )
     };
     let manifest = "service = \"users\"\nschemas = \"users.schemas.json\"\n\
-                    [routes.get]\npath = \"/u/{id}\"\nmethods = [\"GET\"]\nmethod = \"GetUser\"\nvalidate = true\n";
+                    [routes.get]\npath = \"/u/{id}\"\nmethods = [\"GET\"]\nservice = \"users\"\nmethod = \"GetUser\"\n\
+                    validate = true\n";
     let setup = Setup::default()
         .plugin("users")
         .file("users.toml", manifest)

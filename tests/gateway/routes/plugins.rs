@@ -5,7 +5,7 @@ use postern_tests::{component, patiently};
 use super::*;
 
 const MANIFEST: &str = "[routes.get]\npath = \"/people/{id}\"\nmethods = [\"GET\"]\nmethod = \"GetUser\"\n\
-                        [routes.hello]\npath = \"/hello\"\nfixed = { status = 200, body = \"hello\" }\n";
+                        service = \"users\"\n[routes.hello]\npath = \"/hello\"\nfixed = { status = 200, body = \"hello\" }\n";
 
 /// What `GET PATH` comes to.
 async fn status(gateway: &Gateway, path: &str) -> u16 {
@@ -39,9 +39,7 @@ async fn a_plugins_routes_come_and_go_with_its_generation() {
     // One that cannot serve leaves the one before, with its routes.
     gateway.deploy(
         "users.toml",
-        MANIFEST
-            .replace("GetUser\"", "GetUser\"\nservice = \"echo\"")
-            .as_bytes(),
+        MANIFEST.replace("\"users\"", "\"echo\"").as_bytes(),
     );
     patiently("it is refused", async || {
         let plugin = gateway.admin_json("/plugins/users").await;

@@ -163,6 +163,45 @@ async fn a_version_that_is_older_than_what_has_served_is_refused_but_for_a_rollb
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_old_file_is_refused_under_every_name_of_its_plugin_and_versions_stay_side_by_side() {
+    let _machine = share().await;
+    let signer = Signer::new();
+    let put = |gateway: &Gateway, label: &str, n: usize, at: u64| {
+        let file = format!("{label}.wasm");
+        let octets = variant(&component("echo"), n);
+        gateway.deploy(
+            &format!("{file}.minisig"),
+            &signer.sign_at(at, &file, &octets),
+        );
+        gateway.deploy(&file, &octets);
+    };
+    let setup = signed_by(&signer, REQUIRED, "settle = \"50ms\"");
+    let mut gateway = Gateway::start(setup).await;
+    let serves = async |gateway: &Gateway, label: &str, place: &str| {
+        shows(gateway, label, "it is taken", |plugin| {
+            plugin["place"] == place && plugin["refusal"].is_null() && plugin["state"] == "active"
+        })
+        .await;
+    };
+    put(&gateway, "echo@blue", 1, 1_700_000_001);
+    serves(&gateway, "echo@blue", "stable").await;
+    put(&gateway, "echo@green", 2, 1_700_000_002);
+    serves(&gateway, "echo@green", "stable").await;
+    // The one before lies beside it as it did.
+    gateway.restart().await;
+    serves(&gateway, "echo@green", "stable").await;
+    serves(&gateway, "echo@blue", "held").await;
+    assert_eq!(gateway.postern(&["check"]).code, Some(0));
+    // A file that is no older than what has served under that name, but than what has under another.
+    put(&gateway, "echo@blue", 3, 1_700_000_001);
+    let reason = "echo@blue.wasm was signed on Tue, 14 Nov 2023 22:13:21 GMT, and one that was signed on \
+                  Tue, 14 Nov 2023 22:13:22 GMT has served";
+    refused(&gateway, "echo@blue", reason).await;
+    put(&gateway, "echo@blue", 3, 1_700_000_003);
+    serves(&gateway, "echo@blue", "stable").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_is_signed_like_its_component_and_does_not_go_away() {
     let _machine = share().await;
     let signer = Signer::new();

@@ -12,8 +12,8 @@ struct Sample {
     name: &'static str,
     /// Whether it has the pieces of a request as they come, and its own are sent as they are written.
     streams: bool,
-    /// Whether an instance answers more than one request. StarlingMonkey's event does not: "respondWith can't be called
-    /// twice on the same event".
+    /// Whether an instance answers more than one request, which the gateway finds out. StarlingMonkey's event does
+    /// not: "respondWith can't be called twice on the same event".
     is_reused: bool,
 }
 
@@ -184,12 +184,7 @@ async fn components_of_other_sdks_answer_the_same_vectors() {
     for sample in &SAMPLES {
         let name = sample.name;
         let file = component(name);
-        let mode = match sample.is_reused {
-            true => "",
-            false => "mode = \"isolated\"\n",
-        };
-        let manifest = format!("{MANIFEST}{mode}");
-        gateway.deploy(&format!("{name}.toml"), manifest.as_bytes());
+        gateway.deploy(&format!("{name}.toml"), MANIFEST.as_bytes());
         gateway.deploy(&format!("{name}.wasm"), &file);
         let is_served = async {
             while get(&gateway, &format!("/{name}/status")).await.status != 418 {
@@ -203,6 +198,13 @@ async fn components_of_other_sdks_answer_the_same_vectors() {
     for sample in &SAMPLES {
         let begin = std::time::Instant::now();
         let name = sample.name;
+        let shown = gateway.admin_json(&format!("/plugins/{name}")).await;
+        let mode = if sample.is_reused {
+            "pooled"
+        } else {
+            "isolated"
+        };
+        assert_eq!(shown["instance_mode"]["mode"], mode, "{name}: {shown}");
         check_status(&gateway, name).await;
         check_facts(&gateway, name).await;
         for length in [0, 1024, MIB] {

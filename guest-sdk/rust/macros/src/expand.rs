@@ -27,15 +27,20 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
     let text = summary(&block.attrs);
     let methods = methods(&operations);
     let value = value(&ident, &operations);
-    let call = call_body(&ident, &operations);
-    let call_stream = call_stream_body(&ident, &operations);
+    let (call, call_stream) = (
+        call_body(&ident, &operations),
+        call_stream_body(&ident, &operations),
+    );
     let health = health.map_or_else(
         || quote!(::postern_guest::Health::Serving),
         |function| quote!(::core::convert::Into::into(<#ident>::#function())),
     );
     let schemas = schemas(&operations);
     let is_text = options.is_text;
-    let exports = exports(&ident, &operations, is_text);
+    let exports = match options.is_part {
+        true => named(&ident),
+        false => exports(&ident, &operations, is_text),
+    };
 
     Ok(quote! {
         #block
@@ -309,9 +314,15 @@ fn unknown(ident: &Ident) -> TokenStream {
     quote!(::core::result::Result::Err(::postern_guest::service::unknown_method::<#ident>(method)))
 }
 
+/// Names the service where nothing is exported, so that it does not count as unused.
+fn named(ident: &Ident) -> TokenStream {
+    quote! {
+        const _: () = ::postern_guest::service::exported::<#ident>();
+    }
+}
+
 /// Only wasm32 exports: natively the names would clash between plugins in one test binary, and are
-/// no names that a linker for shared objects accepts. There the service is named instead, so that
-/// it does not count as unused.
+/// no names that a linker for shared objects accepts.
 fn exports(ident: &Ident, operations: &[Operation], is_text: bool) -> TokenStream {
     let unary = operations.iter().any(|operation| !operation.is_streaming());
     let streaming = operations.iter().any(Operation::is_streaming);
@@ -339,6 +350,7 @@ fn exports(ident: &Ident, operations: &[Operation], is_text: bool) -> TokenStrea
             );
         }
     });
+    let named = named(ident);
     quote! {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, reason = "generated exports")]
@@ -352,7 +364,7 @@ fn exports(ident: &Ident, operations: &[Operation], is_text: bool) -> TokenStrea
         };
 
         #[cfg(not(target_arch = "wasm32"))]
-        const _: () = ::postern_guest::service::exported::<#ident>();
+        #named
     }
 }
 

@@ -6,13 +6,15 @@ use syn::{
     parse::{Parse, ParseStream},
 };
 
-/// `#[service(name = "users", version = "1.2.0", text)]`
+/// `#[service(name = "users", version = "1.2.0", text, part)]`
 #[derive(Default)]
 pub(crate) struct ServiceOptions {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<LitStr>,
     /// Whether unary messages are text.
     pub(crate) is_text: bool,
+    /// Whether it is one of several services of its component, which `services!` exports.
+    pub(crate) is_part: bool,
 }
 
 /// `#[method(name = "GetUser", idempotent, fallback)]`
@@ -36,9 +38,10 @@ impl Parse for ServiceOptions {
                 "name" => options.name.replace(value(input)?).is_some(),
                 "version" => options.version.replace(value(input)?).is_some(),
                 "text" => std::mem::replace(&mut options.is_text, true),
+                "part" => std::mem::replace(&mut options.is_part, true),
                 other => {
                     let text = format!(
-                        "unknown option `{other}`; a service has `name`, `version`, `text`"
+                        "unknown option `{other}`; a service has `name`, `version`, `text`, `part`"
                     );
                     return Err(syn::Error::new(key.span(), text));
                 }
@@ -180,7 +183,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "unknown option `nam`; a service has `name`, `version`, `text`"
+            "unknown option `nam`; a service has `name`, `version`, `text`, `part`"
         );
         let options = syn::parse_str::<ServiceOptions>("text, name = \"users\"");
         assert!(options.is_ok_and(|options| options.is_text && options.name.is_some()));
@@ -188,5 +191,7 @@ mod tests {
             panic!("accepted");
         };
         assert_eq!(error.to_string(), "`text` is given twice");
+        let options = syn::parse_str::<ServiceOptions>("part");
+        assert!(options.is_ok_and(|options| options.is_part));
     }
 }

@@ -19,8 +19,8 @@ pub const PATH_BYTES_MAX: usize = 103;
 /// Octets of the path of a URL, with its query.
 pub const URL_PATH_BYTES_MAX: usize = 255;
 
-/// An address, written `tcp://host:port`, `ws://host:port/path`, `unix:///path` or `http://unix:/path`; an
-/// IPv6 host stands in brackets. A name such as `@postern` may stand for each path.
+/// An address, written `tcp://host:port`, `ws://host:port/path`, `unix:///path` or `http://unix:/path`, as
+/// with `grpc`; an IPv6 host stands in brackets. A name such as `@postern` may stand for each path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     pub transport: Transport,
@@ -337,6 +337,10 @@ mod tests {
             "http://unix:/run/users.sock",
             "http://unix:@users",
             "http://unix:8080",
+            "grpc://users.example:50051",
+            "grpcs://[::1]:443",
+            "grpc://unix:/run/users.sock",
+            "grpc://unix:@users",
         ] {
             let address = Address::parse(text).expect(text);
             assert_eq!(address.to_string(), text);
@@ -423,7 +427,8 @@ mod tests {
     #[test]
     fn an_unknown_scheme_is_told_all_that_there_are() {
         let unknown = Address::parse("carrier://h:1").expect_err("no scheme");
-        let expected = "`carrier` is not one of tcp, tls, udp, quic, ws, wss, http, https, unix";
+        let expected =
+            "`carrier` is not one of tcp, tls, udp, quic, ws, wss, http, https, grpc, grpcs, unix";
         assert_eq!(unknown.to_string(), expected);
     }
 

@@ -9,6 +9,7 @@
 //! | blame client | stop: client | stop: client |
 //! | a message that is too large, wherever it is sent | stop: never | stop: never |
 //! | its kind is not in `kinds` | stop: kind | stop: kind |
+//! | retry forbidden, by whoever answered | stop: never | stop: never |
 //! | retry elsewhere or after, whoever says so: **nothing was begun** | again | again |
 //! | blame gateway, retry never: it knows that another try cannot help | stop: never | stop: never |
 //! | retry if idempotent: it may have been begun | again | stop: unsafe |
@@ -204,7 +205,9 @@ impl RetryPolicy {
         }
         let (least, elsewhere) = match error.retry {
             Retry::After(least) => (least, false),
-            Retry::Never | Retry::Elsewhere | Retry::IfIdempotent => (Duration::ZERO, true),
+            Retry::Never | Retry::Elsewhere | Retry::IfIdempotent | Retry::Forbidden => {
+                (Duration::ZERO, true)
+            }
         };
         if least > self.config.backoff_max {
             return Decision::Stop(RetryReason::Later);
@@ -255,7 +258,9 @@ impl RetryPolicy {
         }
         match (error.retry, error.blame) {
             (Retry::Elsewhere | Retry::After(_), _) => None,
-            (Retry::Never, Blame::Client | Blame::Gateway) => Some(RetryReason::Never),
+            (Retry::Forbidden, _) | (Retry::Never, Blame::Client | Blame::Gateway) => {
+                Some(RetryReason::Never)
+            }
             (Retry::Never | Retry::IfIdempotent, _) if safety == Safety::Once => {
                 Some(RetryReason::Unsafe)
             }

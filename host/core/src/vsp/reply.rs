@@ -268,7 +268,8 @@ fn push_retry(builder: &mut HeadersBuilder, error: &Error) -> Result<(), HeaderE
         // That there is a time for another try does not say that nothing of the call began.
         Retry::IfIdempotent => builder.push("retry", IF_IDEMPOTENT)?,
         Retry::Never if after.is_some() => builder.push("retry", IF_IDEMPOTENT)?,
-        Retry::Never | Retry::Elsewhere | Retry::After(_) => {}
+        // The VSP has no word for what is forbidden: no advice comes nearest.
+        Retry::Never | Retry::Elsewhere | Retry::After(_) | Retry::Forbidden => {}
     }
     match after {
         Some(delay) => {

@@ -34,17 +34,18 @@ pub(super) async fn approve(
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
     check_digest(digest.as_deref())?;
-    if gateway.control().plugin(&name).is_none() {
-        return Err(AdminFailure::unknown_plugin(&name, &gateway));
-    }
+    gateway.control().check_name(&name)?;
     let by = operator::who(peer.map(|Extension(peer)| peer)).await;
-    let approving = gateway.control().approve(&name, digest.as_deref(), &by);
-    let approved = approving.await;
-    let approved =
+    let approved = gateway
+        .control()
+        .approve(&name, digest.as_deref(), &by)
+        .await;
+    gateway.control().versions_written().await;
+    let (label, held) =
         approved.map_err(|refusal| AdminFailure::new(StatusCode::CONFLICT, refusal.to_string()))?;
-    let growth: Vec<_> = approved.growth.iter().map(ToString::to_string).collect();
-    let plugin = gateway.control().plugin(&name);
-    let answer = json!({ "digest": approved.digest, "growth": growth, "plugin": plugin });
+    let growth: Vec<_> = held.growth.iter().map(ToString::to_string).collect();
+    let plugin = gateway.control().version(&label);
+    let answer = json!({ "digest": held.digest, "growth": growth, "plugin": plugin });
     Ok(Json(answer).into_response())
 }
 

@@ -13,14 +13,14 @@ pub(crate) mod view;
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, Query, Request, State},
     http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use postern_core::{Error, registry::Caller};
+use postern_core::{Error, Peer, registry::Caller};
 use postern_net::http::HttpConfig;
 use serde_json::json;
 
@@ -211,9 +211,9 @@ async fn plugins(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 async fn plugin(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Response {
-    match gateway.control().plugin(&name) {
+    match gateway.control().plugin_with_changes(&name).await {
         Some(plugin) => Json(plugin).into_response(),
-        None => AdminFailure::unknown_plugin(&name, &gateway).into_response(),
+        None => AdminFailure::from(gateway.control().unknown(&name)).into_response(),
     }
 }
 
@@ -265,13 +265,15 @@ async fn config(State(gateway): State<Arc<Gateway>>) -> Response {
 async fn rollback(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
+    peer: Option<Extension<Arc<Peer>>>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
-    if !gateway.control().is_plugin_known(&name) {
-        return Err(AdminFailure::unknown_plugin(&name, &gateway));
-    }
-    match gateway.control().rollback(&name).await {
+    gateway.control().check_name(&name)?;
+    let who = operator::who(peer.map(|Extension(peer)| peer)).await;
+    let rolled_back = gateway.control().rollback(&name, &who).await;
+    gateway.control().versions_written().await;
+    match rolled_back {
         Ok(()) => Ok(Json(gateway.control().version_in_force(&name)).into_response()),
         Err(refusal) => Err(AdminFailure::new(StatusCode::CONFLICT, refusal.to_string())),
     }
@@ -284,14 +286,8 @@ async fn release(
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
     let control = gateway.control();
-    if control.plugin(&name).is_none() {
-        return Err(AdminFailure::unknown_plugin(&name, &gateway));
-    }
-    if control.release(&name) {
-        return Ok(Json(control.plugin(&name)).into_response());
-    }
-    let message = format!("plugin {name} is not kept from taking calls by its traps");
-    Err(AdminFailure::new(StatusCode::CONFLICT, message))
+    let label = control.release(&name)?;
+    Ok(Json(control.version(&label)).into_response())
 }
 
 async fn drain(

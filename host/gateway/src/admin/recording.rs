@@ -22,6 +22,7 @@ use tokio::{
 use super::{guard, view::AdminFailure};
 use crate::{
     app::gateway::Gateway,
+    control::BegunRecording,
     recording::{
         CREDENTIAL_HEADERS, LINE_BYTES_MAX, RecordedLine, RecordingHeader, RecordingReader,
         ReplayCounts, report,
@@ -55,6 +56,8 @@ pub(super) struct RecordQuery {
 struct Made {
     gateway: Arc<Gateway>,
     name: String,
+    /// The version that is recorded.
+    label: String,
     /// `None` once it has ended.
     recording: Option<CallRecording>,
     left_out: Arc<[String]>,
@@ -98,12 +101,14 @@ pub(super) async fn record(
     let filter = filter_of(query)?;
     let left_out = Arc::clone(&filter.left_out);
     let recording = gateway.control().record(&name, filter);
-    let recording = recording.ok_or_else(|| AdminFailure::unknown_plugin(&name, &gateway))?;
+    let recording = recording.ok_or_else(|| gateway.control().unknown(&name))?;
     let recording = recording.map_err(|reason| AdminFailure::new(StatusCode::CONFLICT, reason))?;
+    let BegunRecording { label, calls } = recording;
     let made = Made {
         gateway,
         name,
-        recording: Some(recording),
+        label,
+        recording: Some(calls),
         left_out,
         headed: None,
         progress: interval(PROGRESS_INTERVAL),
@@ -180,7 +185,7 @@ impl Made {
             return Vec::new();
         }
         let component = generation.component.to_string();
-        let manifest = self.gateway.control().manifest_of(&self.name, &component);
+        let manifest = self.gateway.control().manifest_of(&self.label, &component);
         let made = clock::unix_time().as_secs();
         let left_out = &self.left_out;
         let header = RecordingHeader::new(&self.name, &generation, manifest, left_out, made);
@@ -196,9 +201,7 @@ pub(super) async fn replay(
     body: Body,
 ) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
-    if gateway.control().plugin(&name).is_none() {
-        return Err(AdminFailure::unknown_plugin(&name, &gateway));
-    }
+    gateway.control().check_name(&name)?;
     let permit = REPLAYS.try_acquire().map_err(|_| {
         let message = "as many recordings as may be are being replayed";
         AdminFailure::new(StatusCode::TOO_MANY_REQUESTS, message).with_hint("try again later")

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use postern_core::Peer;
 use serde_json::json;
 
-use super::{guard, view::AdminFailure};
+use super::{guard, operator, view::AdminFailure};
 use crate::{
     app::gateway::Gateway,
     control::{Control, OfferRefused},
 };
 
-/// As `super::ENDPOINTS`. `{name}` is a plugin or `PLUGIN@VERSION`.
+/// As `super::ENDPOINTS`. What `{name}` means stands in `control/naming.rs`.
 pub(super) const ENDPOINTS: [(&str, &str, &str); 4] = [
     (
         "POST",
@@ -52,50 +53,56 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
 async fn promote(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
+    peer: Option<Extension<Arc<Peer>>>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
-    change(&gateway, &name, &headers, Control::promote)
+    change(&gateway, &name, (peer, headers), Control::promote).await
 }
 
 async fn pin(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
+    peer: Option<Extension<Arc<Peer>>>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
-    change(&gateway, &name, &headers, Control::pin)
+    change(&gateway, &name, (peer, headers), Control::pin).await
 }
 
 async fn unpin(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
+    peer: Option<Extension<Arc<Peer>>>,
     headers: HeaderMap,
 ) -> Result<Response, AdminFailure> {
-    change(&gateway, &name, &headers, Control::unpin)
+    change(&gateway, &name, (peer, headers), Control::unpin).await
 }
 
 async fn log(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
 ) -> Result<Response, AdminFailure> {
-    let entries = gateway.control().version_history(&name);
-    if entries.is_empty() && !gateway.control().is_plugin_known(&name) {
-        return Err(AdminFailure::unknown_plugin(&name, &gateway));
+    let entries = gateway.control().version_history(&name).await;
+    if entries.is_empty() {
+        gateway.control().check_name(&name)?;
     }
     Ok(Json(json!({ "log": entries })).into_response())
 }
 
-fn change(
+/// Does what the peer asks for. Answers once it is on the disk.
+async fn change(
     gateway: &Gateway,
     name: &str,
-    headers: &HeaderMap,
-    change: impl FnOnce(&Control, &str) -> Result<(), OfferRefused>,
+    (peer, headers): (Option<Extension<Arc<Peer>>>, HeaderMap),
+    change: impl FnOnce(&Control, &str, &str) -> Result<(), OfferRefused>,
 ) -> Result<Response, AdminFailure> {
-    guard::check(headers, &gateway.loaded().config.admin)?;
-    if !gateway.control().is_plugin_known(name) {
-        return Err(AdminFailure::unknown_plugin(name, gateway));
-    }
-    match change(gateway.control(), name) {
-        Ok(()) => Ok(Json(gateway.control().version_in_force(name)).into_response()),
+    guard::check(&headers, &gateway.loaded().config.admin)?;
+    let control = gateway.control();
+    control.check_name(name)?;
+    let who = operator::who(peer.map(|Extension(peer)| peer)).await;
+    let changed = change(control, name, &who);
+    control.versions_written().await;
+    match changed {
+        Ok(()) => Ok(Json(control.version_in_force(name)).into_response()),
         Err(refused) => Err(AdminFailure::new(StatusCode::CONFLICT, refused.to_string())),
     }
 }

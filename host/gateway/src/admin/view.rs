@@ -8,8 +8,8 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
-    app::gateway::Gateway, cluster::ServiceNumbers, directory::listing::MethodListing,
-    nearest::nearest, telemetry::calls::CallNumbers,
+    cluster::ServiceNumbers, control::NameFault, directory::listing::MethodListing,
+    telemetry::calls::CallNumbers,
 };
 
 /// One service with its numbers.
@@ -85,18 +85,23 @@ impl AdminFailure {
         }
     }
 
-    pub(crate) fn unknown_plugin(name: &str, gateway: &Gateway) -> Self {
-        let known = gateway.control().names();
-        let failure = Self::new(StatusCode::NOT_FOUND, format!("no plugin {name}"));
-        match nearest(name, known.iter().map(String::as_str)) {
-            Some(near) => failure.with_hint(format!("did you mean {near}?")),
-            None => failure.with_hint("GET /plugins lists them"),
-        }
-    }
-
     #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+}
+
+impl From<NameFault> for AdminFailure {
+    fn from(fault: NameFault) -> Self {
+        match fault {
+            NameFault::Unknown { message, hint } => {
+                let failure = Self::new(StatusCode::NOT_FOUND, message);
+                failure.with_hint(hint.unwrap_or_else(|| "GET /plugins lists them".to_owned()))
+            }
+            fault @ (NameFault::NotSo(_) | NameFault::Several { .. }) => {
+                Self::new(StatusCode::CONFLICT, fault.to_string())
+            }
+        }
     }
 }
 

@@ -108,7 +108,7 @@ pub(crate) async fn check_component(
         .control
         .start(vec![(name.to_owned(), FoundAtStart::Whole(package.into()))])
         .await;
-    let plugin = parts.control.plugin(name);
+    let plugin = parts.control.version(name);
     parts.close().await;
     Ok(plugin)
 }

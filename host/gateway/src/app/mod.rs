@@ -8,6 +8,7 @@
 
 mod check;
 pub(crate) mod gateway;
+pub(crate) mod http_listener;
 mod issuing;
 pub(crate) mod listener;
 mod listeners;
@@ -49,7 +50,7 @@ use crate::{
     admin,
     certificates::{ADMIN as ADMIN_TLS, CertificatesError},
     config::{Config, Faults, ListenAddress, Loaded},
-    control::{Control, Missing},
+    control::{Control, Missing, UpstreamSchemaError},
     directory::probes,
     guard::{Failures, Guard, GuardError},
     memory,
@@ -103,6 +104,8 @@ pub(crate) enum StartError {
     Pool(#[from] PoolConfigError),
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
+    #[error(transparent)]
+    UpstreamSchemas(#[from] UpstreamSchemaError),
     #[error(transparent)]
     Owner(#[from] OwnerError),
     #[error(transparent)]
@@ -295,6 +298,7 @@ impl App {
             () = self.gateway.shutdown().ended() => warn!("calls of plugins are cut off"),
             () = tokio::time::sleep(limit) => warn!("calls of plugins took too long and are cut off"),
         }
+        self.control.versions_written().await;
         self.runtime.shutdown();
         last.drain();
         while tasks.join_next().await.is_some() {}

@@ -11,12 +11,12 @@ use super::{StartError, failures, guard, rules, sockets};
 use crate::{
     certificates::Certificates,
     config::Config,
-    control::{BuiltIn, Control, Fleet, HttpUpstreams},
+    control::{BuiltIn, Control, Fleet, GrpcUpstreams, HttpUpstreams, Requests, UpstreamSchemas},
     directory::{SharedDirectory, service},
     events::{self, EventService},
     grpc::{self, HealthService, HealthSource},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
-    proto::LoadedSchemas,
+    proto::{LoadedSchemas, PoolDetails},
     telemetry::calls::CallBook,
 };
 
@@ -120,12 +120,23 @@ async fn start_fleet(
         handler: Arc::new(events.clone()),
     };
     let mut built_in = vec![built_in, publish_and_subscribe];
-    let schemas = Arc::<LoadedSchemas>::default();
-    for service in grpc::services(health, &schemas)? {
-        built_in.extend(BuiltIn::of_schema(service, &schemas));
+    let loaded = Arc::<LoadedSchemas>::default();
+    for service in grpc::services(health, &loaded)? {
+        built_in.extend(BuiltIn::of_schema(service, &loaded));
     }
-    let http = HttpUpstreams::new(Arc::clone(tls));
-    let fleet = Fleet::new(config, directory, (pool, http), (built_in, schemas));
+    let schemas = {
+        let config = config.clone();
+        let reading = move || UpstreamSchemas::read(&config, &UpstreamSchemas::default());
+        let read = tokio::task::spawn_blocking(reading).await;
+        read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
+    };
+    let details = Arc::new(PoolDetails::new(Arc::clone(&loaded)));
+    let grpc = GrpcUpstreams::new(Arc::clone(tls), details, schemas, Arc::clone(&loaded));
+    let requests = Requests {
+        http: Arc::new(HttpUpstreams::new(Arc::clone(tls))),
+        grpc: Arc::new(grpc),
+    };
+    let fleet = Fleet::new(config, directory, (pool, requests), (built_in, loaded));
     Ok((fleet, directory_service))
 }
 

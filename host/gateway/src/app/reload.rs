@@ -25,6 +25,7 @@ use super::{
 use crate::{
     certificates::{self, Certificates, CertificatesError},
     config::{Config, LoadError, Loaded},
+    control::{UpstreamSchemaError, UpstreamSchemas},
     guard::{Guard, GuardError, files_read, maintain},
     pipeline::Pipeline,
     readiness::ReasonKind,
@@ -55,6 +56,8 @@ pub(crate) enum ReloadError {
     Guard(#[from] GuardError),
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
+    #[error(transparent)]
+    Schemas(#[from] UpstreamSchemaError),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -270,6 +273,13 @@ impl Reload {
             let prepared = tokio::task::spawn_blocking(preparing).await;
             prepared.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
         };
+        let schemas = {
+            let before = self.gateway.control().fleet().grpc().schemas();
+            let config = after.config.clone();
+            let reading = move || UpstreamSchemas::read(&config, &before);
+            let read = tokio::task::spawn_blocking(reading).await;
+            read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
+        };
         self.log.apply(&after.config.log)?;
         let undo = self.gateway.certificates().apply(certificates);
         if let Err(error) = listeners.apply(&after.config).await {
@@ -281,6 +291,7 @@ impl Reload {
         self.on_bound(listeners);
         self.gateway.certificates().tell(self.gateway.readiness());
         self.pipeline.apply(rules(&after.config, guard, failures));
+        self.gateway.control().fleet().grpc().set_schemas(schemas);
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
         Ok(true)
@@ -340,6 +351,7 @@ impl ReloadError {
             | Self::Cold { .. }
             | Self::Guard(_)
             | Self::Certificates(_)
+            | Self::Schemas(_)
             | Self::Log(_) => false,
         }
     }

@@ -11,6 +11,7 @@ use wit_parser::{
 };
 
 use super::world::Wit;
+use crate::plugins::reuse;
 
 /// What a component file says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) struct ComponentReport {
     pub imports: Vec<ImportReport>,
     /// From the sections `producers`: `language`, `sdk`, `processed-by`, with names and versions.
     pub producers: BTreeMap<String, BTreeSet<(String, String)>>,
+    /// Why an instance of it answers one request, where that is so.
+    pub answers_once: Option<&'static str>,
     /// Why this gateway does not serve it; empty when it does.
     pub missing: Vec<String>,
 }
@@ -68,6 +71,7 @@ pub(crate) fn inspect(octets: &[u8]) -> Result<ComponentReport, InspectionError>
         roles: Vec::new(),
         other_exports: Vec::new(),
         imports: Vec::new(),
+        answers_once: reuse::answers_once(octets),
         missing: Vec::new(),
     };
     for (key, item) in &world.imports {

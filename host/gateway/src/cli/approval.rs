@@ -21,7 +21,7 @@ Examples:
 
 An approval is of exactly the component and the manifest that are held.")]
 pub(super) struct ApproveArgs {
-    /// The plugin's name.
+    /// NAME, NAME@VERSION, or NAME@ for the version without a name. NAME alone is the version of it that is held.
     name: String,
     /// How the digest begins that `info` shows below `held`; something else that is held meanwhile is not
     /// approved. At least 8 digits.
@@ -54,7 +54,7 @@ pub(super) fn approve(
     }
     output.line(&format!(
         "{}: approved {}, generation {} takes the calls",
-        args.name,
+        text(&reply, "/plugin/name"),
         short(&text(&reply, "/digest")),
         text(&reply, "/plugin/generation"),
     ))?;
@@ -67,12 +67,26 @@ pub(super) fn approve(
 /// The digest of what is held. Where nothing is, nothing is approved: something may come to be held before the
 /// next request.
 fn held_digest(name: &str, plugin: &Json) -> Result<String, CommandFailure> {
-    let digest = text(plugin, "/held/digest");
-    match digest.is_empty() {
-        true => Err(CommandFailure::new(format!(
+    let beside = plugin.get("held_versions").and_then(Json::as_array);
+    let own = plugin.get("held").filter(|held| held.is_object());
+    let held: Vec<_> = own
+        .into_iter()
+        .chain(beside.into_iter().flatten())
+        .collect();
+    match held.as_slice() {
+        [] => Err(CommandFailure::new(format!(
             "nothing of plugin {name} is held"
         ))),
-        false => Ok(digest),
+        [held] => Ok(text(held, "/digest")),
+        several => {
+            let told = |held: &&Json| {
+                let digest = short(&text(held, "/digest"));
+                format!("{} ({digest})", text(held, "/version"))
+            };
+            let told: Vec<_> = several.iter().map(told).collect();
+            let message = format!("several versions are held: {}", told.join(", "));
+            Err(CommandFailure::new(message).with_remedy("name one of them, or say --digest"))
+        }
     }
 }
 
@@ -85,6 +99,15 @@ pub(super) fn held_lines(held: &Json) -> String {
         "{digest}, asks for more than what serves{}",
         growth.collect::<String>()
     )
+}
+
+/// The same of each other version, below its name.
+pub(super) fn held_versions_lines(versions: &[Json]) -> String {
+    let lines = versions.iter().map(|held| {
+        let lines = held_lines(held).replace('\n', "\n    ");
+        format!("\n    {} {lines}", text(held, "/version"))
+    });
+    lines.collect()
 }
 
 /// A line for each file that is signed: key, then comment.
@@ -132,6 +155,12 @@ mod tests {
             held_lines(&held),
             "5f2b91c0aa31, asks for more than what serves\n    grants.kv: \"s\""
         );
+        let versions =
+            [json!({ "version": "users@2", "digest": "5f2b91c0aa3177", "growth": ["a: 1"] })];
+        assert_eq!(
+            held_versions_lines(&versions),
+            "\n    users@2 5f2b91c0aa31, asks for more than what serves\n        a: 1"
+        );
         let signature =
             json!({ "component": { "key": "E762", "comment": "timestamp:7\tfile:a\u{1b}" } });
         assert_eq!(
@@ -150,6 +179,14 @@ mod tests {
         for nothing in [json!({}), json!({ "held": null })] {
             assert!(held_digest("users", &nothing).is_err(), "{nothing}");
         }
+        let beside = json!({ "version": "users@2", "digest": "5f2b91c0aa3178" });
+        let one = json!({ "held_versions": [beside] });
+        assert_eq!(
+            held_digest("users", &one).expect("it is held"),
+            "5f2b91c0aa3178"
+        );
+        let two = json!({ "held": held["held"], "held_versions": [beside] });
+        assert!(held_digest("users", &two).is_err(), "which one is not said");
     }
 
     #[test]

@@ -79,6 +79,9 @@ fn tell(report: &ComponentReport, output: &Output) -> Result<(), CommandFailure>
     if !report.other_exports.is_empty() {
         facts.push(("exports", report.other_exports.join(", ")));
     }
+    if let Some(why) = report.answers_once {
+        facts.push(("instances", format!("one for each request: {why}")));
+    }
     for (fact, value) in facts {
         output.line(&format!("{fact:<14}{value}"))?;
     }
@@ -125,6 +128,7 @@ fn to_json(report: &ComponentReport) -> serde_json::Value {
         "roles": report.roles,
         "exports": report.other_exports,
         "imports": imports.collect::<Vec<_>>(),
+        "answers-once": report.answers_once,
         "producers": producers.collect::<serde_json::Map<_, _>>(),
         "missing": report.missing,
         "serves": report.missing.is_empty(),

@@ -59,7 +59,7 @@ fn log(options: &SharedOptions, args: &PluginArgs, output: &Output) -> Result<()
 }
 
 /// `  3 min ago  users@2  rolled-back by rule: more calls fail than before: ...`.
-fn line(entry: &Json, now: u64) -> String {
+pub(super) fn line(entry: &Json, now: u64) -> String {
     let who = match text(entry, "/who").as_str() {
         "" => String::new(),
         who => format!(" {who}"),

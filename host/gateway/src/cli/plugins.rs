@@ -39,7 +39,8 @@ pub(super) enum PluginsCommand {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct PluginArgs {
-    /// The plugin's name, or NAME@VERSION.
+    /// NAME, NAME@VERSION, or NAME@ for the version without a name. NAME alone is the version of it that the
+    /// command is about.
     pub(super) name: String,
     #[command(flatten)]
     pub(super) admin: AdminArgs,
@@ -77,7 +78,7 @@ pub(super) fn plugins(
             if output.is_json() {
                 return output.json(&reply);
             }
-            output.line(&format!("{} takes calls again", args.name))
+            output.line(&format!("{} takes calls again", text(&reply, "/name")))
         }
         PluginsCommand::Approve(args) => approval::approve(options, &args, output),
         PluginsCommand::Pull(args) => pull::pull(options, &args, output),
@@ -159,7 +160,13 @@ fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
                     .iter()
                     .map(|approval| approval_line(approval, now)),
             ),
+            ("changes", Json::Array(entries)) => lines(
+                entries
+                    .iter()
+                    .map(|entry| plugin_versions::line(entry, now)),
+            ),
             ("held", Json::Object(_)) => approval::held_lines(value),
+            ("held_versions", Json::Array(versions)) => approval::held_versions_lines(versions),
             ("signature", Json::Object(_)) => approval::signature_lines(value),
             ("services", Json::Array(services)) => lines(services.iter().map(service_line)),
             ("versions", Json::Array(versions)) => lines(versions.iter().map(version_line)),

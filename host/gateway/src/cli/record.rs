@@ -47,7 +47,7 @@ The file is readable for its owner alone. It holds what callers sent and got, va
 asked for, and the seed of the random numbers; headers such as authorization and cookie only with
 --with-credentials.")]
 pub(super) struct RecordArgs {
-    /// The plugin's name.
+    /// NAME, NAME@VERSION, or NAME@ for the version without a name. NAME alone is the version that takes the calls.
     plugin: String,
     /// The file; PLUGIN.calls when absent.
     #[arg(long, value_name = "FILE")]

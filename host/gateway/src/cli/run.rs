@@ -150,6 +150,7 @@ pub(super) fn failure(error: &StartError) -> CommandFailure {
         | StartError::Guard(_)
         | StartError::Owner(_)
         | StartError::Certificates(_)
+        | StartError::UpstreamSchemas(_)
         | StartError::Directory(_)
         | StartError::Schemas(_)
         | StartError::Store(_)

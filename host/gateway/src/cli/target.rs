@@ -107,6 +107,7 @@ impl WrittenTarget {
             Transport::Quic,
             Transport::SecureWebSocket,
             Transport::Https,
+            Transport::Grpcs,
         ];
         match self {
             Self::Url(target) if !tls.contains(&target.transport) => Ok(Config::default()),
@@ -134,7 +135,9 @@ impl WrittenTarget {
         };
         let authority = match &listener.address {
             ListenAddress::Ip(address) => reached_at(*address).to_string(),
-            address @ ListenAddress::Unix(_) if transport.is_http() => address.to_string(),
+            address @ ListenAddress::Unix(_) if transport.form() == AddressForm::HostOrPath => {
+                address.to_string()
+            }
             ListenAddress::Unix(address) => address.to_string(),
             ListenAddress::Passed(name) => {
                 let message = format!("only systemd knows where the socket {name:?} is");
@@ -221,7 +224,10 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
         return match listener.protocol {
             Protocol::Vstp => transport == Transport::Unix,
             // WebSockets are dialled at addresses with a port, and TLS needs the name of a host.
-            Protocol::Http => transport == Transport::Http && !listener.tls.is_on(),
+            Protocol::Http => {
+                matches!(transport, Transport::Http | Transport::Grpc) && !listener.tls.is_on()
+            }
+            Protocol::Grpc => transport == Transport::Grpc && !listener.tls.is_on(),
         };
     }
     let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
@@ -232,8 +238,12 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
         Protocol::Http if transport == Transport::SecureWebSocket => {
             has_sessions && listener.tls.is_on()
         }
-        Protocol::Http if listener.tls.is_on() => transport == Transport::Https,
-        Protocol::Http => transport == Transport::Http,
+        Protocol::Http if listener.tls.is_on() => {
+            matches!(transport, Transport::Https | Transport::Grpcs)
+        }
+        Protocol::Http => matches!(transport, Transport::Http | Transport::Grpc),
+        Protocol::Grpc if listener.tls.is_on() => transport == Transport::Grpcs,
+        Protocol::Grpc => transport == Transport::Grpc,
         Protocol::Vstp if transport == Transport::Tls => {
             listener.tls.is_on()
                 && listener

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 
 use futures_util::FutureExt;
-use postern_core::{Blame, BoxFuture, Error, Reply, resilience::Safety};
+use postern_core::{Blame, BoxFuture, Error, Reply, Retry, resilience::Safety};
 use postern_system::clock::now;
 
 use super::{
@@ -77,6 +77,12 @@ async fn hedged(ongoing: &mut OngoingCall, hedging: &Hedging) -> Result<Answered
         // Another is under way; this one is told of only.
         if let Err(error) = &result {
             ongoing.on_failed(attempt.candidate(), error);
+            // What it says of another try is said of hedges, too (gRPC proposal A6).
+            due = match error.retry {
+                Retry::Forbidden => None,
+                Retry::After(delay) => due.map(|due| due.max(now() + delay)),
+                Retry::Never | Retry::Elsewhere | Retry::IfIdempotent => due,
+            };
         }
     }
 }

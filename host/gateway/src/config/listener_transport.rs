@@ -24,6 +24,8 @@ impl ListenerTransport {
             | Transport::Unix
             | Transport::Http
             | Transport::Https
+            | Transport::Grpc
+            | Transport::Grpcs
             | Transport::WebSocket
             | Transport::SecureWebSocket
             | Transport::Memory

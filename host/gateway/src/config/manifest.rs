@@ -197,16 +197,16 @@ impl Manifest {
         }
     }
 
-    /// As the components' host wants it.
+    /// As the components' host wants it. `answers_once` is whether an instance of the component answers one request.
     #[must_use]
-    pub(crate) fn spec(&self, config: &Config) -> PluginSpec {
+    pub(crate) fn spec(&self, config: &Config, answers_once: bool) -> PluginSpec {
         PluginSpec {
             services: self.service.0.clone(),
             version: self.version.clone(),
             // Whoever deploys it has compiled it.
             schema: None,
             config: self.config.0.clone(),
-            instances: self.instances.spec(),
+            instances: self.instances.spec(answers_once),
             limits: self.limits.spec(config.calls.depth_max),
             grants: self.grants.spec(),
             budgets: self.budgets.spec(),
@@ -261,10 +261,11 @@ impl Budgets {
 }
 
 impl Instances {
-    fn spec(&self) -> spec::Instances {
+    fn spec(&self, answers_once: bool) -> spec::Instances {
         spec::Instances {
             mode: match self.mode {
-                InstanceMode::Pooled => spec::Mode::Pooled,
+                InstanceMode::Auto if answers_once => spec::Mode::Isolated,
+                InstanceMode::Auto | InstanceMode::Pooled => spec::Mode::Pooled,
                 InstanceMode::Isolated => spec::Mode::Isolated,
                 InstanceMode::Single => spec::Mode::Single,
             },
@@ -375,7 +376,17 @@ mod tests {
     fn nothing_written_means_what_an_absent_manifest_means() {
         let config = Config::default();
         assert_eq!(manifest(""), Manifest::absent(&config));
-        assert_eq!(manifest("").spec(&config), PluginSpec::default());
+        assert_eq!(manifest("").spec(&config, false), PluginSpec::default());
+        // Whoever writes a mode has it.
+        for (text, mode) in [
+            ("", spec::Mode::Isolated),
+            ("instances = { mode = \"auto\" }", spec::Mode::Isolated),
+            ("instances = { mode = \"pooled\" }", spec::Mode::Pooled),
+            ("instances = { mode = \"single\" }", spec::Mode::Single),
+        ] {
+            let spec = manifest(text).spec(&config, true);
+            assert_eq!(spec.instances.mode, mode, "{text}");
+        }
     }
 
     #[test]
@@ -384,7 +395,7 @@ mod tests {
         config.plugins.limits.memory = crate::config::Size::mib(16);
         config.plugins.instances.max = 3;
         let read = Manifest::parse("m", "[limits]\ntime = \"2s\"", &config).expect("valid");
-        let spec = read.spec(&config);
+        let spec = read.spec(&config, false);
         assert_eq!(spec.limits.memory_bytes_max, 16 * 1024 * 1024);
         assert_eq!(spec.limits.time_max.as_secs(), 2);
         assert_eq!(spec.limits.cpu_max.as_secs(), 2);
@@ -415,7 +426,7 @@ mod tests {
             files = ["data:/data:rw", "static:/static"]
             "#,
         )
-        .spec(&Config::default());
+        .spec(&Config::default(), false);
         assert_eq!(spec.services, ["accounts"]);
         assert_eq!(spec.on_trap, spec::OnTrap::Stop);
         assert_eq!(spec.config["greeting"], "hi");

@@ -15,10 +15,13 @@ mod events;
 mod extensions;
 mod fault;
 mod forwarded;
+mod grpc;
+mod grpc_service_config;
 pub(crate) mod hints;
 mod http_grant;
 mod inline;
 pub(crate) mod leaf;
+mod listener;
 mod listener_transport;
 pub(crate) mod manifest;
 mod named;
@@ -32,6 +35,7 @@ mod route_words;
 pub(crate) mod routes;
 pub(crate) mod section;
 mod security;
+mod service_grpc;
 mod service_http;
 pub(crate) mod services;
 mod settings;
@@ -66,8 +70,10 @@ pub(crate) use documents::DocumentPath;
 pub(crate) use events::Topics;
 pub(crate) use extensions::{Extension, Fail};
 pub(crate) use fault::{ConfigFault, Faults};
+pub(crate) use grpc::MessageCoding;
 pub(crate) use hints::Hints;
 pub(crate) use leaf::{Secret, is_host_name};
+pub(crate) use listener::{Listener, Protocol};
 pub(crate) use listener_transport::ListenerTransport;
 pub(crate) use manifest::{Manifest, Payload};
 pub(crate) use opaque_table::OpaqueTable;
@@ -78,8 +84,10 @@ pub use render::{manifest_schema, schema};
 pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
+pub(crate) use service_grpc::ServiceGrpc;
 pub(crate) use service_http::ServiceHttp;
-pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
+pub(crate) use services::Service;
+pub(crate) use settings::{AccessLog, Admin, Config, InstanceMode, Log, LogFormat};
 #[cfg(test)]
 pub(crate) use supply::SigningKey;
 pub(crate) use supply::{Approval, SignatureSettings};
@@ -221,7 +229,7 @@ pub(crate) fn load(source: &ConfigSource) -> Result<Loaded, LoadError> {
     source.read(file, text)
 }
 
-/// Reads a text and an environment. Pure.
+/// Reads a text and an environment. Pure, but for files that keys name as parts of the configuration.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the text.

@@ -1,7 +1,7 @@
 //! Tables of keys. `section!` declares one as a struct; reading, defaults, bounds, the schema, the
 //! sample file and the names of the environment twins all come from that one declaration.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use toml::de::DeTable;
 
@@ -51,13 +51,26 @@ pub(crate) struct ConfigKey {
 }
 
 /// Collects what reading finds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SectionReader {
     pub faults: Vec<ConfigFault>,
     /// Where each value came from, by key path. Keys with their defaults are absent.
     pub places: BTreeMap<String, Provenance>,
     /// Where each table stands, by key path.
     pub tables: BTreeMap<String, Provenance>,
+    /// Reads a file that is part of the configuration.
+    pub read_file: fn(&Path) -> io::Result<String>,
+}
+
+impl Default for SectionReader {
+    fn default() -> Self {
+        Self {
+            faults: Vec::new(),
+            places: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            read_file: |path| fs::read_to_string(path),
+        }
+    }
 }
 
 impl SectionReader {

@@ -3,15 +3,17 @@
 //! `[services.default]` holds for every service. What a manifest says of its own services comes over
 //! it, and what `[services.NAME]` says over both.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub(crate) use super::words::{
     BalancerName, CallLimit, HashKey, KindName, NativeName, SplitBySetting, SubsetMode,
 };
 use super::{
+    grpc_service_config::{self, GrpcServiceConfig},
     hints::Hints,
     inline::Pairs,
     section::{Bounds, Field, SectionReader, Shape, join, section},
+    service_grpc::ServiceGrpc,
     service_http::ServiceHttp,
     value::Node,
 };
@@ -69,6 +71,16 @@ section! {
         pub fallback: Fallback = Fallback::default();
         /// Instances at "http://HOST:PORT" and "https://HOST:PORT".
         pub http: ServiceHttp = ServiceHttp::default();
+        /// Instances at "grpc://HOST:PORT", "grpcs://HOST:PORT" and "grpc://unix:/PATH".
+        pub grpc: ServiceGrpc = ServiceGrpc::default();
+        /// Files of protobuf that describe the service, such as "user.proto", or descriptor sets such as
+        /// "user.binpb": callers may send JSON to instances at "grpc://…" then. What a file imports is
+        /// looked for in its folder. Read with the configuration.
+        pub proto: Vec<PathBuf> = Vec::new();
+        /// The standard service configuration of gRPC: the path of a JSON file, or a table. Its parts
+        /// become keys of this service, which those written here come before; what would mean something
+        /// else here is refused. Read with the configuration.
+        pub grpc_service_config: GrpcServiceConfig = GrpcServiceConfig::default();
     }
 }
 
@@ -254,6 +266,11 @@ impl Field for ServiceTables {
                 .entry(path.clone())
                 .or_insert_with(|| entry.key_place.clone());
             if name == DEFAULT {
+                // What it says of services by name is theirs.
+                if let Some(node) = grpc_service_config::of_service("", &entry.node, &path, reader)
+                {
+                    self.default.merge(&node, &path, None, reader);
+                }
                 self.default.merge(&entry.node, &path, None, reader);
                 continue;
             }
@@ -261,6 +278,10 @@ impl Field for ServiceTables {
                 written: Vec::new(),
                 effective: Service::default(),
             });
+            if let Some(node) = grpc_service_config::of_service(name, &entry.node, &path, reader) {
+                own.effective.merge(&node, &path, None, reader);
+                own.written.push((node, path.clone()));
+            }
             own.effective.merge(&entry.node, &path, None, reader);
             own.written.push((entry.node.clone(), path));
         }

@@ -13,52 +13,24 @@
 //!
 //! The last good copy and a rollback are judged by their signatures alone: they have served.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
-use postern_system::clock;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::{
     Control,
-    offer::{ApprovalStage, HeldOffer, Needs, OfferRefused, unix_now},
+    offer::{HeldOffer, OfferRefused, unix_now},
+    offer_judge::{KnownTrust, OfferJudge, served_by, signed_by},
     slot::{PluginSlot, Source},
 };
-use crate::{
-    config::{Approval, Config, quantities},
-    plugins::{
-        asks::{Asks, Growth},
-        claimed::Claimed,
-        signature::{SignatureFault, SignaturePolicy, Signed},
-        store::{Copy, PluginCopies},
-        trust::{ApprovalRecord, Served, TrustFault, TrustFiles, TrustState},
-    },
+use crate::plugins::{
+    claimed::Claimed,
+    gone,
+    signature::Signed,
+    store::Copy,
+    trust::{ApprovalRecord, Served, TrustFiles},
 };
-
-/// What judges one offer.
-struct OfferJudge {
-    name: String,
-    config: Arc<Config>,
-    /// What the manifest claims.
-    written: Claimed,
-    trust: KnownTrust,
-    copies: PluginCopies,
-    /// Those of the version that takes the plugin's calls, where this is another one.
-    stable: Option<(KnownTrust, PluginCopies)>,
-}
-
-/// What is known of a plugin: as it was noted last, also where that could not be written.
-struct KnownTrust {
-    files: TrustFiles,
-    noted: Option<TrustState>,
-}
-
-/// Why an offer is not started.
-enum Judgement {
-    Signature(SignatureFault),
-    Held(HeldOffer),
-    Unknown(TrustFault),
-}
 
 impl Control {
     /// Who signed `copy`, where it may serve by its signatures. Those of what `is_new`, of which nothing
@@ -118,6 +90,8 @@ impl Control {
             let services = current.services.iter().map(|service| &*service.name);
             Claimed::of(services, &current.routes)
         });
+        let (plugin, present) = (slot.plugin_name().to_owned(), self.plugin_names());
+        let data_dir = self.data_dir.clone();
         let noting = spawn_blocking(move || {
             let mut state = trust.state().map_err(io::Error::other)?;
             let before = state.clone();
@@ -126,7 +100,9 @@ impl Control {
                 ..served_by(&copy)
             };
             state.on_served(served, signed.as_ref());
-            let written = match state == before {
+            // Where nobody is asked for approval, a new name is taken and not remembered.
+            let is_left_out = state == before || gone::is_full_for(&data_dir, &plugin, &present);
+            let written = match is_left_out {
                 true => Ok(()),
                 false => trust.files.note(&state),
             };
@@ -144,36 +120,35 @@ impl Control {
         }
     }
 
-    /// The version of the plugin `name` that is held may take calls, and is deployed. `digest` begins that
-    /// of what was looked at; another one is not approved. `by` is who says so.
+    /// What is held of what `name` names may take calls, and is deployed. `digest` begins that of what was looked
+    /// at; another one is not approved. `by` is who says so. Says which version that was, and what it asks for.
     ///
     /// # Errors
-    /// When there is no such plugin, nothing of it is held, something else is, the approval cannot be
-    /// written, or what was approved is refused for another reason.
+    /// When there is no such plugin, nothing of it is held, something else is, or several are; when the approval
+    /// cannot be written, or what was approved is refused for another reason.
     pub(crate) async fn approve(
         &self,
         name: &str,
         digest: Option<&str>,
         by: &str,
-    ) -> Result<HeldOffer, OfferRefused> {
+    ) -> Result<(String, HeldOffer), OfferRefused> {
         let refused = |reason: String| OfferRefused::new("", reason);
-        let slot = self.slots.lock().get(name).cloned();
-        let slot = slot.ok_or_else(|| refused(format!("no plugin {name}")))?;
+        let slot = self.held_of(name, digest);
+        let slot = slot.map_err(|fault| refused(fault.to_string()))?;
+        let label = slot.name.as_str();
         let offers = slot.lock_offers().await;
-        let shown = slot.shown().refused.filter(|_| !offers.is_gone);
-        let component = shown.as_ref().map(|shown| shown.digest.clone());
-        let held = shown.and_then(|shown| shown.held).map(|held| *held);
-        let held = held.filter(|_| slot.is_waiting());
+        let component = slot.shown().refused.map(|refused| refused.digest);
+        let held = slot.held().filter(|_| !offers.is_gone);
         let (Some(held), Some(component)) = (held, component) else {
-            return Err(refused(format!("nothing of plugin {name} is held")));
+            return Err(refused(format!("nothing of plugin {label} is held")));
         };
         if let Some(digest) = digest.filter(|digest| !held.digest.starts_with(digest)) {
             return Err(refused(format!(
-                "what is held of plugin {name} has the digest {}, not {digest}; look at it again",
+                "what is held of plugin {label} has the digest {}, not {digest}; look at it again",
                 held.digest
             )));
         }
-        let record = ApprovalRecord::of(&held, component, by);
+        let record = ApprovalRecord::of(&held, (label, component), by);
         let (trust, approval) = (self.trust(&slot), held.approval());
         let writing = spawn_blocking(move || {
             let mut state = trust.state().map_err(io::Error::other)?;
@@ -192,14 +167,34 @@ impl Control {
         })?;
         slot.set_trust(state);
         let digest = held.digest.as_str();
-        info!(plugin = name, digest, by, "plugin approved");
+        info!(plugin = label, digest, by, "plugin approved");
         self.note_approved(&slot, by);
         drop(offers);
         self.try_again(&slot).await;
         match slot.shown().refused {
             Some(other) => Err(refused(format!("it is approved, and refused: {other}"))),
-            None => Ok(held),
+            None => Ok((label.to_owned(), held)),
         }
+    }
+
+    /// The files of the version `label` are gone, and what the plugin's other versions make needless is forgotten.
+    pub(super) async fn forget_version(&self, label: &str) {
+        let (data_dir, gone) = (self.data_dir.clone(), label.to_owned());
+        let forgetting = spawn_blocking(move || gone::forget_version(&data_dir, &gone));
+        let forgotten = forgetting.await;
+        let forgotten = forgotten.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        if let Err(error) = forgotten {
+            warn!(plugin = label, %error, "what is known of a version that is gone stays on the disk");
+        }
+    }
+
+    /// Plugins of which a version is in the set.
+    fn plugin_names(&self) -> BTreeSet<String> {
+        let slots = self.slots.lock();
+        slots
+            .values()
+            .map(|slot| slot.plugin_name().to_owned())
+            .collect()
     }
 
     fn trust(&self, slot: &PluginSlot) -> KnownTrust {
@@ -216,6 +211,8 @@ impl Control {
             written: written.clone(),
             trust: self.trust(slot),
             copies: slot.store.clone(),
+            data_dir: self.data_dir.clone(),
+            present: self.plugin_names(),
             stable: self
                 .serving()
                 .remove(slot.plugin_name())
@@ -225,256 +222,15 @@ impl Control {
     }
 }
 
-impl Judgement {
-    /// As it is told, and as it is refused.
-    fn refuse(self, slot: &PluginSlot, copy: &Copy) -> OfferRefused {
-        let plugin = slot.name.as_str();
-        match self {
-            Self::Signature(fault) => {
-                warn!(plugin, %fault, "signature refused");
-                slot.count_signature_refusal();
-                let needs = Needs {
-                    settings: true,
-                    time: fault.may_pass(),
-                    ..Needs::default()
-                };
-                OfferRefused::new(&copy.digest, format!("signature: {fault}")).until(needs)
-            }
-            Self::Held(held) => {
-                let asked = told(&held.growth);
-                let digest = held.digest.as_str();
-                warn!(plugin, digest, asked, "plugin held until it is approved");
-                OfferRefused::held(copy, held)
-            }
-            Self::Unknown(fault) => {
-                warn!(plugin, %fault, "what is known of the plugin cannot be read");
-                let needs = Needs {
-                    time: true,
-                    ..Needs::default()
-                };
-                OfferRefused::new(&copy.digest, fault).until(needs)
-            }
-        }
-    }
-}
-
-impl OfferJudge {
-    /// Blocks.
-    fn judge(&self, copy: &Copy, is_new: bool) -> Result<Option<Signed>, Judgement> {
-        let signed = signed_by(&self.config, &self.name, copy).map_err(Judgement::Signature)?;
-        if !is_new {
-            return Ok(signed);
-        }
-        let state = self.state(copy).map_err(Judgement::Unknown)?;
-        let (has_manifest, settings) = (copy.manifest.is_some(), &self.config.plugins.signatures);
-        let is_required = settings.require_signature;
-        let checked = state
-            .newest
-            .check(&self.name, signed.as_ref(), has_manifest, is_required);
-        checked.map_err(Judgement::Signature)?;
-        match self.held(copy, &state) {
-            Some(held) => Err(Judgement::Held(held)),
-            None => Ok(signed),
-        }
-    }
-
-    /// What is known. A version of which nothing has served is judged by the one that takes the plugin's
-    /// calls, or else by those that have taken them: a new name of a file is no way around an approval.
-    fn state(&self, copy: &Copy) -> Result<TrustState, TrustFault> {
-        let own = self.trust.state()?;
-        if own.served.is_some() || self.copies.load_good().is_some() {
-            return Ok(own);
-        }
-        let before = match self.of_stable()? {
-            Some(stable) => stable,
-            None => self.of_others(copy)?,
-        };
-        Ok(TrustState {
-            approved: own.approved,
-            ..before
-        })
-    }
-
-    /// What is known of the version that takes the plugin's calls; `None` where none has, or it is this one.
-    fn of_stable(&self) -> Result<Option<TrustState>, TrustFault> {
-        let Some((trust, copies)) = &self.stable else {
-            return Ok(None);
-        };
-        let state = trust.state()?;
-        let served = state.served.clone();
-        let served = served.or_else(|| Some(served_by(&copies.load_good()?)));
-        Ok(served.is_some().then_some(TrustState { served, ..state }))
-    }
-
-    /// What all other versions of the plugin have left. Of those that have served, the one counts beyond which
-    /// `copy` asks for the least.
-    fn of_others(&self, copy: &Copy) -> Result<TrustState, TrustFault> {
-        let (asks, quantities) = (served_by(copy).asks, quantities(&self.config));
-        let (mut left, mut least) = (TrustState::default(), usize::MAX);
-        for other in self.trust.files.others()? {
-            left.newest.merge(other.newest);
-            let Some(served) = other.served else { continue };
-            let n_more = asks.beyond(&served.asks, &quantities).len();
-            if n_more < least {
-                (left.served, least) = (Some(served), n_more);
-            }
-        }
-        Ok(left)
-    }
-
-    /// What `copy` waits for an operator with; `None` where it need not.
-    fn held(&self, copy: &Copy, state: &TrustState) -> Option<HeldOffer> {
-        let approval = self.config.approval();
-        let digest = copy.content_digest();
-        if approval == Approval::Off || state.is_approved(&digest) {
-            return None;
-        }
-        let served = self.served(state);
-        if served
-            .as_ref()
-            .is_some_and(|served| served.digest == digest)
-        {
-            return None;
-        }
-        let is_first = served.is_none();
-        let claimed = claimed_before(served.as_ref());
-        let before = served.map(|served| served.asks).unwrap_or_default();
-        let asks = served_by(copy).asks;
-        let mut growth = asks.beyond(&before, &quantities(&self.config));
-        growth.extend(claimed.map_or_else(Vec::new, |claimed| self.written.beyond(&claimed)));
-        let waits = match approval {
-            Approval::Off => false,
-            Approval::Growth => !is_first && !growth.is_empty(),
-            Approval::Always => true,
-        };
-        waits.then_some(HeldOffer {
-            digest,
-            growth,
-            stage: ApprovalStage::Written,
-        })
-    }
-
-    /// What a component claims that has said what it answers for. `own` is what every plugin may claim that is
-    /// the first of its name. Blocks.
-    fn judge_claims(&self, copy: &Copy, claimed: &Claimed, own: &Claimed) -> Result<(), Judgement> {
-        let (approval, stage) = (self.config.approval(), ApprovalStage::Described);
-        let digest = copy.content_digest();
-        let state = self.state(copy).map_err(Judgement::Unknown)?;
-        if approval == Approval::Off || state.is_approved(&stage.approval_of(&digest)) {
-            return Ok(());
-        }
-        let served = self.served(&state);
-        let has_served = |served: &Served| served.digest == digest;
-        let is_first = served.is_none();
-        if served.as_ref().is_some_and(has_served) || (is_first && approval == Approval::Growth) {
-            return Ok(());
-        }
-        let Some(before) = claimed_before(served.as_ref()) else {
-            return Ok(());
-        };
-        let known = before.with(&self.written);
-        let known = match is_first {
-            true => known.with(own),
-            false => known,
-        };
-        let growth = claimed.beyond(&known);
-        match growth.is_empty() {
-            true => Ok(()),
-            false => Err(Judgement::Held(HeldOffer {
-                digest,
-                growth,
-                stage,
-            })),
-        }
-    }
-
-    /// What served last. Of a gateway that noted nothing, the copy of that tells.
-    fn served(&self, state: &TrustState) -> Option<Served> {
-        let served = state.served.clone();
-        served.or_else(|| Some(served_by(&self.copies.load_good()?)))
-    }
-}
-
-impl KnownTrust {
-    /// Blocks.
-    fn state(&self) -> Result<TrustState, TrustFault> {
-        self.noted.clone().map_or_else(|| self.files.state(), Ok)
-    }
-}
-
 impl ApprovalRecord {
-    fn of(held: &HeldOffer, component: String, by: &str) -> Self {
+    fn of(held: &HeldOffer, (label, component): (&str, String), by: &str) -> Self {
         Self {
             at: unix_now(),
             by: by.to_owned(),
+            version: label.to_owned(),
             digest: held.digest.clone(),
             component,
             growth: held.growth.clone(),
         }
     }
 }
-
-impl OfferRefused {
-    fn held(copy: &Copy, held: HeldOffer) -> Self {
-        let asked = told(&held.growth);
-        let reason =
-            format!("held until it is approved (`postern plugins approve`): it asks for {asked}");
-        let needs = Needs {
-            settings: true,
-            ..Needs::default()
-        };
-        Self {
-            held: Some(Box::new(held)),
-            ..Self::new(&copy.digest, reason).until(needs)
-        }
-    }
-}
-
-/// What is noted of `copy` when it serves, but for what it claims.
-fn served_by(copy: &Copy) -> Served {
-    Served {
-        digest: copy.content_digest(),
-        asks: Asks::of(&copy.component, copy.manifest.as_deref()),
-        claimed: None,
-    }
-}
-
-/// What was claimed before: nothing where nothing served. `None` where that is not known, which the next
-/// version to serve ends.
-fn claimed_before(served: Option<&Served>) -> Option<Claimed> {
-    match served {
-        None => Some(Claimed::default()),
-        Some(served) => served.claimed.clone(),
-    }
-}
-
-fn signed_by(config: &Config, name: &str, copy: &Copy) -> Result<Option<Signed>, SignatureFault> {
-    let policy = SignaturePolicy::open(&config.plugins.signatures)?;
-    let octets = (copy.component.as_ref(), copy.manifest.as_deref());
-    let now = clock::unix_time();
-    let mut signed = policy.judge(name, octets, &copy.signatures, now)?;
-    if let Some(schema) = &copy.schema {
-        let files = policy.judge_schema(schema, &copy.signatures, now)?;
-        if !files.is_empty() {
-            signed.get_or_insert_default().schema = files;
-        }
-    }
-    Ok(signed)
-}
-
-/// The first few, and how many more there are.
-fn told(growth: &[Growth]) -> String {
-    if growth.is_empty() {
-        return "no more than what serves".to_owned();
-    }
-    let first = growth.iter().take(TOLD_MAX).map(ToString::to_string);
-    let mut told = format!("more: {}", first.collect::<Vec<_>>().join(", "));
-    let more = growth.len().saturating_sub(TOLD_MAX);
-    if more > 0 {
-        told += &format!(", and {more} more");
-    }
-    told
-}
-
-/// Differences in a line of text; all of them are with the plugin.
-const TOLD_MAX: usize = 8;

@@ -18,13 +18,14 @@ use super::{
     http_routes,
     offer::{Needs, OfferRefused, Offered},
     proto_schema, schema_file,
-    slot::{Loading, OfferState, PluginSlot, Source, Written},
+    slot::{KeptInstances, Loading, OfferState, PluginSlot, Source, Written},
     web_routes,
 };
 use crate::{
-    config::{Config, Faults, Manifest},
+    config::{Config, Faults, InstanceMode, Manifest},
     plugins::{
         claimed::Claimed,
+        reuse,
         signature::Signed,
         store::{Copy, DeploymentState},
     },
@@ -213,11 +214,20 @@ impl Control {
         let promised_claims = Claimed::of(services, &promised_routes);
         // Nothing of it runs before that.
         let signed = self.admit(slot, copy, (&promised_claims, is_new)).await?;
+        let answers_once = match manifest.instances.mode {
+            InstanceMode::Auto => {
+                let component = copy.component.clone();
+                let reading = spawn_blocking(move || reuse::answers_once(&component));
+                reading.await.unwrap_or_default()
+            }
+            InstanceMode::Pooled | InstanceMode::Isolated | InstanceMode::Single => None,
+        };
         let schema = proto.as_deref();
         let spec = PluginSpec {
             schema: schema.map(|schema| proto_schema::of_plugin(schema, manifest.payload)),
-            ..manifest.spec(&config)
+            ..manifest.spec(&config, answers_once.is_some())
         };
+        let instances = KeptInstances::of(spec.instances.mode, answers_once);
         let ready = slot.plugin.prepare(copy.component.clone(), spec).await;
         let ready = ready.map_err(|refusal| {
             let needs = refusal.needs.clone();
@@ -252,9 +262,8 @@ impl Control {
         Ok(PreparedGeneration {
             ready,
             written: Written {
-                schemas,
                 proto,
-                ..manifest.into()
+                ..Written::of(manifest, schemas, instances)
             },
             routes,
             signed,

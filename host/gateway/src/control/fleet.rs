@@ -23,6 +23,7 @@ use postern_net::{
 };
 
 use super::{
+    grpc_remote::{GrpcRemote, GrpcUpstreams},
     http_remote::{HttpRemote, HttpUpstreams},
     proof::{PeerTokens, Proof},
     remote::{DescriptionSource, Remote},
@@ -46,7 +47,7 @@ pub(crate) struct Fleet {
     clusters: Clusters,
     serving_plugins: Arc<ServingPlugins>,
     pool: Pool,
-    http: Arc<HttpUpstreams>,
+    requests: Requests,
     policies: ArcSwap<Policies>,
     /// By which peers know this gateway, by their names.
     tokens: Arc<PeerTokens>,
@@ -68,10 +69,17 @@ pub(crate) struct BuiltIn {
     pub handler: Arc<dyn Handler>,
 }
 
+/// How instances are spoken to that take requests and not sessions.
+#[derive(Clone)]
+pub(crate) struct Requests {
+    pub http: Arc<HttpUpstreams>,
+    pub grpc: Arc<GrpcUpstreams>,
+}
+
 /// Asks remote instances for a sign of life, over the sessions that calls use.
 pub(crate) struct PooledProber {
     pool: Pool,
-    http: Arc<HttpUpstreams>,
+    requests: Requests,
     directory: Arc<SharedDirectory>,
 }
 
@@ -82,7 +90,7 @@ impl Fleet {
     pub(crate) fn new(
         config: &Config,
         directory: Arc<SharedDirectory>,
-        (pool, http): (Pool, HttpUpstreams),
+        (pool, requests): (Pool, Requests),
         (mut built_in, schemas): (Vec<BuiltIn>, Arc<LoadedSchemas>),
     ) -> Self {
         let http_routes = HttpRoutes::default();
@@ -94,7 +102,7 @@ impl Fleet {
             directory,
             serving_plugins,
             pool,
-            http: Arc::new(http),
+            requests,
             policies: ArcSwap::default(),
             tokens: Arc::default(),
             told: Mutex::default(),
@@ -112,7 +120,8 @@ impl Fleet {
         let zone = config.directory.zone.as_deref().map(Text::from);
         let policies = config.services.policies(hints, zone);
         self.policies.store(Arc::new(policies));
-        self.http.apply(config);
+        self.requests.http.apply(config);
+        self.requests.grpc.apply(config);
         self.tokens.apply(&config.peers);
     }
 
@@ -251,10 +260,15 @@ impl Fleet {
         &self.pool
     }
 
+    /// The instances of gRPC.
+    pub(crate) fn grpc(&self) -> &GrpcUpstreams {
+        &self.requests.grpc
+    }
+
     pub(crate) fn prober(&self) -> Arc<dyn InstanceProber> {
         Arc::new(PooledProber {
             pool: self.pool.clone(),
-            http: Arc::clone(&self.http),
+            requests: self.requests.clone(),
             directory: Arc::clone(&self.directory),
         })
     }
@@ -265,7 +279,7 @@ impl Fleet {
             Owner::Local(plugin) => self.serving_plugins.handler(plugin),
             Owner::Config => self
                 .remote(instance, None)
-                .or_else(|| self.http_remote(instance)),
+                .or_else(|| self.requests.instance(&instance.record.entry)),
             Owner::Registered(_) => self.remote(instance, None),
             Owner::Peer(peer) => {
                 let proof = Proof::new(&self.tokens, peer);
@@ -299,12 +313,24 @@ impl Fleet {
             Remote::learned(&self.pool, &record.entry.addresses, proof)?,
         ))
     }
+}
 
-    /// Only the operator says which servers the gateway sends requests to.
-    fn http_remote(&self, instance: &ServiceInstance) -> Option<Arc<dyn Handler>> {
-        let entry = &instance.record.entry;
-        let remote = HttpRemote::new(&self.http, &entry.service, &entry.addresses)?;
-        Some(Arc::new(remote))
+impl Requests {
+    /// The instance that `entry` is of, by gRPC or by HTTP. Only the operator says which servers the
+    /// gateway sends requests to.
+    fn instance(&self, entry: &Entry) -> Option<Arc<dyn Handler>> {
+        match self.remotes(entry) {
+            (Some(grpc), _) => Some(Arc::new(grpc)),
+            (None, Some(http)) => Some(Arc::new(http)),
+            (None, None) => None,
+        }
+    }
+
+    fn remotes(&self, entry: &Entry) -> (Option<GrpcRemote>, Option<HttpRemote>) {
+        let (service, addresses) = (&entry.service, &entry.addresses);
+        let http = HttpRemote::new(&self.http, service, addresses);
+        let grpc = GrpcRemote::new(&self.grpc, service, addresses, http.clone());
+        (grpc, http)
     }
 }
 
@@ -363,14 +389,15 @@ impl Witness for Seen {
 impl InstanceProber for PooledProber {
     fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome> {
         let remote = Remote::new(&self.pool, &entry.addresses);
-        let http = HttpRemote::new(&self.http, &entry.service, &entry.addresses);
+        let (grpc, http) = self.requests.remotes(&entry);
         let timeout = self.directory.probe_timeout();
         Box::pin(async move {
             let question = ProbeQuestion::Ping;
-            let probed = match (remote, http) {
-                (Some(remote), _) => remote.probe(&Probe { question, timeout }).await,
-                (None, Some(http)) => http.probe().await,
-                (None, None) => return HealthOutcome::Failure,
+            let probed = match (remote, grpc, http) {
+                (Some(remote), ..) => remote.probe(&Probe { question, timeout }).await,
+                (None, Some(grpc), _) => grpc.probe().await,
+                (None, None, Some(http)) => http.probe().await,
+                (None, None, None) => return HealthOutcome::Failure,
             };
             match probed {
                 Ok(()) => HealthOutcome::Success,

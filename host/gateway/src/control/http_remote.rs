@@ -1,9 +1,8 @@
 //! An instance that speaks HTTP. A forwarded request goes to it as it is; any other call goes as the HTTP
 //! listener of a gateway takes calls, `POST /v1/services/{service}/{method}`: it is one elsewhere then.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_core::{
     BoxFuture, Call, Error, Handler, Reply, Text, Transport,
@@ -14,19 +13,14 @@ use postern_net::{
     tls::ClientTls,
 };
 
+use super::by_service::ByService;
 use crate::config::{Config, ServiceHttp};
 
 /// How the instances of each service are spoken to.
 #[derive(Debug, Default)]
 pub(crate) struct HttpUpstreams {
     tls: Arc<ClientTls>,
-    settings: ArcSwap<HttpSettings>,
-}
-
-#[derive(Debug, Default)]
-struct HttpSettings {
-    default: Arc<HttpUpstream>,
-    own: BTreeMap<Text, Arc<HttpUpstream>>,
+    settings: ByService<HttpUpstream>,
 }
 
 /// How those of one service are.
@@ -61,15 +55,15 @@ impl HttpUpstreams {
     pub(crate) fn new(tls: Arc<ClientTls>) -> Self {
         Self {
             tls,
-            settings: ArcSwap::default(),
+            settings: ByService::default(),
         }
     }
 
     /// Puts what `config` says in force. Connections stay where it says nothing new.
     pub(super) fn apply(&self, config: &Config) {
-        let before = self.settings.load_full();
         let connect_timeout = config.pool.connect_timeout;
-        let upstream = |before: &Arc<HttpUpstream>, written: &ServiceHttp| {
+        self.settings.apply(config, |before, service| {
+            let written = &service.http;
             let is_same =
                 before.written == *written && before.config.connect_timeout == connect_timeout;
             if is_same && Arc::ptr_eq(&before.config.tls, &self.tls) {
@@ -83,21 +77,7 @@ impl HttpUpstreams {
                     ..written.to_config()
                 },
             })
-        };
-        let own = config.services.own().map(|(name, service)| {
-            let before = before.own.get(name).unwrap_or(&before.default);
-            (Text::from(name), upstream(before, &service.http))
         });
-        self.settings.store(Arc::new(HttpSettings {
-            default: upstream(&before.default, &config.services.default.http),
-            own: own.collect(),
-        }));
-    }
-
-    fn of(&self, service: &Text) -> Arc<HttpUpstream> {
-        let settings = self.settings.load();
-        let own = settings.own.get(service).unwrap_or(&settings.default);
-        Arc::clone(own)
     }
 }
 
@@ -129,7 +109,7 @@ impl HttpRemote {
     }
 
     fn spoken(&self) -> Spoken {
-        let upstream = self.0.upstreams.of(&self.0.service);
+        let upstream = self.0.upstreams.settings.of(&self.0.service);
         let mut current = self.0.current.lock();
         if let Some(spoken) = &*current
             && Arc::ptr_eq(&spoken.upstream, &upstream)
@@ -198,6 +178,8 @@ fn forward_address(address: &Address) -> Option<ForwardAddress> {
         | Transport::WebSocket
         | Transport::SecureWebSocket
         | Transport::Unix
+        | Transport::Grpc
+        | Transport::Grpcs
         | Transport::Memory
         | Transport::Plugin => return None,
     };

@@ -9,16 +9,21 @@
 //! ```
 
 mod approval;
+mod by_service;
 mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
+mod grpc_remote;
+mod grpc_schema;
 mod http_remote;
 mod http_routes;
 mod judge;
 mod missing;
+mod naming;
 mod numbers;
 mod offer;
+mod offer_judge;
 mod proof;
 mod proto_schema;
 mod publish;
@@ -29,8 +34,10 @@ mod retries;
 mod schema_file;
 mod serving_plugins;
 mod slot;
+mod starting;
 mod subscribers;
 mod traps;
+mod upstream_schemas;
 mod usage_view;
 pub(crate) mod versions;
 mod view;
@@ -64,10 +71,14 @@ use self::{
     versions::PluginVersions,
 };
 pub(crate) use self::{
-    fleet::{BuiltIn, Fleet},
+    fleet::{BuiltIn, Fleet, Requests},
+    grpc_remote::GrpcUpstreams,
     http_remote::HttpUpstreams,
     missing::Missing,
+    naming::NameFault,
     offer::{OfferRefused, Offered},
+    recording::BegunRecording,
+    upstream_schemas::{UpstreamSchemaError, UpstreamSchemas},
     view::PluginView,
 };
 use crate::{
@@ -80,9 +91,8 @@ use crate::{
         route::{Route, Routes},
     },
     plugins::{
-        label, origin,
+        gone, label,
         store::{self, Copy, PluginCopies},
-        trust::TrustFiles,
     },
     readiness::{Readiness, ReasonKind},
     telemetry::calls::CallBook,
@@ -152,15 +162,17 @@ impl Control {
         }
     }
 
-    /// Names of the plugins of which copies are kept.
+    /// Labels of versions of which something is kept that goes with them.
     #[must_use]
     pub(crate) fn kept(&self) -> BTreeSet<String> {
-        store::kept(&self.data_dir)
+        let mut kept = store::kept(&self.data_dir);
+        kept.extend(gone::needless(&self.data_dir));
+        kept
     }
 
-    /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
+    /// Deploys everything that lies in the folder at the start, several plugins at a time. Where two claim
     /// one service, the first by name has it. Of a plugin whose files cannot be read, the last good
-    /// copy is deployed. Older versions of one plugin come first.
+    /// copy is deployed. Versions of one plugin are judged and taken one after the other (`starting.rs`).
     pub(crate) async fn start(&self, mut found: Vec<(String, FoundAtStart)>) {
         found.sort_by_cached_key(|(name, _)| label::at_start(name));
         self.note_known(found.iter().map(|(name, _)| name));
@@ -169,10 +181,12 @@ impl Control {
                 self.note_loading(&self.slot(name), copy);
             }
         }
+        starting::tell_order(&found, &self.kept());
         // With the routes of what is built in and what is elsewhere, also where nothing was found.
         self.publish();
-        let mut prepared = stream::iter(found)
-            .map(|(name, found)| async move {
+        let mut prepared = stream::iter(starting::in_turn(found))
+            .map(|(turn, name, found)| async move {
+                let turn = turn.come().await;
                 let good = match &found {
                     FoundAtStart::Whole(_) => None,
                     // One that has nothing to start is not in the set.
@@ -187,12 +201,13 @@ impl Control {
                     }
                     (FoundAtStart::Unread(_), None) => return None,
                 };
-                Some((slot, offers, prepared))
+                Some((turn, slot, offers, prepared))
             })
             .buffered(START_AT_ONCE);
         while let Some(prepared) = prepared.next().await {
-            if let Some((slot, _offers, prepared)) = prepared {
+            if let Some((turn, slot, _offers, prepared)) = prepared {
                 self.activate(&slot, prepared).await;
+                turn.end();
             }
         }
         self.routes.set_complete();
@@ -228,16 +243,18 @@ impl Control {
 
     /// Ends the plugin `name`: no new calls, those in flight finish. Says whether it was there.
     pub(crate) async fn withdraw(&self, name: &str) -> bool {
-        let slot = self.slots.lock().get(name).cloned();
-        let Some(slot) = slot else {
+        let Some(slot) = self.slot_of(name) else {
             // It may have been in the folder in a life before.
             self.remove_version(name);
             self.clear(name, &self.store(name));
+            self.forget_version(name).await;
             return false;
         };
         {
             let mut offers = slot.lock_offers().await;
             offers.is_gone = true;
+            // Before one of the same name can come.
+            self.forget_version(name).await;
             self.slots.lock().remove(name);
         }
         self.remove_version(name);
@@ -285,9 +302,8 @@ impl Control {
         name: &str,
         is_wanted: impl Fn(&PluginSlot) -> bool,
     ) -> Result<(), OfferRefused> {
-        let slot = self.slots.lock().get(name).cloned();
-        let Some(slot) = slot else {
-            return Err(OfferRefused::new("", format!("no plugin {name}")));
+        let Some(slot) = self.slot_of(name) else {
+            return Err(OfferRefused::new("", self.unknown(name)));
         };
         let offers = slot.lock_offers().await;
         if offers.is_gone {
@@ -410,22 +426,6 @@ impl Control {
     }
 
     #[must_use]
-    pub(crate) fn plugin(&self, name: &str) -> Option<PluginView> {
-        // A plugin without a file of its own name is the version that takes its calls.
-        let slot = self.slots.lock().get(name).cloned();
-        let slot = slot.or_else(|| self.serving().remove(name))?;
-        let mut view = PluginView::of(&slot, self.version_view(&slot));
-        let folder = &self.config.load().plugins.folder;
-        let name = &slot.name;
-        let digest = view.digest.as_deref();
-        view.origin = digest.and_then(|digest| origin::read(folder, name, digest));
-        view.approvals = TrustFiles::new(&self.data_dir, name).records();
-        let surplus = view.approvals.len().saturating_sub(APPROVALS_SHOWN_MAX);
-        view.approvals.drain(..surplus);
-        Some(view)
-    }
-
-    #[must_use]
     pub(crate) fn names(&self) -> Vec<String> {
         self.slots.lock().keys().cloned().collect()
     }
@@ -483,9 +483,6 @@ impl Control {
 /// From the end of a drain timeout until the calls that were cut off have ended: it is looked at about
 /// every second, and a guest that computes returns at its next tick.
 const CUT_OFF_MAX: Duration = Duration::from_secs(3);
-
-/// Approvals that are shown of a plugin, the latest.
-const APPROVALS_SHOWN_MAX: usize = 8;
 
 /// Plugins that are deployed at the same time when the gateway starts. Compiling uses every core.
 const START_AT_ONCE: usize = 4;

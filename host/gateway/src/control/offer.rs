@@ -117,6 +117,14 @@ impl OfferRefused {
 }
 
 impl Needs {
+    /// Something that may come back by itself.
+    pub(super) fn time() -> Self {
+        Self {
+            time: true,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }

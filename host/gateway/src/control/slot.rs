@@ -13,7 +13,8 @@ use postern_core::{
     service::{ServiceInfo, TypeSchemas},
 };
 use postern_system::clock;
-use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin};
+use postern_wasm::{Deployed, HealthReport, HealthStatus, Mode, Plugin};
+use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, info};
 
@@ -115,6 +116,18 @@ pub(super) struct Written {
     pub proto: Option<Arc<ProtoSchema>>,
     /// How it is tried beside another version.
     pub canary: Option<Canary>,
+    /// As the manifest says, or the component.
+    pub instances: KeptInstances,
+}
+
+/// How instances are kept.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct KeptInstances {
+    /// `pooled`, `isolated` or `single`.
+    mode: &'static str,
+    /// Why, where the component says it and nobody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
 }
 
 /// Where a generation came from.
@@ -280,15 +293,31 @@ impl PluginSlot {
     }
 }
 
-impl From<Manifest> for Written {
-    fn from(manifest: Manifest) -> Self {
+impl KeptInstances {
+    pub(super) const fn of(mode: Mode, why: Option<&'static str>) -> Self {
+        let mode = match mode {
+            Mode::Pooled => "pooled",
+            Mode::Isolated => "isolated",
+            Mode::Single => "single",
+        };
+        Self { mode, why }
+    }
+}
+
+impl Written {
+    pub(super) fn of(
+        manifest: Manifest,
+        schemas: Arc<TypeSchemas>,
+        instances: KeptInstances,
+    ) -> Self {
         Self {
             extension: manifest.extension,
             hints: manifest.policy,
             topics: manifest.topics,
-            schemas: Arc::default(),
+            schemas,
             proto: None,
             canary: manifest.canary.0,
+            instances,
         }
     }
 }

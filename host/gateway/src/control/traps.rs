@@ -13,7 +13,7 @@ use postern_wasm::{HealthReport, HealthStatus, OnTrap, SandboxSnapshot, TrapChan
 use serde_json::json;
 use tracing::{debug, info, warn};
 
-use super::{Control, offer::unix_now, slot::PluginSlot};
+use super::{Control, NameFault, offer::unix_now, slot::PluginSlot};
 use crate::plugins::label::plugin_of;
 
 impl Control {
@@ -38,10 +38,14 @@ impl Control {
         }
     }
 
-    /// Has the plugin `name` take calls again that its traps keep from that. Says whether they did.
-    pub(crate) fn release(&self, name: &str) -> bool {
-        let slot = self.slots.lock().get(name).cloned();
-        slot.is_some_and(|slot| slot.plugin.release())
+    /// Has the version take calls again that its traps keep from that, of what `name` names. Says which it was.
+    ///
+    /// # Errors
+    /// When none is kept, or several are.
+    pub(crate) fn release(&self, name: &str) -> Result<String, NameFault> {
+        let slot = self.kept_by_traps(name)?;
+        slot.plugin.release();
+        Ok(slot.name.clone())
     }
 
     /// What became of the grants and bounds of each plugin.
@@ -56,7 +60,7 @@ impl Control {
 
     /// Tells of a change. A plugin that wants the version before back is given.
     fn on_trap_change(&self, change: &TrapChange) -> Option<Arc<PluginSlot>> {
-        let slot = self.slots.lock().get(&*change.plugin).cloned()?;
+        let slot = self.slot_of(&change.plugin)?;
         self.tell_trap_change(change);
         // Another version may be in service by now.
         let status = slot.plugin.trap_status();

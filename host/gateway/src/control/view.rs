@@ -4,9 +4,10 @@ use postern_wasm::{
     HealthReport, InlinePathStatus, Outcome, PluginEvent, TrapReason, TrapState, TrapStatus,
 };
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::{
-    slot::{PluginSlot, Shown},
+    slot::{KeptInstances, PluginSlot, Shown},
     usage_view::UsageView,
     versions::view::VersionView,
 };
@@ -45,9 +46,16 @@ pub(crate) struct PluginView {
     /// What lies in the folder and waits for an operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldView>,
+    /// Other versions of a plugin of which something waits for an operator, where the plugin was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_versions: Vec<HeldView>,
     /// The latest approvals of its versions, the last one last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<ApprovalRecord>,
+    /// What operators did last to it, or to all versions of its plugin: promoted, rolled back, pinned, unpinned, as
+    /// in the history, the latest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Json>,
     /// The artifact of a registry that its component came from, as is noted beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -75,6 +83,9 @@ pub(crate) struct PluginView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inline_path: Option<InlinePathStatus>,
     pub instances: usize,
+    /// How they are kept; absent where nothing takes calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) instance_mode: Option<KeptInstances>,
     /// The most that any one instance has had, in octets.
     pub memory_bytes_high: usize,
     pub reloads_ok: u64,
@@ -118,6 +129,8 @@ pub(crate) struct RefusalView {
 /// An offer that waits for an operator.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct HeldView {
+    /// The file's name without its end: `users` or `users@2`.
+    pub version: String,
     /// Of component and manifest together: what an approval is of.
     pub digest: String,
     /// What it asks for beyond what serves, as `KEY: WHAT`.
@@ -133,12 +146,6 @@ impl PluginView {
         let status = slot.plugin.status();
         let stats = status.stats;
         let state = state(&shown, status.traps.as_ref());
-        let held = shown.refused.as_ref();
-        let held = held.and_then(|refused| refused.held.as_deref());
-        let held = held.map(|held| HeldView {
-            digest: held.digest.clone(),
-            growth: held.growth.iter().map(ToString::to_string).collect(),
-        });
         let current = shown.current;
         let services = current.as_ref().map(|current| &current.services);
         let services = services.into_iter().flatten().map(ServiceListing::from);
@@ -165,8 +172,10 @@ impl PluginView {
                 reason: refused.reason,
                 at: refused.at,
             }),
-            held,
+            held: HeldView::of(slot),
+            held_versions: Vec::new(),
             approvals: Vec::new(),
+            changes: Vec::new(),
             origin: None,
             signature: shown.signed,
             skipped: shown.skipped,
@@ -186,6 +195,7 @@ impl PluginView {
             ]),
             inline_path: status.inline_path,
             instances: stats.instances_live,
+            instance_mode: current.as_ref().map(|current| current.written.instances),
             memory_bytes_high: stats.memory_bytes_high,
             reloads_ok: stats.reloads_ok,
             reloads_refused: stats.reloads_refused,
@@ -193,6 +203,18 @@ impl PluginView {
             draining: status.draining,
             history: status.history,
         }
+    }
+}
+
+impl HeldView {
+    /// `None` where nothing is held.
+    pub(super) fn of(slot: &PluginSlot) -> Option<Self> {
+        let held = slot.held()?;
+        Some(Self {
+            version: slot.name.clone(),
+            digest: held.digest,
+            growth: held.growth.iter().map(ToString::to_string).collect(),
+        })
     }
 }
 

@@ -183,7 +183,7 @@ impl Deployer {
             }
         };
         let (path, trouble) = trouble;
-        let is_held = self.control.plugin(name).is_some();
+        let is_held = self.control.has_version(name);
         let unread = Unread {
             path,
             trouble,

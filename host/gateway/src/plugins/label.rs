@@ -16,6 +16,26 @@ pub(crate) fn is_label(text: &str) -> bool {
     }
 }
 
+/// The plugin that an operator's `name` is of, and the label of the version that it names: `users@2` is that one,
+/// `users@` the version without a name, whose label is `users`; `users` names no version.
+#[must_use]
+pub(crate) fn named(name: &str) -> (&str, Option<&str>) {
+    match name.split_once('@') {
+        None => (name, None),
+        Some((plugin, "")) => (plugin, Some(plugin)),
+        Some((plugin, _)) => (plugin, Some(name)),
+    }
+}
+
+/// A label as an operator names that version, and no other of its plugin.
+#[must_use]
+pub(crate) fn shown_beside(label: &str) -> String {
+    match version_of(label) {
+        Some(_) => label.to_owned(),
+        None => format!("{label}@"),
+    }
+}
+
 /// Which of two versions is newer, where both are semantic versions (`2`, `2.1` and `v2` are) that differ
 /// in precedence. Otherwise their order is that in which they came.
 #[must_use]
@@ -80,6 +100,16 @@ mod tests {
             ("users", Some("2"))
         );
         assert_eq!((plugin_of("users"), version_of("users")), ("users", None));
+    }
+
+    #[test]
+    fn a_name_with_an_at_is_one_version_and_a_name_without_is_the_plugin() {
+        assert_eq!(named("users"), ("users", None));
+        assert_eq!(named("users@"), ("users", Some("users")));
+        assert_eq!(named("users@2"), ("users", Some("users@2")));
+        for label in ["users", "users@2"] {
+            assert_eq!(named(&shown_beside(label)), ("users", Some(label)));
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! | under which name | `file:NAME.wasm` of the trusted comment, where it is there |
 //! | when, so that an older version is not put back | `timestamp:SECONDS` of the trusted comment |
 //!
-//! Each file is ordered by itself: none comes back that is older than what has served. Only the prehashed form is taken, which minisign writes since 0.10.
+//! Component, manifest and each schema file are ordered by itself, over all versions of the plugin: none comes back that is
+//! older than what has served. Only the prehashed form is taken, which minisign writes since 0.10.
 
 use std::{collections::BTreeMap, fs, io, path::PathBuf, time::Duration};
 

@@ -6,15 +6,17 @@
 //! DATA-DIR/trust/users/state.json        what is known
 //! DATA-DIR/trust/users/approvals.jsonl   what was approved, a line each, the latest last
 //! ```
+//! `gone.rs` says what stays of versions that are gone.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs::{self, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     asks::{Asks, Growth},
@@ -47,6 +49,15 @@ pub(crate) struct TrustState {
 pub(crate) struct Served {
     /// `Copy::content_digest`.
     pub digest: String,
+    /// Of the component alone; absent where it was noted by a gateway that did not note it.
+    #[serde(default)]
+    pub component: Option<String>,
+    /// Of the manifest alone; absent as well where there was none.
+    #[serde(default)]
+    pub manifest: Option<String>,
+    /// Of the files of its schema; absent as well where there were none.
+    #[serde(default)]
+    pub schema: Option<String>,
     pub asks: Asks,
     /// Absent where it was noted by a gateway that did not note it.
     #[serde(default)]
@@ -61,6 +72,9 @@ pub(crate) struct ApprovalRecord {
     /// Who approved it, as far as the gateway knows: `uid 1000 (ada)`, `certificate "CN=ada"`.
     #[serde(default = "unknown")]
     pub by: String,
+    /// The label of the version; empty where it was not noted, and the version is that of the folder.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// Of component and manifest together, 64 hex digits: `Copy::content_digest`.
     pub digest: String,
     /// Of the component alone.
@@ -95,14 +109,18 @@ impl TrustFiles {
     /// # Errors
     /// When it is there and cannot be read: what is not known is not taken for nothing.
     pub(crate) fn state(&self) -> Result<TrustState, TrustFault> {
-        let path = self.folder.join(STATE);
+        self.read(STATE)
+    }
+
+    fn read<T: Default + DeserializeOwned>(&self, name: &str) -> Result<T, TrustFault> {
+        let path = self.folder.join(name);
         let fault = |reason: String| TrustFault {
             path: path.clone(),
             reason,
         };
         match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| fault(error.to_string())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(TrustState::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
             Err(error) => Err(fault(error.to_string())),
         }
     }
@@ -112,8 +130,7 @@ impl TrustFiles {
     /// # Errors
     /// When one is there and cannot be read.
     pub(crate) fn others(&self) -> Result<Vec<TrustState>, TrustFault> {
-        let own = self.folder.file_name().and_then(OsStr::to_str);
-        let own = own.unwrap_or_default();
+        let own = self.label();
         let all = self.folder.parent().unwrap_or(&self.folder);
         let fault = |error: io::Error| TrustFault {
             path: all.to_owned(),
@@ -136,6 +153,18 @@ impl TrustFiles {
         Ok(states)
     }
 
+    /// When the newest was signed that has served of every other version of the same plugin, of those that are gone, too.
+    ///
+    /// # Errors
+    /// As `others`.
+    pub(crate) fn newest_of_others(&self) -> Result<Newest, TrustFault> {
+        let mut newest = self.of_plugin().carried()?;
+        for other in self.others()? {
+            newest.merge(other.newest);
+        }
+        Ok(newest)
+    }
+
     /// On disk when it returns.
     ///
     /// # Errors
@@ -145,38 +174,134 @@ impl TrustFiles {
         private_file::put(&self.folder.join(STATE), &serde_json::to_vec(state)?)
     }
 
-    /// Adds a line to the log of approvals. One that has grown to `LOG_BYTES_MAX` is kept as
-    /// `approvals.1.jsonl`, in the place of the one before, and a new one begins.
+    /// Adds a line to the log of approvals.
     ///
     /// # Errors
     /// Whatever the system says.
     pub(crate) fn record(&self, record: &ApprovalRecord) -> io::Result<()> {
+        self.record_all(std::slice::from_ref(record))
+    }
+
+    /// Adds lines to the log of approvals. One that has grown to `LOG_BYTES_MAX` is kept as
+    /// `approvals.1.jsonl`, in the place of the one before, and a new one begins.
+    fn record_all(&self, records: &[ApprovalRecord]) -> io::Result<()> {
         private_file::create_folder(&self.folder)?;
         let path = self.folder.join(LOG);
         let length = fs::metadata(&path).map_or(0, |found| found.len());
         if length >= LOG_BYTES_MAX {
             fs::rename(&path, self.folder.join(LOG_BEFORE))?;
         }
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
+        let mut lines = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut lines, record)?;
+            lines.push(b'\n');
+        }
         let mut options = OpenOptions::new();
         options.create(true).append(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path)?;
-        file.write_all(&line)?;
+        file.write_all(&lines)?;
         file.sync_all()
     }
 
-    /// Every line of the log, the latest last; what is no record is left out.
+    /// Every approval of the version, the latest last, also from before it was gone; what is no record is left out.
     #[must_use]
     pub(crate) fn records(&self) -> Vec<ApprovalRecord> {
+        let (label, plugin) = (self.label(), self.of_plugin());
+        let mut records = match plugin.folder == self.folder {
+            true => Vec::new(),
+            false => plugin.own_records(),
+        };
+        records.extend(self.own_records());
+        records.retain(|record| record.version == label);
+        records
+    }
+
+    /// Every line of the log, each with its version.
+    fn own_records(&self) -> Vec<ApprovalRecord> {
         let logs = [LOG_BEFORE, LOG].map(|name| self.folder.join(name));
         let texts = logs.map(|path| fs::read_to_string(path).unwrap_or_default());
         let lines = texts.iter().flat_map(|text| text.lines());
-        lines
+        let mut records: Vec<ApprovalRecord> = lines
             .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+            .collect();
+        for record in &mut records {
+            if record.version.is_empty() {
+                self.label().clone_into(&mut record.version);
+            }
+        }
+        records
+    }
+
+    /// Takes the approvals of a version that goes.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn take_records(&self, of: &Self) -> io::Result<()> {
+        match of.own_records().as_slice() {
+            [] => Ok(()),
+            records => self.record_all(records),
+        }
+    }
+
+    /// When the newest was signed of the versions of the plugin that are gone, where this is the plugin's folder.
+    fn carried(&self) -> Result<Newest, TrustFault> {
+        self.read(CARRIED)
+    }
+
+    /// Remembers when a version was signed that goes. On disk when it returns.
+    ///
+    /// # Errors
+    /// Whatever the system says, and where what was remembered before cannot be read.
+    pub(super) fn carry(&self, newest: Newest) -> io::Result<()> {
+        let before = self.carried().map_err(io::Error::other)?;
+        let mut carried = before.clone();
+        carried.merge(newest);
+        if carried == before {
+            return Ok(());
+        }
+        private_file::create_folder(&self.folder)?;
+        private_file::put(&self.folder.join(CARRIED), &serde_json::to_vec(&carried)?)
+    }
+
+    /// Whether something is known that a version would leave behind.
+    pub(super) fn is_there(&self) -> bool {
+        match self.of_plugin().folder == self.folder {
+            true => self.folder.join(STATE).exists(),
+            false => self.folder.is_dir(),
+        }
+    }
+
+    /// Forgets what is known, but for approvals.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn remove_state(&self) -> io::Result<()> {
+        match fs::remove_file(self.folder.join(STATE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Forgets everything.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        fs::remove_dir_all(&self.folder)
+    }
+
+    /// That of the plugin's name, which is also that of its version without a name.
+    fn of_plugin(&self) -> Self {
+        Self {
+            folder: self.folder.with_file_name(plugin_of(self.label())),
+        }
+    }
+
+    fn label(&self) -> &str {
+        let label = self.folder.file_name().and_then(OsStr::to_str);
+        label.unwrap_or_default()
     }
 }
 
@@ -215,14 +340,26 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     let entries = fs::read_dir(from.join(FOLDER)).into_iter().flatten();
     for entry in entries.flatten() {
         let target = to.join(FOLDER).join(entry.file_name());
-        let copied = private_file::create_folder(&target)
-            .and_then(|()| fs::copy(entry.path().join(STATE), target.join(STATE)));
-        drop(copied);
+        if private_file::create_folder(&target).is_ok() {
+            for name in [STATE, CARRIED] {
+                drop(fs::copy(entry.path().join(name), target.join(name)));
+            }
+        }
     }
 }
 
-const FOLDER: &str = "trust";
+/// Labels of versions of which something is known, and plugins of whose versions something is. None where that cannot be
+/// read.
+#[must_use]
+pub(super) fn known(data_dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(data_dir.join(FOLDER)).into_iter().flatten();
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.into_string().ok()).collect()
+}
+
+pub(super) const FOLDER: &str = "trust";
 const STATE: &str = "state.json";
+const CARRIED: &str = "carried.json";
 const LOG: &str = "approvals.jsonl";
 const LOG_BEFORE: &str = "approvals.1.jsonl";
 
@@ -236,119 +373,4 @@ const APPROVED_MAX: usize = 32;
 const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn files() -> (tempfile::TempDir, TrustFiles) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let files = TrustFiles::new(folder.path(), "users");
-        (folder, files)
-    }
-
-    fn record(n: u64) -> ApprovalRecord {
-        ApprovalRecord {
-            at: n,
-            by: "uid 0 (root)".to_owned(),
-            digest: "d".repeat(64),
-            component: "c".repeat(64),
-            growth: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn what_is_noted_is_read_again_and_nothing_is_where_nothing_was() {
-        let (folder, files) = files();
-        assert_eq!(files.state().expect("nothing"), TrustState::default());
-        let mut state = TrustState::default();
-        state.approve("one");
-        let served = Served {
-            digest: "two".to_owned(),
-            asks: Asks::of(b"", Some("[grants]\nkv = \"s\"\n")),
-            claimed: Some(Claimed::of(["users"], &[])),
-        };
-        state.on_served(served, None);
-        files.note(&state).expect("written");
-        assert_eq!(files.state().expect("readable"), state);
-        let other = tempfile::tempdir().expect("a folder");
-        copy(folder.path(), other.path());
-        let copied = TrustFiles::new(other.path(), "users");
-        assert_eq!(copied.state().expect("readable"), state);
-    }
-
-    #[test]
-    fn other_versions_of_a_plugin_are_found_and_other_plugins_are_not() {
-        let (folder, files) = files();
-        assert_eq!(files.others().expect("none"), []);
-        let of = |label: &str| {
-            let mut state = TrustState::default();
-            state.approve(label);
-            let files = TrustFiles::new(folder.path(), label);
-            files.note(&state).expect("written");
-            state
-        };
-        of("users");
-        of("users2");
-        of("user");
-        let mut expected = vec![of("users@1"), of("users@next")];
-        let mut found = files.others().expect("readable");
-        found.sort_by(|a, b| a.approved.cmp(&b.approved));
-        expected.sort_by(|a, b| a.approved.cmp(&b.approved));
-        assert_eq!(found, expected);
-        let torn = folder.path().join("trust/users@1").join(STATE);
-        fs::write(torn, "{").expect("written");
-        assert!(files.others().is_err(), "nobody knows what it asked for");
-    }
-
-    #[test]
-    fn what_a_gateway_noted_that_knew_less_is_read() {
-        let (_folder, files) = files();
-        files.note(&TrustState::default()).expect("written");
-        let noted = "{\"served\":{\"digest\":\"d\",\"asks\":{}}}";
-        fs::write(files.folder.join(STATE), noted).expect("written");
-        let served = files.state().expect("readable").served.expect("it served");
-        assert_eq!(served.claimed, None);
-        let line = "{\"at\":7,\"digest\":\"d\",\"component\":\"c\",\"growth\":[]}\n";
-        fs::write(files.folder.join(LOG), line).expect("written");
-        let by: Vec<_> = files
-            .records()
-            .into_iter()
-            .map(|record| record.by)
-            .collect();
-        assert_eq!(by, ["unknown"]);
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_not_taken_for_nothing() {
-        let (_folder, files) = files();
-        files.note(&TrustState::default()).expect("written");
-        fs::write(files.folder.join(STATE), "{\"approved\":").expect("written");
-        let fault = files.state().expect_err("it is torn").to_string();
-        assert!(fault.contains("state.json cannot be read"), "{fault}");
-    }
-
-    #[test]
-    fn approvals_are_bounded_and_the_oldest_goes() {
-        let mut state = TrustState::default();
-        for n in 0..=APPROVED_MAX {
-            state.approve(&n.to_string());
-        }
-        assert!(!state.is_approved("0") && state.is_approved("1"));
-        assert_eq!(state.approved.len(), APPROVED_MAX);
-        state.approve("1");
-        assert_eq!(state.approved.last().map(String::as_str), Some("1"));
-    }
-
-    #[test]
-    fn the_log_is_bounded_and_loses_no_line_of_late() {
-        let (_folder, files) = files();
-        files.record(&record(0)).expect("written");
-        let full = "x".repeat(usize::try_from(LOG_BYTES_MAX).expect("small"));
-        let mut text = fs::read_to_string(files.folder.join(LOG)).expect("readable");
-        text += &full;
-        fs::write(files.folder.join(LOG), text).expect("written");
-        files.record(&record(1)).expect("written");
-        assert_eq!(files.records(), [record(0), record(1)]);
-        let length = fs::metadata(files.folder.join(LOG)).expect("there").len();
-        assert!(length < 1024, "{length}");
-    }
-}
+mod tests;

@@ -72,7 +72,7 @@ impl LocalReplay {
         })?;
         let plugin = Plugin::new(&runtime, plugin);
         let deployed = plugin
-            .deploy(package.component, manifest.spec(config))
+            .deploy(package.component, manifest.spec(config, false))
             .await;
         deployed.map_err(|refusal| {
             let text = format!("{}: {}", refusal.stage, refusal.reason);

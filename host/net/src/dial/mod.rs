@@ -21,12 +21,13 @@ pub use self::{
     target::{SessionDialer, Target},
 };
 use crate::{
+    grpc,
     http::{self, HttpClientConfig},
     quic, tcp, tls, udp, unix, websocket,
 };
 
 /// What this gateway dials.
-static DIALS: LazyLock<[(Transport, Dial); 9]> = LazyLock::new(|| {
+static DIALS: LazyLock<[(Transport, Dial); 11]> = LazyLock::new(|| {
     [
         (Transport::Tcp, Dial::Sessions(Arc::new(tcp::TcpDialer))),
         (Transport::Tls, Dial::Sessions(Arc::new(tls::TlsDialer))),
@@ -46,6 +47,8 @@ static DIALS: LazyLock<[(Transport, Dial); 9]> = LazyLock::new(|| {
         (Transport::Unix, Dial::Sessions(Arc::new(unix::UnixDialer))),
         (Transport::Http, Dial::Requests(http::dial)),
         (Transport::Https, Dial::Requests(http::dial_tls)),
+        (Transport::Grpc, Dial::Requests(grpc::dial)),
+        (Transport::Grpcs, Dial::Requests(grpc::dial_tls)),
     ]
 });
 

@@ -1,5 +1,5 @@
-//! Requests that are calls by their own form, whatever their path is: gRPC and gRPC-Web. They come before
-//! the routes of the listener.
+//! Requests that are calls by their own form, whatever their path is: gRPC, gRPC-Web and Connect. They come
+//! before the routes of the listener.
 //!
 //! | request | becomes |
 //! | --- | --- |
@@ -8,6 +8,8 @@
 //! | content type of gRPC over HTTP/1 | 505 |
 //! | content type that only begins as those | 415 |
 //! | such a content type, and another method than `POST` | 405 |
+//! | what says that it is Connect (`connect_rpc/detect.rs`) | a call; forwarded as those of gRPC are |
+//! | what may be Connect, no route takes it, and its service describes the method | a call |
 //! | anything else, where the listener serves calls alone | 415, or 405 |
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use postern_core::{Blame, Error, Kind};
 
 use super::{
     Catalog, HttpConfig,
+    connect_rpc::{self, ConnectFront, ConnectRequest},
     grpc::{self, Framing, GrpcContent, GrpcFront, RpcPath, StatusDetails},
     reply::ReplyBody,
     request::Refusal,
@@ -28,6 +31,7 @@ use super::{
 /// What a request is a call of.
 pub(super) enum Rpc {
     Grpc(GrpcContent),
+    Connect(Box<ConnectRequest>),
 }
 
 /// What is known of services, and of what failures say.
@@ -57,8 +61,11 @@ impl Rpc {
             Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, unknown.to_string())
         })?;
         match content {
-            None if config.is_grpc_only => Err(no_call(head)),
-            None => Ok(None),
+            None => match connect_request(head, catalog, routes) {
+                Some(request) => Ok(Some(Self::Connect(Box::new(request)))),
+                None if config.is_grpc_only => Err(no_call(head)),
+                None => Ok(None),
+            },
             Some(_) if head.method != Method::POST => Err(wrong_method(head)),
             Some(content) if content.request == Framing::Http2 && !is_http2(head) => {
                 let told = "gRPC needs HTTP/2; application/grpc-web comes over HTTP/1.1, too";
@@ -94,6 +101,15 @@ impl Rpc {
                 };
                 Ok(front.answer(head, body).await?)
             }
+            Self::Connect(request) => {
+                let front = ConnectFront {
+                    request,
+                    catalog: tables.catalog,
+                    details: tables.details,
+                    asker,
+                };
+                front.answer(head, body).await
+            }
         }
     }
 
@@ -105,13 +121,17 @@ impl Rpc {
     ) -> Response<ReplyBody> {
         match self {
             Self::Grpc(content) => grpc::refuse(content, &refusal.error, details),
+            Self::Connect(request) => connect_rpc::refuse(request, refusal, details),
         }
     }
 
     /// Lets a page read what the protocol says in fields of a reply.
     pub(super) fn expose(&self, headers: &mut HeaderMap) {
         match self {
-            Self::Grpc(content) if content.is_web() => grpc::expose(headers),
+            Self::Grpc(content) if content.is_web() => {
+                grpc::expose(headers, &grpc::STATUS_FIELDS);
+            }
+            Self::Connect(_) => grpc::expose(headers, &[]),
             Self::Grpc(_) => {}
         }
     }
@@ -129,6 +149,24 @@ fn is_forwarded(head: &Parts, catalog: &dyn Catalog, routes: &ListenerRoutes) ->
         path.is_ok_and(|path| catalog.has_service(&path.service))
     };
     !routes.is_empty() && routes.forwards(head) && !is_known()
+}
+
+/// The request as one of Connect, where it is. Who does not say so is asked for what nobody else takes.
+fn connect_request(
+    head: &Parts,
+    catalog: &dyn Catalog,
+    routes: &ListenerRoutes,
+) -> Option<ConnectRequest> {
+    let request = ConnectRequest::of(head)?;
+    let is_described = || {
+        let info = catalog.method_info(&request.service, &request.method);
+        info.is_some_and(|info| info.kind.is_some())
+    };
+    let is_call = match request.says_so {
+        true => !is_forwarded(head, catalog, routes),
+        false => !routes.takes(head) && is_described(),
+    };
+    is_call.then_some(request)
 }
 
 /// The answer to what is no call, where nothing else is served.

@@ -160,7 +160,7 @@ async fn a_peer_that_breaks_at_every_call_is_left_alone_for_longer_and_longer() 
         match error.retry {
             Retry::IfIdempotent => n_sent += 1,
             Retry::Elsewhere => n_refused += 1,
-            Retry::Never | Retry::After(_) => panic!("{error}"),
+            Retry::Never | Retry::After(_) | Retry::Forbidden => panic!("{error}"),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

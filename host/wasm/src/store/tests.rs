@@ -12,11 +12,18 @@ use redb::{StorageBackend, backends::FileBackend};
 
 use super::*;
 
-/// A file that cannot grow when the disk is told to be full, as most file systems have it.
+/// A file on a disk that fails as it is told.
 #[derive(Debug)]
 struct Disk {
     file: FileBackend,
-    is_full: Arc<AtomicBool>,
+    faults: Arc<DiskFaults>,
+}
+
+#[derive(Debug, Default)]
+struct DiskFaults {
+    /// The file cannot grow, as most file systems have it.
+    is_full: AtomicBool,
+    is_unreadable: AtomicBool,
 }
 
 fn store() -> (tempfile::TempDir, Store, Arc<str>) {
@@ -127,10 +134,10 @@ async fn swaps_of_many_writers_lose_nothing() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_is_written_again_when_there_is_room() {
-    let (_folder, store, health, is_full) = store_on_a_disk();
+    let (_folder, store, health, faults) = store_on_a_disk();
     let table: Arc<str> = "plugin/test".into();
     store.write(&table, set("before", b"1")).await.unwrap();
-    is_full.store(true, SeqCst);
+    faults.is_full.store(true, SeqCst);
     let error = store
         .write(&table, set("lost", &large()))
         .await
@@ -149,7 +156,7 @@ async fn a_full_disk_refuses_writes_and_is_written_again_when_there_is_room() {
     assert_eq!(error.kind(), Kind::ResourceExhausted, "{error}");
     let value = patiently(async || store.get(&table, "before".to_owned()).await).await;
     assert_eq!(value.as_deref(), Some(&b"1"[..]));
-    is_full.store(false, SeqCst);
+    faults.is_full.store(false, SeqCst);
     patiently(async || store.write(&table, set("after", &large())).await).await;
     assert!(!health.is_failed() && health.reopened() > 0);
     let keys = store.keys(&table, String::new(), None, 10).await.unwrap();
@@ -159,16 +166,16 @@ async fn a_full_disk_refuses_writes_and_is_written_again_when_there_is_room() {
 
 #[tokio::test]
 async fn the_store_recovers_without_anybody_asking() {
-    let (_folder, store, health, is_full) = store_on_a_disk();
+    let (_folder, store, health, faults) = store_on_a_disk();
     let mut outage = health.outage();
-    is_full.store(true, SeqCst);
+    faults.is_full.store(true, SeqCst);
     let table: Arc<str> = "plugin/test".into();
     store
         .write(&table, set("lost", &large()))
         .await
         .unwrap_err();
     assert!(outage.wait_for(Option::is_some).await.is_ok());
-    is_full.store(false, SeqCst);
+    faults.is_full.store(false, SeqCst);
     let recovered = outage.wait_for(Option::is_none);
     let recovered = tokio::time::timeout(PATIENCE, recovered).await;
     assert!(recovered.is_ok(), "it stays failed: {:?}", health.outage());
@@ -177,15 +184,15 @@ async fn the_store_recovers_without_anybody_asking() {
 
 #[tokio::test]
 async fn a_read_of_an_opening_before_the_last_begins_no_second_outage() {
-    let (_folder, store, health, is_full) = store_on_a_disk();
+    let (_folder, store, health, faults) = store_on_a_disk();
     let table: Arc<str> = "plugin/test".into();
     let before = store.file.opened().unwrap().opening;
-    is_full.store(true, SeqCst);
+    faults.is_full.store(true, SeqCst);
     store
         .write(&table, set("lost", &large()))
         .await
         .unwrap_err();
-    is_full.store(false, SeqCst);
+    faults.is_full.store(false, SeqCst);
     patiently(async || store.write(&table, set("after", b"1")).await).await;
     let n_failures = health.failures();
     let failed = |opening| ReadFailure {
@@ -207,23 +214,64 @@ async fn a_read_of_an_opening_before_the_last_begins_no_second_outage() {
     assert_eq!(health.failures(), n_failures + 1);
 }
 
-/// A store whose disk becomes full by the flag.
-fn store_on_a_disk() -> (tempfile::TempDir, Store, Arc<StoreHealth>, Arc<AtomicBool>) {
+#[tokio::test]
+async fn a_failed_read_of_a_snapshot_has_the_file_opened_again() {
+    let (_folder, store, health, faults) = store_on_a_disk();
+    let table: Arc<str> = "plugin/test".into();
+    store.write(&table, set("k", b"1")).await.unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let mut outage = health.outage();
+    faults.is_unreadable.store(true, SeqCst);
+    let read = || snapshot.get(&table, "k".to_owned());
+    let error = read().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    faults.is_unreadable.store(false, SeqCst);
+    // Nobody else asks the store for anything.
+    for is_failed in [true, false] {
+        let becomes = outage.wait_for(|outage| outage.is_some() == is_failed);
+        let becomes = tokio::time::timeout(PATIENCE, becomes).await;
+        assert!(becomes.is_ok(), "the store never becomes {is_failed}");
+    }
+    assert!(health.reopened() > 0);
+    let value = store.get(&table, "k".to_owned()).await.unwrap();
+    assert_eq!(value.as_deref(), Some(&b"1"[..]));
+    // The snapshot is of an opening before, and begins no second outage.
+    let n_failures = health.failures();
+    assert_eq!(read().await.unwrap_err().kind(), Kind::Unavailable);
+    store.write(&table, set("k", b"2")).await.unwrap();
+    assert_eq!(health.failures(), n_failures);
+}
+
+#[tokio::test]
+async fn a_store_ends_while_somebody_holds_a_snapshot_of_it() {
+    let (_folder, store, table) = store();
+    store.write(&table, set("k", b"1")).await.unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let ended = tokio::task::spawn_blocking(move || drop(store));
+    let ended = tokio::time::timeout(PATIENCE, ended).await;
+    assert!(ended.is_ok(), "its writer waits for the snapshot");
+    drop(snapshot);
+}
+
+/// A store whose disk can fail. Nothing of it is read from memory.
+fn store_on_a_disk() -> (tempfile::TempDir, Store, Arc<StoreHealth>, Arc<DiskFaults>) {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("kv.redb");
-    let (health, is_full) = (Arc::<StoreHealth>::default(), Arc::<AtomicBool>::default());
-    let (file, flag) = (path.clone(), Arc::clone(&is_full));
+    let (health, faults) = (Arc::<StoreHealth>::default(), Arc::<DiskFaults>::default());
+    let (file, told) = (path.clone(), Arc::clone(&faults));
     let open = move || {
         let mut options = std::fs::File::options();
         let options = options.read(true).write(true).create(true).truncate(false);
         let disk = Disk {
             file: FileBackend::new(options.open(&file)?)?,
-            is_full: Arc::clone(&flag),
+            faults: Arc::clone(&told),
         };
-        Database::builder().create_with_backend(disk)
+        Database::builder()
+            .set_cache_size(0)
+            .create_with_backend(disk)
     };
     let store = Store::open_with(&path, &health, open).unwrap();
-    (folder, store, health, is_full)
+    (folder, store, health, faults)
 }
 
 /// More than the file has room for as it is.
@@ -252,11 +300,14 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.faults.is_unreadable.load(SeqCst) {
+            return Err(io::Error::other("a sector cannot be read"));
+        }
         self.file.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        if self.is_full.load(SeqCst) && len > self.file.len()? {
+        if self.faults.is_full.load(SeqCst) && len > self.file.len()? {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.file.set_len(len)

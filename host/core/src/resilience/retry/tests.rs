@@ -80,6 +80,16 @@ fn the_gateway_knows_when_nothing_helps() {
 }
 
 #[test]
+fn what_is_forbidden_is_not_tried_again_by_anybody() {
+    for blame in [Blame::Gateway, Blame::Guest, Blame::Upstream] {
+        let error = Error::new(Kind::Unavailable, blame, "no").with_retry(Retry::Forbidden);
+        for safety in [Safety::Idempotent, Safety::Unsent, Safety::Once] {
+            check(&error, 1, safety, RetryReason::Never);
+        }
+    }
+}
+
+#[test]
 fn what_may_have_been_begun_is_repeated_only_where_safe() {
     let begun = [
         (Blame::Guest, Retry::Never),
@@ -247,11 +257,12 @@ fn refuses_what_cannot_work_by_name() {
     check_config(|good| good.per_try_timeout = Some(long), Some(fault));
 }
 
-const RETRIES: [Retry; 4] = [
+const RETRIES: [Retry; 5] = [
     Retry::Never,
     Retry::Elsewhere,
     Retry::IfIdempotent,
     Retry::After(SECOND),
+    Retry::Forbidden,
 ];
 const SECOND: Duration = Duration::from_secs(1);
 const NANOSECOND: Duration = Duration::from_nanos(1);

@@ -205,7 +205,7 @@ async fn a_rollback_survives_a_restart() {
     fixture
         .gateway
         .control()
-        .rollback("greeter")
+        .rollback("greeter", "ada")
         .await
         .expect("rolls back");
     assert_eq!(

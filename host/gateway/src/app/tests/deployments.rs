@@ -3,7 +3,7 @@
 use super::{fixture::GatewayFixture, guest};
 
 async fn rollback(fixture: &GatewayFixture) -> Result<(), String> {
-    let rolled = fixture.gateway.control().rollback("greeter").await;
+    let rolled = fixture.gateway.control().rollback("greeter", "ada").await;
     rolled.map_err(|refused| refused.to_string())
 }
 

@@ -56,20 +56,33 @@ impl GatewayFixture {
     /// Starts a gateway whose folders are below `folder`; `extra` is appended to its configuration.
     pub(super) async fn start_in(folder: TempDir, extra: &str) -> Result<Self, StartError> {
         let text = Self::text(&folder, extra);
-        let fixture = Self::start_unready(folder, &text).await?;
-        fixture
-            .until("ready", || fixture.gateway.unready_reasons().is_empty())
+        Ok(Self::start_unready(folder, &text).await?.ready().await)
+    }
+
+    /// Starts a gateway whose folders are below `folder`, and that holds what asks for more.
+    pub(super) async fn start_holding(folder: TempDir) -> Self {
+        let text = Self::text(&folder, "");
+        let started = Self::start_with(folder, &text, "growth").await;
+        started.expect("starts").ready().await
+    }
+
+    async fn ready(self) -> Self {
+        self.until("ready", || self.gateway.unready_reasons().is_empty())
             .await;
-        Ok(fixture)
+        self
     }
 
     /// Starts a gateway with the configuration `text` and does not wait until it is ready.
     pub(super) async fn start_unready(folder: TempDir, text: &str) -> Result<Self, StartError> {
+        // Nobody is there to approve what asks for more.
+        Self::start_with(folder, text, "off").await
+    }
+
+    async fn start_with(folder: TempDir, text: &str, approval: &str) -> Result<Self, StartError> {
         let file = folder.path().join("postern.toml");
         fs::write(&file, text).expect("written");
         let quiet = ("POSTERN_LOG_LEVEL".to_owned(), "error".to_owned());
-        // Nobody is there to approve what asks for more.
-        let approval = ("POSTERN_PLUGINS_APPROVAL".to_owned(), "off".to_owned());
+        let approval = ("POSTERN_PLUGINS_APPROVAL".to_owned(), approval.to_owned());
         let source = ConfigSource {
             file: Some(file),
             environment: [quiet, approval].into(),

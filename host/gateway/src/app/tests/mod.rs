@@ -15,3 +15,4 @@ mod settings;
 mod tls;
 mod tls_changes;
 mod unix;
+mod versions;

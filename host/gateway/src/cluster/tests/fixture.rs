@@ -34,6 +34,8 @@ pub(super) enum Does {
     Unreachable,
     /// It is cut off in the middle.
     Cut,
+    /// It takes no calls at present, and says what it wants of another try.
+    PushBack(Retry),
     Hang,
     /// Streams that many messages, a second apart.
     Stream(u32),
@@ -204,6 +206,7 @@ impl Handler for Double {
                 Does::Refuse(kind) => error(kind, Blame::Client, Retry::Never),
                 Does::Unreachable => error(Kind::Unavailable, Blame::Upstream, Retry::Elsewhere),
                 Does::Cut => error(Kind::Unavailable, Blame::Upstream, Retry::IfIdempotent),
+                Does::PushBack(retry) => error(Kind::Unavailable, Blame::Upstream, retry),
                 Does::Hang => std::future::pending().await,
                 Does::Stream(n) => Ok(stream(n)),
             };

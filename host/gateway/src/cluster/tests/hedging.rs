@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use postern_core::{
-    Kind,
+    Kind, Retry,
     resilience::{HedgeConfig, HedgeDelay, RetryBudgetConfig},
 };
 use postern_system::clock;
@@ -73,4 +73,36 @@ async fn a_hedge_that_fails_leaves_the_first_try_alone() {
     assert!(fixture.numbers().hedges_sent >= 1);
     fixture.tell("b", Does::Refuse(Kind::NotFound));
     fixture.assert_idle();
+}
+
+/// The first try is slow, and the hedge beside it is pushed back as `retry` says: when a call is answered, by
+/// whom, and by how many tries.
+async fn pushed_back(retry: Retry) -> (Duration, String, u64) {
+    let fixture = Fixture::new(&["a", "b", "c"], |service| {
+        hedged(service);
+        service.hedge = Some(HedgeConfig {
+            delay: HedgeDelay::Fixed(Duration::from_millis(20)),
+            hedges_max: 2,
+        });
+    });
+    fixture.tell("a", Does::AnswerAfter(SECOND));
+    fixture.tell("b", Does::PushBack(retry));
+    let began = clock::now();
+    let answered = text(fixture.call("GetUser").await);
+    (clock::since(began), answered, fixture.numbers().tries)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pushback_is_kept_to_by_hedges() {
+    let hedge = Duration::from_millis(20);
+    let after = |millis| Retry::After(Duration::from_millis(millis));
+    let by_c = |time| (time, "c".to_owned(), 3);
+    assert_eq!(pushed_back(Retry::Elsewhere).await, by_c(hedge * 2));
+    assert_eq!(
+        pushed_back(after(100)).await,
+        by_c(hedge + Duration::from_millis(100))
+    );
+    assert_eq!(pushed_back(after(0)).await, by_c(hedge * 2));
+    let forbidden = pushed_back(Retry::Forbidden).await;
+    assert_eq!(forbidden, (SECOND, "a".to_owned(), 2));
 }

@@ -6,14 +6,27 @@ use postern_core::{
     Call, Kind,
     registry::{Address, InstanceId},
 };
-use postern_net::ClientConfig;
+use postern_net::{ClientConfig, http::ValueDetails};
 use postern_system::{clock, shard::Sharded};
 
-use super::*;
+use super::{super::upstream_schemas::UpstreamSchemas, *};
 use crate::{
     config::InstanceSettings,
     pipeline::route::{RouteRefused, RouteTarget, Routes},
 };
+
+fn requests() -> Requests {
+    let details = Arc::new(ValueDetails);
+    Requests {
+        http: Arc::default(),
+        grpc: Arc::new(GrpcUpstreams::new(
+            Arc::default(),
+            details,
+            UpstreamSchemas::default(),
+            Arc::default(),
+        )),
+    }
+}
 
 struct Fixture {
     config: Config,
@@ -37,7 +50,7 @@ impl Fixture {
         let fleet = Fleet::new(
             &config,
             directory,
-            (pool.expect("good settings"), HttpUpstreams::default()),
+            (pool.expect("good settings"), requests()),
             (Vec::new(), Arc::default()),
         );
         let fixture = Self {

@@ -204,6 +204,10 @@ impl Control {
             let entry = HistoryEntry::new(&stable, "promoted", "folder").because(&why);
             self.versions.note(plugin, &entry);
         }
+        if group.is_empty() {
+            let left = slots.values().map(|slot| slot.plugin_name().to_owned());
+            self.versions.files.keep_to(left.collect());
+        }
         drop(slots);
         if serving.is_empty() {
             self.claims.lock().release(plugin);

@@ -1,5 +1,6 @@
 //! What happened to the versions of a plugin and who did it: one JSON object a line, the latest last, in
-//! `DATA-DIR/versions/NAME.log`. Only ever appended to; a file of more than `BYTES_MAX` loses its older half.
+//! `DATA-DIR/versions/NAME.log`. Only ever appended to, by one thread (`writer.rs`); a file of more than
+//! `BYTES_MAX` loses its older half.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,19 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::trial::TrialFigures;
 use crate::control::offer::unix_now;
-
-/// The histories of all plugins.
-pub(crate) struct VersionHistory {
-    folder: PathBuf,
-    /// One line at a time.
-    writing: Mutex<()>,
-}
 
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
@@ -33,7 +26,7 @@ pub(crate) struct HistoryEntry<'a> {
     pub event: &'static str,
     /// `folder`, `operator` or `rule`.
     pub by: &'static str,
-    /// Which operator, of an approval.
+    /// Which operator, as far as the connection says: `uid 1000 (ada)`.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub who: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -63,47 +56,42 @@ impl<'a> HistoryEntry<'a> {
         let why = why.get(..end).unwrap_or_default();
         Self { why, ..self }
     }
+
+    /// With its LF.
+    pub(super) fn to_line(&self) -> serde_json::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
 }
 
-impl VersionHistory {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            writing: Mutex::default(),
-        }
+/// Adds a line to the history of `plugin` in `folder`.
+///
+/// # Errors
+/// Whatever the system says.
+pub(super) fn append(folder: &Path, plugin: &str, line: &[u8]) -> io::Result<()> {
+    let path = path(folder, plugin);
+    fs::create_dir_all(folder)?;
+    let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+    file.write_all(line)?;
+    if file.metadata()?.len() > BYTES_MAX {
+        drop(file);
+        halve(&path)?;
     }
+    Ok(())
+}
 
-    /// Adds `entry` to the history of `plugin`.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub(super) fn append(&self, plugin: &str, entry: &HistoryEntry<'_>) -> io::Result<()> {
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
-        let _writing = self.writing.lock();
-        let path = self.path(plugin);
-        fs::create_dir_all(&self.folder)?;
-        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-        file.write_all(&line)?;
-        if file.metadata()?.len() > BYTES_MAX {
-            drop(file);
-            halve(&path)?;
-        }
-        Ok(())
-    }
+/// The history of `plugin` in `folder`, the latest last. What cannot be read is left out.
+pub(super) fn read(folder: &Path, plugin: &str) -> Vec<Json> {
+    let text = fs::read(path(folder, plugin)).unwrap_or_default();
+    let lines = text.split(|octet| *octet == b'\n');
+    lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
+}
 
-    /// The history of `plugin`, the latest last. What cannot be read is left out.
-    pub(super) fn read(&self, plugin: &str) -> Vec<Json> {
-        let text = fs::read(self.path(plugin)).unwrap_or_default();
-        let lines = text.split(|octet| *octet == b'\n');
-        lines
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect()
-    }
-
-    fn path(&self, plugin: &str) -> PathBuf {
-        self.folder.join(format!("{plugin}.log"))
-    }
+fn path(folder: &Path, plugin: &str) -> PathBuf {
+    folder.join(format!("{plugin}.log"))
 }
 
 /// Keeps the later half of a file, from the beginning of a line on.
@@ -126,53 +114,55 @@ const WHY_BYTES_MAX: usize = 1024;
 mod tests {
     use super::*;
 
+    fn add(folder: &Path, entry: &HistoryEntry<'_>) {
+        let line = entry.to_line().expect("JSON");
+        append(folder, "users", &line).expect("written");
+    }
+
     #[test]
     fn the_latest_entries_are_kept_within_the_bound() {
         let folder = tempfile::tempdir().expect("a folder");
-        let history = VersionHistory::new(folder.path());
         let why = "x".repeat(1000);
         for at in 0..400 {
             let entry = HistoryEntry {
                 at,
                 ..HistoryEntry::new("users@2", "promoted", "rule").because(&why)
             };
-            history.append("users", &entry).expect("written");
+            add(folder.path(), &entry);
         }
         let path = folder.path().join("users.log");
         assert!(fs::metadata(path).expect("there").len() <= BYTES_MAX);
-        let read = history.read("users");
-        let times: Vec<_> = read.iter().map(|entry| entry["at"].as_u64()).collect();
-        assert!((100..400).contains(&read.len()), "{}", read.len());
+        let kept = read(folder.path(), "users");
+        let times: Vec<_> = kept.iter().map(|entry| entry["at"].as_u64()).collect();
+        assert!((100..400).contains(&kept.len()), "{}", kept.len());
         assert!(times.is_sorted() && times.last() == Some(&Some(399)));
-        assert_eq!(read[0]["why"], why.as_str(), "lines are whole");
-        assert!(history.read("others").is_empty());
+        assert_eq!(kept[0]["why"], why.as_str(), "lines are whole");
+        assert!(read(folder.path(), "others").is_empty());
     }
 
     #[test]
     fn a_long_reason_is_cut_and_pushes_nothing_out() {
         let folder = tempfile::tempdir().expect("a folder");
-        let history = VersionHistory::new(folder.path());
         let pinned = HistoryEntry::new("users", "pinned", "operator");
-        history.append("users", &pinned).expect("written");
+        add(folder.path(), &pinned);
         let why = "é".repeat(1024 * 1024);
         let refused = HistoryEntry::new("users", "refused", "folder").because(&why);
-        history.append("users", &refused).expect("written");
-        let read = history.read("users");
-        assert_eq!(read.len(), 2, "what an operator did is still there");
-        assert_eq!(read[1]["why"].as_str().map(str::len), Some(WHY_BYTES_MAX));
+        add(folder.path(), &refused);
+        let kept = read(folder.path(), "users");
+        assert_eq!(kept.len(), 2, "what an operator did is still there");
+        assert_eq!(kept[1]["why"].as_str().map(str::len), Some(WHY_BYTES_MAX));
     }
 
     #[test]
     fn a_line_that_was_cut_off_costs_itself() {
         let folder = tempfile::tempdir().expect("a folder");
-        let history = VersionHistory::new(folder.path());
         let entry = HistoryEntry::new("users", "pinned", "operator");
-        history.append("users", &entry).expect("written");
+        add(folder.path(), &entry);
         let path = folder.path().join("users.log");
         let mut text = fs::read(&path).expect("there");
         text.extend_from_slice(b"{\"at\":1,\n");
         fs::write(&path, text).expect("written");
-        history.append("users", &entry).expect("written");
-        assert_eq!(history.read("users").len(), 2);
+        add(folder.path(), &entry);
+        assert_eq!(read(folder.path(), "users").len(), 2);
     }
 }

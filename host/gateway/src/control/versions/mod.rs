@@ -8,7 +8,7 @@
 //! | what operators say | `operating.rs` |
 //! | a version that is tried: its share, its counts, its copies | `trial.rs`, `split.rs`, `meter.rs`, `shadow.rs` |
 //! | what the rules say of it | `judging.rs`, `postern_core::canary` |
-//! | what is kept and shown | `history.rs`, `view.rs`, `showing.rs` |
+//! | what is kept and shown | `history.rs`, `writer.rs`, `view.rs`, `showing.rs` |
 //!
 //! Everything else sees plugins by their names, each by the version that takes its calls. Services and routes
 //! are held by the plugin.
@@ -24,23 +24,18 @@ mod split;
 mod state;
 mod trial;
 pub(crate) mod view;
+mod writer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use tracing::warn;
 
 pub(super) use self::split::VersionSplit;
-use self::{
-    history::{HistoryEntry, VersionHistory},
-    state::VersionState,
-    trial::Trial,
-};
+use self::{history::HistoryEntry, state::VersionState, trial::Trial, writer::VersionFiles};
 use super::slot::PluginSlot;
 
 /// Slots by label, or those that take calls by plugin.
@@ -48,8 +43,7 @@ pub(super) type SlotsByName = BTreeMap<String, Arc<PluginSlot>>;
 
 /// The versions of every plugin.
 pub(super) struct PluginVersions {
-    folder: PathBuf,
-    history: VersionHistory,
+    files: VersionFiles,
     sets: Mutex<BTreeMap<String, VersionSet>>,
     /// Labels that the folder has.
     known: Mutex<BTreeSet<String>>,
@@ -63,8 +57,8 @@ pub(super) struct PluginVersions {
 struct VersionSet {
     state: VersionState,
     trial: Option<Trial>,
-    /// What the file holds.
-    written: VersionState,
+    /// What the file is to hold.
+    kept: VersionState,
     promoted: u64,
     /// By what they were worse.
     rolled_back: BTreeMap<&'static str, u64>,
@@ -74,10 +68,8 @@ struct VersionSet {
 
 impl PluginVersions {
     pub(super) fn new(data_dir: &Path) -> Self {
-        let folder = data_dir.join("versions");
         Self {
-            history: VersionHistory::new(&folder),
-            folder,
+            files: VersionFiles::new(data_dir.join("versions")),
             sets: Mutex::default(),
             known: Mutex::default(),
             changing: Mutex::default(),
@@ -130,10 +122,9 @@ impl PluginVersions {
         plugin: &str,
     ) -> &'a mut VersionSet {
         sets.entry(plugin.to_owned()).or_insert_with(|| {
-            let text = fs::read(self.path(plugin)).unwrap_or_default();
-            let state: VersionState = serde_json::from_slice(&text).unwrap_or_default();
+            let state = self.files.kept(plugin);
             VersionSet {
-                written: state.clone(),
+                kept: state.clone(),
                 state,
                 ..VersionSet::default()
             }
@@ -149,47 +140,20 @@ impl PluginVersions {
             true => VersionState::default(),
             false => set.state.clone(),
         };
-        if next != set.written {
-            match self.write(plugin, &next) {
-                Ok(()) => set.written = next,
-                Err(error) => {
-                    warn!(plugin, %error, "which version is what will not survive a restart");
-                }
-            }
+        if next != set.kept {
+            set.kept = next.clone();
+            self.files.keep(plugin, next);
         }
         result
     }
 
-    /// On disk when it returns, whole or not at all.
-    fn write(&self, plugin: &str, state: &VersionState) -> io::Result<()> {
-        let path = self.path(plugin);
-        if *state == VersionState::default() {
-            return match fs::remove_file(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                result => result,
-            };
-        }
-        fs::create_dir_all(&self.folder)?;
-        let beside = self.folder.join(format!("{plugin}.json.writing"));
-        let file = fs::File::create(&beside)?;
-        serde_json::to_writer(&file, state)?;
-        file.sync_all()?;
-        fs::rename(beside, path)
-    }
-
     /// Adds to the history of `plugin`.
     fn note(&self, plugin: &str, entry: &HistoryEntry<'_>) {
-        if let Err(error) = self.history.append(plugin, entry) {
-            warn!(plugin, %error, "the history of its versions lacks an entry");
-        }
+        self.files.note(plugin, entry);
     }
 
     fn is_known(&self, label: &str) -> bool {
         self.known.lock().contains(label)
-    }
-
-    fn path(&self, plugin: &str) -> PathBuf {
-        self.folder.join(format!("{plugin}.json"))
     }
 }
 

@@ -13,74 +13,105 @@ use crate::{
     control::{
         Control,
         offer::{OfferRefused, unix_now},
-        slot::PluginSlot,
     },
-    plugins::label::{at_start, is_label, plugin_of, version_of},
+    plugins::label::{at_start, is_label, named, plugin_of},
 };
 
 /// Who changes something, and why.
 #[derive(Clone, Copy)]
 pub(super) struct By<'a> {
-    who: &'static str,
+    /// `operator` or `rule`.
+    kind: &'static str,
+    /// Which operator.
+    who: &'a str,
     why: &'a str,
     figures: Option<&'a TrialFigures>,
 }
 
 impl<'a> By<'a> {
-    const OPERATOR: By<'static> = By {
-        who: "operator",
-        why: "",
-        figures: None,
-    };
+    /// The operator that the connection says: `uid 1000 (ada)`.
+    const fn operator(who: &'a str) -> Self {
+        Self {
+            kind: "operator",
+            who,
+            why: "",
+            figures: None,
+        }
+    }
 
     pub(super) const fn rule(why: &'a str, figures: Option<&'a TrialFigures>) -> Self {
         Self {
-            who: "rule",
+            kind: "rule",
+            who: "",
             why,
             figures,
+        }
+    }
+
+    const fn with_figures(self, figures: Option<&'a TrialFigures>) -> Self {
+        Self { figures, ..self }
+    }
+
+    const fn because(self, why: &'a str) -> Self {
+        Self { why, ..self }
+    }
+
+    /// That `what` was done to `version`.
+    fn entry(self, version: &'a str, what: &'static str) -> HistoryEntry<'a> {
+        HistoryEntry {
+            who: self.who,
+            figures: self.figures,
+            ..HistoryEntry::new(version, what, self.kind).because(self.why)
+        }
+    }
+
+    /// `promoted by operator uid 1000 (ada): WHY`.
+    fn told(self, what: &str) -> String {
+        let Self { kind, who, why, .. } = self;
+        let head = match who {
+            "" => format!("{what} by {kind}"),
+            who => format!("{what} by {kind} {who}"),
+        };
+        match why {
+            "" => head,
+            why => format!("{head}: {why}"),
         }
     }
 }
 
 impl Control {
     /// `name`, a version, takes the calls of its plugin from here on; the one that is tried where it is a
-    /// plugin's name.
+    /// plugin's name. `who` says so.
     ///
     /// # Errors
     /// When there is none, or it cannot take calls.
-    pub(crate) fn promote(&self, name: &str) -> Result<(), OfferRefused> {
-        let plugin = plugin_of(name);
-        let canary = self
-            .canary_of(plugin)
-            .filter(|_| version_of(name).is_none());
-        let label = canary.unwrap_or_else(|| name.to_owned());
-        if version_of(name).is_none() && label == name && !self.is_version_there(name) {
+    pub(crate) fn promote(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
+        let (plugin, label) = named(name);
+        let label = label.map(str::to_owned).or_else(|| self.canary_of(plugin));
+        let Some(label) = label else {
+            let versions = self.versions_told(plugin);
             let reason =
-                format!("plugin {plugin} has no version under trial; name one: {plugin}@VERSION");
+                format!("plugin {plugin} has no version under trial; name one of {versions}");
             return Err(OfferRefused::new("", reason));
-        }
-        let figures = self.figures_of(plugin);
-        let by = By {
-            figures: figures.as_ref(),
-            ..By::OPERATOR
         };
+        let figures = self.figures_of(plugin);
+        let by = By::operator(who).with_figures(figures.as_ref());
         self.promote_version(plugin, &label, by)
     }
 
     /// The version that is tried gets no more calls; without one, the version before takes the calls again;
-    /// without that, the generation before of the only version does, as it does where `name` is a version.
+    /// without that, the generation before of the only version does, as it does where `name` is a version. `who`
+    /// says so.
     ///
     /// # Errors
     /// When there is no such plugin, none before, or the one before does not start.
-    pub(crate) async fn rollback(&self, name: &str) -> Result<(), OfferRefused> {
-        let plugin = plugin_of(name);
+    pub(crate) async fn rollback(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
+        let (plugin, named) = named(name);
+        let is_named = |label: &str| named.is_none_or(|named| named == label);
         let figures = self.figures_of(plugin);
-        let by = By {
-            figures: figures.as_ref(),
-            ..By::OPERATOR
-        };
+        let by = By::operator(who).with_figures(figures.as_ref());
         let canary = self.canary_of(plugin);
-        let canary = canary.filter(|canary| version_of(name).is_none() || canary == name);
+        let canary = canary.filter(|canary| is_named(canary));
         if let Some(canary) = canary {
             self.reject_version(plugin, &canary, "operator", by);
             return Ok(());
@@ -95,31 +126,30 @@ impl Control {
                 .find(|label| serving.contains(label));
             (set.state.stable.clone(), before.cloned())
         });
-        let stable_label = stable.clone();
-        let is_of_stable = version_of(name).is_none() || stable.as_deref() == Some(name);
-        if let (Some(stable), Some(before), true) = (stable, before, is_of_stable) {
+        let is_of_stable = stable.as_deref().is_some_and(is_named);
+        if let (Some(stable), Some(before), true) = (&stable, before, is_of_stable) {
             self.promote_version(plugin, &before, by)?;
-            self.reject_version(plugin, &stable, "operator", by);
+            self.reject_version(plugin, stable, "operator", by);
             return Ok(());
         }
-        let label = match (version_of(name), &stable_label) {
-            (None, Some(stable)) => stable.as_str(),
-            (Some(_), _) | (None, None) => name,
-        };
+        let label = named.or(stable.as_deref()).unwrap_or(plugin);
         self.rollback_generation(label).await?;
-        let entry = HistoryEntry::new(label, "rolled-back", "operator");
-        let entry = entry.because("its generation before takes the calls");
-        self.versions.note(plugin, &entry);
+        let by = By::operator(who).because("its generation before takes the calls");
+        self.versions.change(plugin, |set| {
+            set.reasons.insert(label.to_owned(), by.told("rolled back"));
+        });
+        self.versions.note(plugin, &by.entry(label, "rolled-back"));
         Ok(())
     }
 
     /// Nothing changes by itself from here on which version takes the calls: `name`, where it is a version, or
-    /// the one that takes them.
+    /// the one that takes them. `who` says so.
     ///
     /// # Errors
     /// When there is none, or it cannot take calls.
-    pub(crate) fn pin(&self, name: &str) -> Result<(), OfferRefused> {
-        let plugin = plugin_of(name);
+    pub(crate) fn pin(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
+        let by = By::operator(who);
+        let (plugin, named) = named(name);
         let serving = self.serving();
         let Some(stable) = serving.get(plugin).filter(|slot| slot.is_serving()) else {
             return Err(OfferRefused::new(
@@ -127,30 +157,36 @@ impl Control {
                 format!("nothing of plugin {plugin} takes calls"),
             ));
         };
-        if version_of(name).is_some() && stable.name != name {
-            self.promote_version(plugin, name, By::OPERATOR)?;
+        if let Some(label) = named.filter(|label| *label != stable.name) {
+            self.promote_version(plugin, label, by)?;
         }
         let label = self.versions.change(plugin, |set| {
             set.state.stable.get_or_insert_with(|| stable.name.clone());
             set.state.is_pinned = true;
             set.state.canary = None;
-            set.state.stable.clone().unwrap_or_default()
+            let label = set.state.stable.clone().unwrap_or_default();
+            set.reasons.insert(label.clone(), by.told("pinned"));
+            label
         });
         self.publish();
-        let entry = HistoryEntry::new(&label, "pinned", "operator");
-        self.versions.note(plugin, &entry);
-        info!(plugin, version = label, "version pinned");
+        self.versions.note(plugin, &by.entry(&label, "pinned"));
+        info!(plugin, version = label, who, "version pinned");
         Ok(())
     }
 
-    /// Newer versions are tried again, or take the calls, as their manifests say.
+    /// Newer versions are tried again, or take the calls, as their manifests say. `who` says so.
     ///
     /// # Errors
     /// When the plugin is not pinned.
-    pub(crate) fn unpin(&self, name: &str) -> Result<(), OfferRefused> {
+    pub(crate) fn unpin(&self, name: &str, who: &str) -> Result<(), OfferRefused> {
         let plugin = plugin_of(name);
         let was_pinned = self.versions.change(plugin, |set| {
-            std::mem::replace(&mut set.state.is_pinned, false)
+            let was_pinned = std::mem::replace(&mut set.state.is_pinned, false);
+            if was_pinned && let Some(stable) = &set.state.stable {
+                // It was why this one takes the calls.
+                set.reasons.remove(stable);
+            }
+            was_pinned
         });
         if !was_pinned {
             return Err(OfferRefused::new(
@@ -158,9 +194,9 @@ impl Control {
                 format!("plugin {plugin} is not pinned"),
             ));
         }
-        let entry = HistoryEntry::new(plugin, "unpinned", "operator");
+        let entry = By::operator(who).entry(plugin, "unpinned");
         self.versions.note(plugin, &entry);
-        info!(plugin, "versions unpinned");
+        info!(plugin, who, "versions unpinned");
         self.place_again(plugin);
         self.publish();
         Ok(())
@@ -168,25 +204,22 @@ impl Control {
 
     /// What happened to the versions of the plugin of `name`, or to that version, the latest last. Nothing where
     /// `name` is none that a plugin may have.
-    #[must_use]
-    pub(crate) fn version_history(&self, name: &str) -> Vec<Json> {
+    pub(crate) async fn version_history(&self, name: &str) -> Vec<Json> {
+        let (plugin, label) = named(name);
         // Whoever asks names a file by it.
-        if !is_label(name) {
+        if !is_label(label.unwrap_or(plugin)) {
             return Vec::new();
         }
-        let mut entries = self.versions.history.read(plugin_of(name));
-        if version_of(name).is_some() {
-            entries.retain(|entry| entry.get("version").and_then(Json::as_str) == Some(name));
+        let mut entries = self.versions.files.history(plugin).await;
+        if label.is_some() {
+            entries.retain(|entry| entry.get("version").and_then(Json::as_str) == label);
         }
         entries
     }
 
-    /// Whether `name` is a plugin or a version that is there, or was.
-    #[must_use]
-    pub(crate) fn is_plugin_known(&self, name: &str) -> bool {
-        let slots = self.slots.lock();
-        let is_of = |slot: &PluginSlot| slot.name == name || slot.plugin_name() == name;
-        slots.values().any(|slot| is_of(slot))
+    /// Waits until what was said of versions until now is on the disk, as far as it can be written there.
+    pub(crate) async fn versions_written(&self) {
+        self.versions.files.flush().await;
     }
 
     /// `label` takes the calls of `plugin` from here on.
@@ -200,7 +233,7 @@ impl Control {
         by: By<'_>,
     ) -> Result<(), OfferRefused> {
         let refused = |reason: String| OfferRefused::new("", reason);
-        let slot = self.slots.lock().get(label).cloned();
+        let slot = self.slot_of(label);
         let slot = slot.ok_or_else(|| refused(format!("no version {label}")))?;
         let shown = slot.shown();
         if shown.current.is_none() {
@@ -228,7 +261,7 @@ impl Control {
         }
         self.versions.change(plugin, |set| {
             set.promoted += 1;
-            set.reasons.insert(label.to_owned(), reason("promoted", by));
+            set.reasons.insert(label.to_owned(), by.told("promoted"));
         });
         drop(changing);
         self.publish();
@@ -244,11 +277,11 @@ impl Control {
         cause: &'static str,
         by: By<'_>,
     ) {
-        let slot = self.slots.lock().get(label).cloned();
+        let slot = self.slot_of(label);
         let Some(current) = slot.and_then(|slot| slot.shown().current) else {
             return;
         };
-        let why = reason("rolled back", by);
+        let why = by.told("rolled back");
         self.versions.change(plugin, |set| {
             set.state.reject(
                 label,
@@ -310,38 +343,18 @@ impl Control {
         })
     }
 
-    fn is_version_there(&self, label: &str) -> bool {
-        self.slots.lock().contains_key(label)
-    }
-
     /// In the log, in the history, and as an event.
     fn tell(&self, event: &'static str, plugin: &str, label: &str, by: By<'_>) {
-        let By { who, why, figures } = by;
+        let (version, kind, who, why) = (label, by.kind, by.who, by.why);
         match event {
-            "promoted" => info!(plugin, version = label, by = who, why, "version promoted"),
-            _ => warn!(
-                plugin,
-                version = label,
-                by = who,
-                why,
-                "version rolled back"
-            ),
+            "promoted" => info!(plugin, version, by = kind, who, why, "version promoted"),
+            _ => warn!(plugin, version, by = kind, who, why, "version rolled back"),
         }
-        let entry = HistoryEntry {
-            figures,
-            ..HistoryEntry::new(label, event, who).because(why)
-        };
-        self.versions.note(plugin, &entry);
+        self.versions.note(plugin, &by.entry(label, event));
+        // Whoever subscribes need not know which operator.
         let payload =
-            json!({ "plugin": plugin, "version": label, "event": event, "by": who, "why": why });
+            json!({ "plugin": plugin, "version": label, "event": event, "by": kind, "why": why });
         self.tell_event(plugin, event, &payload);
-    }
-}
-
-fn reason(what: &str, By { who, why, .. }: By<'_>) -> String {
-    match why {
-        "" => format!("{what} by {who}"),
-        why => format!("{what} by {who}: {why}"),
     }
 }
 

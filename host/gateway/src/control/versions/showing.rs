@@ -2,6 +2,7 @@
 
 use postern_core::quantile::bucket_with;
 use postern_wasm::{BUCKETS_MICROS, Outcome, StatsSnapshot};
+use serde_json::Value as Json;
 
 use super::{VersionSet, trial::Trial, view::VersionView};
 use crate::{
@@ -11,6 +12,21 @@ use crate::{
 };
 
 impl Control {
+    /// As `plugin`, with what operators did last to the versions that `name` names.
+    pub(crate) async fn plugin_with_changes(&self, name: &str) -> Option<PluginView> {
+        let mut view = self.plugin(name)?;
+        let mut changes = self.version_history(name).await;
+        let is = |entry: &Json, key: &str, text: &str| {
+            entry.get(key).and_then(Json::as_str) == Some(text)
+        };
+        // Approvals are shown with what was approved.
+        changes.retain(|entry| is(entry, "by", "operator") && !is(entry, "event", "approved"));
+        let surplus = changes.len().saturating_sub(CHANGES_SHOWN_MAX);
+        changes.drain(..surplus);
+        view.changes = changes;
+        Some(view)
+    }
+
     /// The version that takes the calls of the plugin that `name` is or is a version of.
     #[must_use]
     pub(crate) fn version_in_force(&self, name: &str) -> Option<PluginView> {
@@ -107,3 +123,6 @@ fn p99_ms(stats: &StatsSnapshot) -> Option<f64> {
     let micros = BUCKETS_MICROS.get(bucket).unwrap_or(last);
     Some(*micros as f64 / 1e3)
 }
+
+/// Changes that are shown of a plugin, the latest.
+const CHANGES_SHOWN_MAX: usize = 8;

@@ -135,7 +135,7 @@ struct Gateway {
 fn known_methods() -> KnownMethods {
     KnownMethods {
         routes: Arc::default(),
-        directory: SharedDirectory::new(&config::Config::default()).expect("good settings"),
+        directory: SharedDirectory::new(&Config::default()).expect("good settings"),
         schemas: Arc::default(),
     }
 }

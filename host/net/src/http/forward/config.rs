@@ -76,7 +76,7 @@ impl Default for ForwardConfig {
 }
 
 impl ForwardAddress {
-    pub(super) const fn scheme(&self) -> &'static str {
+    pub(crate) const fn scheme(&self) -> &'static str {
         match self {
             Self::Host {
                 is_secure: true, ..
@@ -86,7 +86,7 @@ impl ForwardAddress {
     }
 
     /// Host and port as a request names them whose client named none.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match self {
             Self::Host { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
             Self::Host { host, port, .. } => format!("{host}:{port}"),

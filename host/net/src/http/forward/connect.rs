@@ -2,7 +2,7 @@
 //! TLS.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
@@ -34,17 +34,40 @@ pub(super) async fn connect(
     client: Option<SocketAddr>,
     needs_http1: bool,
 ) -> Result<Connected, Error> {
-    let failed = |error: io::Error| {
-        if let Some(error) = prohibited(&error).filter(|_| config.is_public) {
-            return error;
-        }
-        let message = format!("cannot connect to {address}: {error}");
-        Error::unavailable(Blame::Upstream, message).with_source(error)
-    };
     let version = if needs_http1 {
         HttpVersions::Http1
     } else {
         config.version
+    };
+    connect_as(address, config, client, version, address).await
+}
+
+/// Connects for HTTP/2 and nothing else, whatever `config` says. Errors name the address as `shown`.
+///
+/// # Errors
+/// As `connect`.
+pub(crate) async fn open_http2(
+    address: &ForwardAddress,
+    config: &ForwardConfig,
+    shown: &(dyn fmt::Display + Sync),
+) -> Result<Box<dyn StreamLink>, Error> {
+    let connected = connect_as(address, config, None, HttpVersions::Http2, shown).await;
+    connected.map(|connected| connected.stream)
+}
+
+async fn connect_as(
+    address: &ForwardAddress,
+    config: &ForwardConfig,
+    client: Option<SocketAddr>,
+    version: HttpVersions,
+    shown: &(dyn fmt::Display + Sync),
+) -> Result<Connected, Error> {
+    let failed = |error: io::Error| {
+        if let Some(error) = prohibited(&error).filter(|_| config.is_public) {
+            return error;
+        }
+        let message = format!("cannot connect to {shown}: {error}");
+        Error::unavailable(Blame::Upstream, message).with_source(error)
     };
     let plain = |stream: Box<dyn StreamLink>| Connected {
         stream,
@@ -69,7 +92,7 @@ pub(super) async fn connect(
         return Ok(plain(Box::new(stream)));
     }
     let unusable = |reason: String| {
-        let message = format!("cannot verify {address}: {reason}");
+        let message = format!("cannot verify {shown}: {reason}");
         Error::unavailable(Blame::Gateway, message)
     };
     let offered: &[&str] = match version {
@@ -87,7 +110,7 @@ pub(super) async fn connect(
     let agreed = stream.get_ref().1.alpn_protocol();
     let is_http2 = agreed == Some(HTTP2.as_bytes());
     if version == HttpVersions::Http2 && !is_http2 {
-        let message = format!("{address} does not speak HTTP/2");
+        let message = format!("{shown} does not speak HTTP/2");
         return Err(Error::unavailable(Blame::Upstream, message));
     }
     Ok(Connected {

@@ -49,6 +49,7 @@ use postern_system::clock;
 use tokio::time::{sleep_until, timeout};
 
 pub(super) use self::config::SOCKET_HOST;
+pub(crate) use self::connect::open_http2;
 pub use self::{
     claims::{ForwardedConfig, ForwardedForm, ForwardedSend},
     config::{ForwardAddress, ForwardConfig, HttpVersions},

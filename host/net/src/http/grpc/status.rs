@@ -62,8 +62,11 @@ pub(crate) fn failed(error: &Error, details: &dyn StatusDetails) -> HeaderMap {
     if !message.is_empty() {
         trailers.insert(MESSAGE, metadata::encode_text(message));
     }
-    if let Retry::After(delay) = error.retry {
-        trailers.insert(PUSHBACK, HeaderValue::from(millis(delay)));
+    match error.retry {
+        Retry::After(delay) => drop(trailers.insert(PUSHBACK, HeaderValue::from(millis(delay)))),
+        // "a negative value: do not retry" (gRFC A6).
+        Retry::Forbidden => drop(trailers.insert(PUSHBACK, HeaderValue::from_static("-1"))),
+        Retry::Never | Retry::Elsewhere | Retry::IfIdempotent => {}
     }
     if let Some(status) = status_of(error, message, details) {
         trailers.insert(DETAILS, metadata::encode_binary(&status));
@@ -228,5 +231,7 @@ mod tests {
         assert_eq!(text(&trailers, &PUSHBACK), Some("2"));
         assert_eq!(trailers["x-reason"], "full");
         assert_eq!(trailers["x-bin"], "q6urqw");
+        let never = Error::internal("no").with_retry(Retry::Forbidden);
+        assert_eq!(text(&failed(&never, &ValueDetails), &PUSHBACK), Some("-1"));
     }
 }

@@ -60,7 +60,7 @@ struct Answering {
 }
 
 impl Answering {
-    /// 0 is nothing.
+    const NOTHING: u8 = 0;
     const RESPONSE: u8 = 1;
     const ERROR: u8 = 2;
 
@@ -158,7 +158,9 @@ async fn run(
     match instance.finish(result) {
         Ok(()) => {
             instance.end();
-            if Handles::count(&mut instance.state().kept) > HANDLES_LEFT_MAX {
+            // What kept it from saying anything may stay in its memory.
+            let is_silent = said.load(Relaxed) == Answering::NOTHING;
+            if is_silent || Handles::count(&mut instance.state().kept) > HANDLES_LEFT_MAX {
                 instance.retire();
             }
             lease.finish(Answering::outcome(&said));

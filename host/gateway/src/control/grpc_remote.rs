@@ -1,0 +1,316 @@
+//! An instance that speaks gRPC. With a schema its callers have JSON or protobuf, whichever they like; without
+//! one their octets pass as they are.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use postern_core::{
+    Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text,
+    message_codec::{Conversion, HandlerForm, MessageForm, convert_call, convert_reply},
+    registry::Address,
+};
+use postern_net::{
+    grpc::{GrpcAddress, GrpcUpstream, GrpcUpstreamConfig},
+    http::StatusDetails,
+    tls::ClientTls,
+};
+
+use super::{
+    by_service::ByService, grpc_schema::InstanceSchema, http_remote::HttpRemote,
+    upstream_schemas::UpstreamSchemas,
+};
+use crate::{
+    config::{Config, ServiceGrpc},
+    proto::{LoadedSchema, LoadedSchemas, ProtoSchema, SchemaOwner},
+};
+
+/// How the instances of each service are spoken to, and those that are.
+#[derive(Debug)]
+pub(crate) struct GrpcUpstreams {
+    tls: Arc<ClientTls>,
+    details: Arc<dyn StatusDetails>,
+    settings: ByService<GrpcSettings>,
+    /// What files say of services.
+    schemas: ArcSwap<UpstreamSchemas>,
+    /// Is told what is known of services that have instances.
+    loaded: Arc<LoadedSchemas>,
+    /// By service and address, so that who calls an instance and who asks whether it is well share its
+    /// connections.
+    known: Mutex<BTreeMap<(Text, String), Weak<Inner>>>,
+}
+
+/// How those of one service are.
+#[derive(Debug, Default)]
+struct GrpcSettings {
+    written: ServiceGrpc,
+    config: GrpcUpstreamConfig,
+}
+
+/// An instance. Clones share its connections.
+#[derive(Clone)]
+pub(super) struct GrpcRemote {
+    inner: Arc<Inner>,
+    /// Where it takes requests of HTTP, if it does: those that are handed on as they are.
+    http: Option<HttpRemote>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    service: Text,
+    address: GrpcAddress,
+    upstreams: Arc<GrpcUpstreams>,
+    /// As the settings in force want it.
+    current: Mutex<Option<Spoken>>,
+}
+
+/// The instance under some settings.
+#[derive(Debug, Clone)]
+struct Spoken {
+    settings: Arc<GrpcSettings>,
+    schemas: Arc<UpstreamSchemas>,
+    upstream: GrpcUpstream,
+    /// What files say of the service.
+    schema: Option<Arc<ProtoSchema>>,
+    described: Arc<InstanceSchema>,
+}
+
+impl GrpcUpstreams {
+    /// `schemas` are those of files. `loaded` is told of them, and of what instances say.
+    pub(crate) fn new(
+        tls: Arc<ClientTls>,
+        details: Arc<dyn StatusDetails>,
+        schemas: UpstreamSchemas,
+        loaded: Arc<LoadedSchemas>,
+    ) -> Self {
+        Self {
+            tls,
+            details,
+            settings: ByService::default(),
+            schemas: ArcSwap::from_pointee(schemas),
+            loaded,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Those of files that are in force.
+    pub(crate) fn schemas(&self) -> Arc<UpstreamSchemas> {
+        self.schemas.load_full()
+    }
+
+    /// Puts `schemas` in force with the next call of each instance.
+    pub(crate) fn set_schemas(&self, schemas: UpstreamSchemas) {
+        self.schemas.store(Arc::new(schemas));
+    }
+
+    /// Puts what `config` says in force. Connections stay where it says nothing new.
+    pub(super) fn apply(&self, config: &Config) {
+        let connect_timeout = config.pool.connect_timeout;
+        self.settings.apply(config, |before, service| {
+            let is_same = before.written == service.grpc
+                && before.config.connect_timeout == connect_timeout
+                && Arc::ptr_eq(&before.config.tls, &self.tls);
+            if is_same {
+                return Arc::clone(before);
+            }
+            Arc::new(GrpcSettings {
+                written: service.grpc.clone(),
+                config: GrpcUpstreamConfig {
+                    connect_timeout,
+                    tls: Arc::clone(&self.tls),
+                    ..service.grpc.to_config()
+                },
+            })
+        });
+    }
+
+    /// The instance of `service` at the first of `addresses` that is of gRPC; `None` where none is.
+    fn instance(self: &Arc<Self>, service: &Text, addresses: &[Address]) -> Option<Arc<Inner>> {
+        let address = addresses.iter().find_map(GrpcAddress::of)?;
+        let mut known = self.known.lock();
+        known.retain(|_, inner| inner.strong_count() > 0);
+        let key = (service.clone(), address.to_string());
+        if let Some(inner) = known.get(&key).and_then(Weak::upgrade) {
+            return Some(inner);
+        }
+        let inner = Arc::new(Inner {
+            service: service.clone(),
+            address,
+            upstreams: Arc::clone(self),
+            current: Mutex::default(),
+        });
+        known.insert(key, Arc::downgrade(&inner));
+        Some(inner)
+    }
+
+    /// What is known of `service` is `schema` from here on.
+    fn tell(&self, service: &Text, schema: Option<&Arc<ProtoSchema>>) {
+        let owner = SchemaOwner::Upstream(service.clone());
+        let loaded = schema.map(|schema| LoadedSchema {
+            schema: Arc::clone(schema),
+            services: vec![service.clone()],
+        });
+        self.loaded.set(&owner, loaded);
+    }
+
+    /// An instance of `service` has gone.
+    fn on_gone(&self, service: &Text) {
+        let known = self.known.lock();
+        let mut others = known.iter().filter(|((of, _), _)| of == service);
+        if !others.any(|(_, inner)| inner.strong_count() > 0) {
+            self.tell(service, None);
+        }
+    }
+}
+
+impl GrpcRemote {
+    /// The instance of `service` at the first of `addresses` that is of gRPC; `None` where none is. `http`
+    /// is where it takes requests of HTTP.
+    pub(super) fn new(
+        upstreams: &Arc<GrpcUpstreams>,
+        service: &Text,
+        addresses: &[Address],
+        http: Option<HttpRemote>,
+    ) -> Option<Self> {
+        let inner = upstreams.instance(service, addresses)?;
+        Some(Self { inner, http })
+    }
+
+    /// Asks for a sign of life. One that is well is asked for what it says of its service, too, so that
+    /// this is known before the first call that needs it.
+    ///
+    /// # Errors
+    /// Why it gives none.
+    pub(super) async fn probe(&self) -> Result<(), Error> {
+        let spoken = self.inner.spoken();
+        let written = &spoken.settings.written;
+        if written.health_check {
+            let service = written.health_service.as_deref().unwrap_or_default();
+            spoken.upstream.check_health(service).await?;
+        } else {
+            spoken.upstream.knock().await?;
+        }
+        if let Err(error) = spoken.schema(&self.inner).await {
+            tracing::debug!(instance = %self.inner.address, %error, "an instance describes nothing");
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn spoken(&self) -> Spoken {
+        let settings = self.upstreams.settings.of(&self.service);
+        let schemas = self.upstreams.schemas();
+        let mut current = self.current.lock();
+        let before = current
+            .as_ref()
+            .filter(|before| Arc::ptr_eq(&before.settings, &settings));
+        if let Some(before) = before
+            && Arc::ptr_eq(&before.schemas, &schemas)
+        {
+            return before.clone();
+        }
+        let before = before.map(|before| (before.upstream.clone(), Arc::clone(&before.described)));
+        let (upstream, described) = before.unwrap_or_else(|| {
+            let (address, config) = (self.address.clone(), settings.config.clone());
+            let details = Arc::clone(&self.upstreams.details);
+            (GrpcUpstream::new(address, config, details), Arc::default())
+        });
+        let schema = schemas.of(&self.service);
+        if schema.is_some() {
+            self.upstreams.tell(&self.service, schema.as_ref());
+        }
+        let spoken = Spoken {
+            settings,
+            schemas,
+            upstream,
+            schema,
+            described,
+        };
+        // Calls under way keep what they were begun with.
+        *current = Some(spoken.clone());
+        spoken
+    }
+
+    async fn call(self: Arc<Self>, call: Call) -> Result<Reply, Error> {
+        let spoken = self.spoken();
+        // What is protobuf already goes as it is, even by a method that is not described.
+        let is_protobuf = MessageForm::of_headers(&call.headers) == Some(MessageForm::Protobuf);
+        let schema = match is_protobuf {
+            true => spoken.known_schema(),
+            false => spoken.schema(&self).await?,
+        };
+        let Some(codec) = schema.map(|schema| schema.codec()) else {
+            return spoken.upstream.call_of_kind(call, None).await;
+        };
+        let method = codec.method(&call.service, &call.method);
+        let kind = method.and_then(|method| method.kind);
+        let conversion = match is_protobuf {
+            true => None,
+            false => Conversion::of(&codec, &call, spoken.form())?,
+        };
+        let Some(conversion) = conversion else {
+            return spoken.upstream.call_of_kind(call, kind).await;
+        };
+        let call = convert_call(&conversion, call)?;
+        let reply = spoken.upstream.call_of_kind(call, kind).await?;
+        convert_reply(&conversion, reply)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.upstreams.on_gone(&self.service);
+    }
+}
+
+impl Spoken {
+    /// What describes the service, as far as it is known.
+    fn known_schema(&self) -> Option<Arc<ProtoSchema>> {
+        let files = self.schema.clone();
+        files.or_else(|| self.described.known())
+    }
+
+    /// What describes the service. The instance is asked where no file does.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    async fn schema(&self, instance: &Inner) -> Result<Option<Arc<ProtoSchema>>, Error> {
+        if self.schema.is_some() || !self.settings.written.reflection {
+            return Ok(self.schema.clone());
+        }
+        let service = &instance.service;
+        let on_told = |schema: Option<&_>| instance.upstreams.tell(service, schema);
+        self.described.ask(&self.upstream, service, on_told).await
+    }
+
+    fn form(&self) -> HandlerForm {
+        HandlerForm {
+            form: MessageForm::Protobuf,
+            message_bytes_max: self.settings.config.send_bytes_max,
+            blame: Blame::Upstream,
+        }
+    }
+}
+
+impl Handler for GrpcRemote {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        if !call.is_forwarded() {
+            return Box::pin(Arc::clone(&self.inner).call(call));
+        }
+        match &self.http {
+            Some(http) => http.call(call),
+            None => {
+                let address = &self.inner.address;
+                let message = format!(
+                    "{address} takes calls of gRPC, and no requests that are handed on as they are"
+                );
+                let error = Error::new(Kind::Unimplemented, Blame::Gateway, message);
+                Box::pin(std::future::ready(Err(error)))
+            }
+        }
+    }
+}

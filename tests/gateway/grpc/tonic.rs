@@ -1,0 +1,97 @@
+//! tonic against components without a schema, whose messages are octets: many streams at one time on one connection,
+//! and a handler whose caller has left.
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use postern_tests::{Gateway, Setup, patiently};
+use serde_json::Value;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tonic::Code;
+
+use super::{
+    PATIENCE,
+    tonic_client::{connect, duplex, unary},
+};
+use crate::share;
+
+/// The messages that are sent to a channel.
+fn received(receiver: mpsc::Receiver<Bytes>) -> impl stream::Stream<Item = Bytes> + Send {
+    stream::unfold(receiver, async |mut receiver| {
+        let message = receiver.recv().await?;
+        Some((message, receiver))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_a_hundred_streams_on_one_connection_gets_its_own_answers_in_turn() {
+    const N_STREAMS: u32 = 100;
+    const N_MESSAGES: u32 = 20;
+    let _machine = share().await;
+    // As many streams at one time as instances.
+    let manifest = "[instances]\nmax = 128\nstream-share = 100\n";
+    let setup = Setup::default().plugin("echo").file("echo.toml", manifest);
+    let gateway = Gateway::start(setup).await;
+    let client = connect(gateway.http).await;
+    let mut streams = JoinSet::new();
+    for n_stream in 0..N_STREAMS {
+        let client = client.clone();
+        streams.spawn(async move {
+            let (sender, receiver) = mpsc::channel(1);
+            let mut replies = duplex(client, "/echo/EchoStream", received(receiver)).await?;
+            for n_message in 0..N_MESSAGES {
+                let message = Bytes::from(format!("{n_stream}: {n_message}"));
+                sender
+                    .send(message.clone())
+                    .await
+                    .expect("the call goes on");
+                assert_eq!(replies.message().await?, Some(message));
+            }
+            drop(sender);
+            replies.message().await
+        });
+    }
+    let ended = timeout(PATIENCE, streams.join_all())
+        .await
+        .expect("all end");
+    for end in ended {
+        assert_eq!(end.map_err(|status| status.to_string()), Ok(None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_is_told_that_its_caller_has_left() {
+    let _machine = share().await;
+    let gateway = Gateway::start(Setup::default().plugin("async-rust")).await;
+    let client = connect(gateway.http).await;
+    let replies = duplex(client.clone(), "/async-rust/Leave", stream::empty()).await;
+    let mut replies = replies.expect("it answers");
+    assert!(replies.message().await.expect("more").is_some());
+    drop(replies);
+    patiently("the handler has been told", async || {
+        let told = duplex(client.clone(), "/async-rust/Left", stream::empty()).await;
+        let told = told
+            .expect("it answers")
+            .next()
+            .await
+            .expect("a message")
+            .expect("whole");
+        let told: Value = serde_json::from_slice(&told).expect("JSON");
+        told["value"] == "told"
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn octets_come_back_and_nobody_implements_what_nobody_has() {
+    let _machine = share().await;
+    let gateway = Gateway::start(Setup::default().plugin("echo")).await;
+    let client = connect(gateway.http).await;
+    let reply = unary(client.clone(), "/echo/Echo", Bytes::from_static(b"octets")).await;
+    assert_eq!(
+        reply.map_err(|status| status.to_string()),
+        Ok(Bytes::from_static(b"octets"))
+    );
+    let status = unary(client, "/nobody/Echo", Bytes::new()).await;
+    let status = status.expect_err("it fails");
+    assert_eq!(status.code(), Code::Unimplemented, "{status}");
+}
