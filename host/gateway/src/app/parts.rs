@@ -60,7 +60,7 @@ impl Parts {
             Arc::clone(&book),
             config.clone(),
         ));
-        health.set_source(HealthSource {
+        health.set_source(&HealthSource {
             routes: Arc::clone(&routes),
             directory: Arc::clone(control.directory()),
             readiness: control.readiness().clone(),

@@ -12,7 +12,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use bytes::Bytes;
@@ -33,8 +33,15 @@ use crate::{
 
 /// The service.
 pub(crate) struct HealthService {
-    source: OnceLock<HealthSource>,
+    source: OnceLock<WeakSource>,
     watchers: Arc<Semaphore>,
+}
+
+/// The routes lead to the service, so it does not hold them.
+struct WeakSource {
+    routes: Weak<Routes>,
+    directory: Weak<SharedDirectory>,
+    readiness: Readiness,
 }
 
 /// Where it is known who answers.
@@ -97,13 +104,24 @@ impl HealthService {
     }
 
     /// What it answers from, once all is built. A second one changes nothing.
-    pub(crate) fn set_source(&self, source: HealthSource) {
-        let _ = self.source.set(source);
+    pub(crate) fn set_source(&self, source: &HealthSource) {
+        let _ = self.source.set(WeakSource {
+            routes: Arc::downgrade(&source.routes),
+            directory: Arc::downgrade(&source.directory),
+            readiness: source.readiness.clone(),
+        });
     }
 
     fn source(&self) -> Result<HealthSource, Error> {
-        let none = || Error::unavailable(Blame::Gateway, "the gateway is starting, try again");
-        self.source.get().cloned().ok_or_else(none)
+        let source = self.source.get().and_then(|source| {
+            Some(HealthSource {
+                routes: source.routes.upgrade()?,
+                directory: source.directory.upgrade()?,
+                readiness: source.readiness.clone(),
+            })
+        });
+        let none = || Error::unavailable(Blame::Gateway, "the gateway starts or ends, try again");
+        source.ok_or_else(none)
     }
 
     fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {

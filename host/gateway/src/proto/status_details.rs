@@ -66,9 +66,10 @@ impl PoolDetails {
         let message = self.message(name_of(&any.type_url))?;
         let json = codec::to_json(&message, &any.value.clone().into()).ok()?;
         let json: Json = serde_json::from_slice(&json).ok()?;
-        match json {
-            Json::Object(members) if message.package_name() != "google.protobuf" => Some(members),
-            other => Some(Map::from_iter([(VALUE_MEMBER.to_owned(), other)])),
+        let is_well_known = message.package_name() == "google.protobuf";
+        match json.as_object().filter(|_| !is_well_known) {
+            Some(members) => Some(members.clone()),
+            None => Some(Map::from_iter([(VALUE_MEMBER.to_owned(), json)])),
         }
     }
 
@@ -84,10 +85,9 @@ impl StatusDetails for PoolDetails {
             return Vec::new();
         };
         let has_type = |member: &Json| member.get(TYPE).is_some();
-        let members = match details {
-            Json::Array(members) if members.iter().any(has_type) => members,
-            whole => vec![whole],
-        };
+        let listed = details.as_array();
+        let listed = listed.filter(|members| members.iter().any(has_type));
+        let members = listed.cloned().unwrap_or_else(|| vec![details]);
         let any = |member: Json| self.typed(&member).or_else(|| self.value(&member));
         members.into_iter().filter_map(any).collect()
     }

@@ -51,7 +51,7 @@ fn fixture() -> (HealthService, HealthSource) {
     ];
     source.routes.publish(routes);
     let service = HealthService::new();
-    service.set_source(source.clone());
+    service.set_source(&source);
     (service, source)
 }
 
@@ -144,7 +144,8 @@ async fn a_gateway_that_ends_says_so_and_lets_its_watchers_go() {
 #[tokio::test]
 async fn watchers_are_bounded() {
     let (service, _) = fixture();
-    let held = Arc::clone(&service.watchers).try_acquire_many_owned(WATCHERS_MAX as u32);
+    let all = u32::try_from(WATCHERS_MAX).expect("a few thousand");
+    let held = Arc::clone(&service.watchers).try_acquire_many_owned(all);
     let refused = service.call(ask("Watch", "")).await.expect_err("full");
     assert_eq!(refused.kind, Kind::ResourceExhausted);
     drop(held);
