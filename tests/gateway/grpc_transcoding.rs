@@ -399,7 +399,7 @@ fn check_draws_a_rule_that_names_no_field() {
     let wrong = PROBE.replace("{kind}", "{knid}");
     std::fs::write(plugins.join("probe.proto"), wrong).expect("written");
     let target = plugins.join("probe.wasm");
-    let checked = postern(&["check", target.to_str().expect("text")]);
+    let checked = postern(folder.path(), &["check", target.to_str().expect("text")]);
     assert_ne!(checked.code, Some(0), "{checked:?}");
     let told = format!("{}{}", checked.out, checked.err);
     assert!(told.contains("did you mean \"kind\"?"), "{told}");
