@@ -168,6 +168,15 @@ pub struct Budgets {
     pub authorizer: Duration,
 }
 
+impl PluginSpec {
+    /// The form of the messages of `service`: JSON unless its schema is taken in protobuf.
+    pub(crate) fn form_of(&self, service: &str) -> MessageForm {
+        let schema = self.schema.as_ref();
+        let schema = schema.filter(|schema| schema.service(service).is_some());
+        schema.map_or(MessageForm::Json, |schema| schema.form)
+    }
+}
+
 impl PluginSchema {
     /// How a component of these limits wants the messages of its calls.
     pub(crate) fn handler_form(&self, limits: &PluginLimits) -> HandlerForm {
