@@ -49,7 +49,7 @@ impl GrpcFront<'_> {
         let coding = coding_of(&head.headers)?;
         let reader = CallReader {
             config: asker.config,
-            peer: asker.peer,
+            peer: asker.connection.over_grpc(),
             bytes: asker.bytes,
             kind: info.as_ref().and_then(|info| info.kind),
         };

@@ -30,7 +30,7 @@ mod web;
 pub use self::status::{StatusDetails, ValueDetails};
 pub(in crate::http) use self::{
     call::{CallReader, RpcPath},
-    content_type::{Framing, GrpcContent},
+    content_type::{Framing, GrpcContent, UnknownContent},
     front::GrpcFront,
     outcome::judged,
     reply::refuse,

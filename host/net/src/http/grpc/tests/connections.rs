@@ -68,7 +68,7 @@ async fn calls_that_are_answered_forgive_resets_and_pings() {
     for _ in 0..20 {
         let answer = fixture.call("test.Echo/Unary", &[], message("x")).await;
         assert_eq!(answer.code(), "0");
-        let (sender, reply) = fixture.begin("test.Echo/Hang", &[]).await;
+        let (sender, reply) = fixture.begin("test.Echo/Hang", &[]);
         sender.send(message("")).await.expect("sent");
         fixture.double.wait_for(1).await;
         drop(reply);
@@ -85,7 +85,7 @@ async fn an_old_connection_takes_no_more_calls_and_ends_those_that_it_has() {
         ..HttpConfig::default()
     };
     let fixture = Fixture::open(config).await;
-    let (sender, reply) = fixture.begin("test.Echo/Chat", &[]).await;
+    let (sender, reply) = fixture.begin("test.Echo/Chat", &[]);
     sender.send(message("a")).await.expect("sent");
     let mut reply = reply.await_head().await;
     assert_eq!(reply.next().await, Some(message("a")));
@@ -110,7 +110,7 @@ async fn an_old_connection_is_cut_off_behind_its_grace() {
         ..HttpConfig::default()
     };
     let fixture = Fixture::open(config).await;
-    let (sender, _reply) = fixture.begin("test.Echo/Hang", &[]).await;
+    let (sender, _reply) = fixture.begin("test.Echo/Hang", &[]);
     sender.send(message("")).await.expect("sent");
     fixture.double.wait_for(1).await;
     fixture.double.wait_for(0).await;

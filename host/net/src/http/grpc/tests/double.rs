@@ -124,7 +124,7 @@ impl Fixture {
     }
 
     /// Begins a call, whose body is what is sent.
-    pub(super) async fn begin(
+    pub(super) fn begin(
         &self,
         path: &str,
         fields: &[(&str, &str)],
