@@ -123,6 +123,8 @@ fn an_address_stands_once_for_its_scheme() {
         "wss://h:1",
         "http://h:1",
         "https://h:1",
+        "grpc://h:1",
+        "grpcs://h:1",
         "unix:///s",
     ];
     assert_eq!(with(&all), Ok(()));
@@ -131,7 +133,7 @@ fn an_address_stands_once_for_its_scheme() {
         with(&["tcp://h:1", "tcp://i:1"]),
         Err(EntryError::TransportTwice { transport })
     );
-    let (what, limit) = ("addresses", 9);
+    let (what, limit) = ("addresses", 11);
     assert_eq!(
         with(&["tcp://h:1"; 10]),
         Err(EntryError::TooMany { what, limit })
