@@ -135,7 +135,7 @@ fn an_address_stands_once_for_its_scheme() {
     );
     let (what, limit) = ("addresses", 11);
     assert_eq!(
-        with(&["tcp://h:1"; 10]),
+        with(&["tcp://h:1"; 12]),
         Err(EntryError::TooMany { what, limit })
     );
     // Written field by field, an address is checked all the same.
