@@ -37,6 +37,9 @@ pub struct MethodInfo {
     /// Whether a second identical call changes nothing more, so that it may be made again after a
     /// failure and beside one that is slow.
     pub idempotent: bool,
+    /// Whether a call changes nothing at all, as RFC 9110 section 9.2.1 has it: who may make it by GET
+    /// does. `NO_SIDE_EFFECTS` of protobuf.
+    pub safe: bool,
 }
 
 /// What a message is. Its schema stands under its name in `ServiceInfo::schemas`.
@@ -141,6 +144,7 @@ impl MethodInfo {
     pub fn bare(&self) -> Self {
         Self {
             kind: self.kind,
+            safe: self.safe,
             ..Self::new(self.name.clone(), self.idempotent)
         }
     }
@@ -169,6 +173,7 @@ impl MethodInfo {
             request: copied(&self.request),
             response: copied(&self.response),
             idempotent: self.idempotent,
+            safe: self.safe,
         }
     }
 }

@@ -73,6 +73,9 @@ pub(crate) struct MethodListing {
     /// Whether a second identical call changes nothing more.
     #[serde(default)]
     pub idempotent: bool,
+    /// Whether a call changes nothing at all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub safe: bool,
 }
 
 /// A service as everybody is shown it.
@@ -209,6 +212,7 @@ impl MethodListing {
             request: named(&self.request),
             response: named(&self.response),
             idempotent: self.idempotent,
+            safe: self.safe,
         })
     }
 }
@@ -222,6 +226,7 @@ impl From<&MethodInfo> for MethodListing {
             request: method.request.name.to_string(),
             response: method.response.name.to_string(),
             idempotent: method.idempotent,
+            safe: method.safe,
         }
     }
 }

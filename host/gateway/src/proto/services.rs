@@ -64,6 +64,7 @@ fn method_info(method: &MethodDescriptor) -> MethodInfo {
         request: named(method.input().full_name()),
         response: named(method.output().full_name()),
         idempotent: level != IdempotencyLevel::IdempotencyUnknown,
+        safe: level == IdempotencyLevel::NoSideEffects,
     }
 }
 

@@ -195,6 +195,7 @@ fn method(method: Method) -> MethodInfo {
         request: named(method.request),
         response: named(method.response),
         idempotent: method.idempotent,
+        safe: false,
     }
 }
 

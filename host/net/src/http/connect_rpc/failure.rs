@@ -112,9 +112,11 @@ pub(super) fn half_duplex(method: &str) -> Refusal {
 }
 
 /// Of a call by `GET` of a method that may change something.
-pub(super) fn not_idempotent(method: &str) -> Refusal {
+pub(super) fn not_safe(method: &str) -> Refusal {
     let allow = HeaderValue::from_static("POST");
-    let message = format!("method {method} is not said to be idempotent; call it by POST");
+    let message = format!(
+        "method {method} is not said to change nothing (idempotency_level = NO_SIDE_EFFECTS); call it by POST"
+    );
     let error = Error::new(Kind::Unimplemented, Blame::Client, message);
     Refusal {
         error,

@@ -77,9 +77,9 @@ impl ConnectFront<'_> {
         let name = query.encoding.as_deref().unwrap_or_default();
         let codec = Codec::from_name(name).ok_or_else(|| failure::strange_codec(name))?;
         self.check_unary(info.and_then(|info| info.kind), codec.unary_type())?;
-        match info.is_some_and(|info| info.idempotent) {
+        match info.is_some_and(|info| info.safe) {
             true => Ok(codec),
-            false => Err(failure::not_idempotent(&self.request.method)),
+            false => Err(failure::not_safe(&self.request.method)),
         }
     }
 

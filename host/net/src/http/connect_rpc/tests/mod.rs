@@ -322,10 +322,11 @@ impl Catalog for Known {
             _ if self.has_service(service) => None,
             _ => return None,
         };
-        let idempotent = method != "GreetAgain";
+        // What may be repeated is not for that what changes nothing.
         Some(MethodInfo {
             kind,
-            ..MethodInfo::new(method, idempotent)
+            safe: method != "GreetAgain",
+            ..MethodInfo::new(method, true)
         })
     }
 }
