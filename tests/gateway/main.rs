@@ -27,6 +27,7 @@ mod full;
 mod grants;
 mod grpc;
 mod grpc_schemas;
+mod grpc_transcoding;
 mod grpc_upstreams;
 mod guard;
 mod guest_languages;

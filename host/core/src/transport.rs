@@ -90,7 +90,7 @@ impl Transport {
     /// Whether it carries HTTP.
     #[must_use]
     pub const fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Https)
+        matches!(self, Self::Http | Self::Https | Self::Grpc | Self::Grpcs)
     }
 
     /// Whether it has the ports of datagrams, which those of streams are not.

@@ -1,10 +1,14 @@
 //! One loaded version of a plugin: compiled code and its instances.
 
+mod fitness;
 mod fresh;
 
 use std::{
     any::Any,
-    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -49,6 +53,8 @@ pub(crate) struct Generation {
     pub(crate) pool: InstancePool<Box<Instance>>,
     pub(crate) streams: Arc<StreamRegistry>,
     inline_path: InlinePath,
+    /// Instances made under another one are not used again.
+    cohort: AtomicU32,
     /// Dropped with the generation: that is how its end is known.
     _alive: oneshot::Sender<()>,
 }
@@ -101,6 +107,7 @@ impl Generation {
             pool: InstancePool::new(instances.live_max(), instances.queue_max),
             streams: Arc::new(StreamRegistry::new(instances)),
             inline_path: InlinePath::default(),
+            cohort: AtomicU32::new(0),
             code,
             direct,
             guest,
@@ -296,7 +303,8 @@ impl Generation {
     async fn start(&self, path: CallPath) -> Result<Instance, Failed> {
         let now = clock::now();
         let state = StoreState::new(Arc::clone(&self.guest), now);
-        Instance::new(&self.code, path, state, now).await
+        let cohort = self.cohort.load(Relaxed);
+        Instance::new(&self.code, path, state, (now, cohort)).await
     }
 
     /// Waits for an instance for as long as the manifest says, at the longest until `deadline`.
@@ -350,19 +358,6 @@ impl Generation {
             tracing::warn!(%plugin, generation, "calls of a generation out of service are cut off");
         }
         self.streams.end_all(guest);
-    }
-
-    /// Why an instance may serve no other call; `None` where it may.
-    pub(crate) fn unfit(&self, instance: &Instance) -> Option<Retirement> {
-        let instances = &self.guest.spec.instances;
-        match instances.mode {
-            Mode::Single => None,
-            Mode::Isolated => Some(Retirement::Isolated),
-            Mode::Pooled if instance.n_calls >= instances.calls_max => Some(Retirement::Calls),
-            Mode::Pooled => {
-                (instance.growth_bytes() > instances.growth_bytes_max).then_some(Retirement::Growth)
-            }
-        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Instance {
     functions: Vec<Box<dyn Any + Send>>,
     /// Calls served.
     pub(crate) n_calls: u32,
+    /// `Generation::cohort` when it was made.
+    pub(crate) cohort: u32,
     /// When the last call ended.
     pub(crate) last_used: Instant,
     /// Memory when it was new.
@@ -76,7 +78,7 @@ impl Instance {
         code: &Code,
         path: CallPath,
         state: StoreState,
-        now: Instant,
+        (now, cohort): (Instant, u32),
     ) -> Result<Self, Failed> {
         let (path, pre) = match (path, &code.inline) {
             (CallPath::Inline, Some(inline)) => (CallPath::Inline, inline),
@@ -101,6 +103,7 @@ impl Instance {
                 store,
                 functions,
                 n_calls: 0,
+                cohort,
                 last_used: now,
             }),
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {

@@ -69,7 +69,7 @@ impl Lease {
         }
         match generation
             .pool
-            .try_take_idle(|instance| instance.path == path)
+            .try_take_idle(|instance| instance.path == path && generation.is_current(instance))
         {
             Some(instance) => Ok(Self::of(shard, instance)),
             None => Err(shard),
@@ -93,7 +93,13 @@ impl Lease {
             None => generation.wait(deadline).await?,
         };
         let instance = match permit {
-            Permit::Ready(instance) => instance,
+            Permit::Ready(instance) if generation.is_current(&instance) => instance,
+            Permit::Ready(instance) => {
+                // Its memory is free before the next one takes some.
+                drop(instance);
+                generation.guest.stats.on_retired(Retirement::Copies, 1);
+                make(&shard, path).await?
+            }
             Permit::Make => make(&shard, path).await?,
         };
         Ok(Self::of(shard, instance))

@@ -2,6 +2,7 @@
 //! remembered here: whoever owns the components deploys an earlier one again.
 
 mod calls;
+mod copies;
 pub(crate) mod recording;
 
 use std::{
@@ -21,7 +22,6 @@ use postern_core::{
         ResponseInterceptor,
     },
     service::ServiceInfo,
-    shadow::CopiedState,
 };
 use postern_system::clock;
 use tokio::sync::oneshot;
@@ -327,13 +327,6 @@ impl Plugin {
     #[must_use]
     pub fn own_metrics(&self) -> Vec<OwnMetric> {
         self.loader.own_metrics.snapshot()
-    }
-
-    /// What a copy of a call that comes at this moment reads and writes in the place of the key/value store.
-    /// `None` where the version in service has no store.
-    #[must_use]
-    pub fn state_for_copy(&self) -> Option<CopiedState> {
-        self.in_service.load_full()?.generation.state_for_copy()
     }
 
     /// The generation in service, if it answers calls.

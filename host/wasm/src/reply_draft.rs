@@ -5,6 +5,7 @@ use postern_core::{
     Body, BodyStream, Headers, HttpStatus, Reply,
     headers::{ENTRY_BYTES_MAX, HeaderError, HeadersBuilder, SECTION_BYTES_MAX},
     http::StatusError,
+    message_codec::MessageForm,
 };
 
 /// Of most replies there is none.
@@ -111,9 +112,9 @@ impl ReplyDraft {
         Some(draft?.trailers.fields?.build())
     }
 
-    /// The reply to a unary call. A message that something follows is one body of octets: a message
-    /// alone has no room for it.
-    pub(crate) fn into_unary(mut draft: Drafted, message: Bytes) -> Reply {
+    /// The reply to a unary call, of a service whose messages have `form`. A message that something
+    /// follows is one body of octets: a message alone has no room for it.
+    pub(crate) fn into_unary(mut draft: Drafted, message: Bytes, form: MessageForm) -> Reply {
         let head = Self::take_head(&mut draft);
         let body = match Self::trailers(draft) {
             None => Body::One(message),
@@ -124,7 +125,7 @@ impl ReplyDraft {
         // What fronts say of a message alone.
         if is_of_octets && reply.headers.get(b"content-type").is_none() {
             // Cannot fail: there is room for a short one, or it goes without.
-            let _ = reply.headers.push("content-type", "application/json");
+            let _ = reply.headers.push("content-type", form.content_type());
         }
         reply
     }
@@ -238,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_message_that_something_follows_is_a_body_with_trailers() {
-        let mut reply = ReplyDraft::into_unary(drafted(), Bytes::from_static(b"m"));
+        let mut reply =
+            ReplyDraft::into_unary(drafted(), Bytes::from_static(b"m"), MessageForm::Json);
         assert_eq!(reply.headers.get(b"x-bin").as_deref(), Some(&b"\xff\0"[..]));
         let Body::Octets(stream) = &mut reply.body else {
             panic!("{:?}", reply.body);
@@ -247,7 +249,7 @@ mod tests {
         assert_eq!(message.unwrap().unwrap().unwrap(), "m");
         let trailers = stream.trailers().unwrap();
         assert_eq!(trailers.get_str("x-sum").as_deref(), Some("2"));
-        let reply = ReplyDraft::into_unary(None, Bytes::from_static(b"m"));
+        let reply = ReplyDraft::into_unary(None, Bytes::from_static(b"m"), MessageForm::Json);
         assert!(matches!(reply.body, Body::One(_)));
     }
 

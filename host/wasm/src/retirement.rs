@@ -21,12 +21,14 @@ pub enum Retirement {
     Path,
     /// Calls that it was to answer together are made one by one.
     Undone,
+    /// Copies of calls come, and it has answered calls before.
+    Copies,
     /// Its generation is out of service.
     Generation,
 }
 
 impl Retirement {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Trapped,
         Self::Cancelled,
         Self::Calls,
@@ -36,6 +38,7 @@ impl Retirement {
         Self::Idle,
         Self::Path,
         Self::Undone,
+        Self::Copies,
         Self::Generation,
     ];
 
@@ -51,6 +54,7 @@ impl Retirement {
             Self::Idle => "idle",
             Self::Path => "path",
             Self::Undone => "undone",
+            Self::Copies => "copies",
             Self::Generation => "generation",
         }
     }

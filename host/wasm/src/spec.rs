@@ -41,6 +41,9 @@ pub struct PluginSpec {
     /// Time for calls of the generation that this one replaces, and of its own when it is removed; then
     /// they are cut off. Looked at about every second. Default 30 s.
     pub drain_max: Duration,
+    /// Whether copies of calls come to it, which have no effect. It opens sockets and sends requests in calls alone:
+    /// in a copy it would find them open. Default no.
+    pub answers_copies: bool,
     /// Time for the first answer about health, which decides whether the generation takes calls.
     /// Default 1 s.
     pub health_max: Duration,
@@ -165,6 +168,15 @@ pub struct Budgets {
     pub authorizer: Duration,
 }
 
+impl PluginSpec {
+    /// The form of the messages of `service`: JSON unless its schema is taken in protobuf.
+    pub(crate) fn form_of(&self, service: &str) -> MessageForm {
+        let schema = self.schema.as_ref();
+        let schema = schema.filter(|schema| schema.service(service).is_some());
+        schema.map_or(MessageForm::Json, |schema| schema.form)
+    }
+}
+
 impl PluginSchema {
     /// How a component of these limits wants the messages of its calls.
     pub(crate) fn handler_form(&self, limits: &PluginLimits) -> HandlerForm {
@@ -251,6 +263,7 @@ impl Default for PluginSpec {
             traps: TrapBounds::default(),
             log_level: LogLevel::default(),
             drain_max: Duration::from_secs(30),
+            answers_copies: false,
             health_max: Duration::from_secs(1),
         }
     }

@@ -34,8 +34,9 @@ impl PathTemplate {
         let rest = text.strip_prefix('/');
         let mut rest = rest.ok_or_else(|| PathTemplateError::NotAbsolute(shorten(text)))?;
         let mut template = Self::empty(text);
+        let mut form = String::with_capacity(text.len());
         loop {
-            rest = template.push_segment(rest)?;
+            rest = template.push_segment(rest, &mut form)?;
             let count = template.parts.len();
             if count > SEGMENTS_MAX {
                 return Err(PathTemplateError::TooManySegments { count });
@@ -47,9 +48,11 @@ impl PathTemplate {
         }
         if let Some(verb) = rest.strip_prefix(':') {
             template.verb = Some(verb_of(verb)?);
+            form.push_str(rest);
         } else if !rest.is_empty() {
             return Err(PathTemplateError::Part(shorten(text)));
         }
+        template.form = form.into();
         let mut before_last = template.parts.iter().rev().skip(1);
         match before_last.any(|part| matches!(part, TemplatePart::Rest { .. })) {
             true => Err(PathTemplateError::RestInside("**".to_owned())),
@@ -58,35 +61,45 @@ impl PathTemplate {
     }
 
     /// Takes one segment, or one variable, off the front of `text`.
-    fn push_segment<'t>(&mut self, text: &'t str) -> Result<&'t str, PathTemplateError> {
+    fn push_segment<'t>(
+        &mut self,
+        text: &'t str,
+        form: &mut String,
+    ) -> Result<&'t str, PathTemplateError> {
         if let Some(inner) = text.strip_prefix('{') {
             let wrong = || PathTemplateError::Variable(shorten(text));
             let (inner, rest) = inner.split_once('}').ok_or_else(wrong)?;
-            self.push_variable(inner)?;
+            self.push_variable(inner, form)?;
             return Ok(rest);
         }
         let (segment, rest) = text.split_at(text.find('/').unwrap_or(text.len()));
         // What follows a star can only be a verb; the caller looks at it.
         let name = segment.split_once(':').map_or(segment, |(name, _)| name);
-        if let Some(part) = star(name) {
+        if let Some((part, shown)) = star(name) {
             self.parts.push(part);
+            form.push_str(shown);
             return Ok(text.get(name.len()..).unwrap_or_default());
         }
         // The verb of a path that ends with text is a part of that text.
         let literal = TemplatePart::literal(segment, rest.is_empty())?;
         self.parts.push(literal);
+        push_literal(form, segment);
         Ok(rest)
     }
 
-    fn push_variable(&mut self, inner: &str) -> Result<(), PathTemplateError> {
+    fn push_variable(&mut self, inner: &str, form: &mut String) -> Result<(), PathTemplateError> {
         let (name, segments) = inner.split_once('=').unwrap_or((inner, "*"));
         let name = field_path(name)?;
         let first = self.parts.len();
         for segment in segments.split('/') {
-            self.parts.push(match star(segment) {
-                Some(part) => part,
-                None => TemplatePart::literal(segment, false)?,
-            });
+            let part = if let Some((part, shown)) = star(segment) {
+                form.push_str(shown);
+                part
+            } else {
+                push_literal(form, segment);
+                TemplatePart::literal(segment, false)?
+            };
+            self.parts.push(part);
         }
         let parts = first..self.parts.len();
         let own = self.parts.get(parts.clone()).unwrap_or_default();
@@ -95,12 +108,18 @@ impl PathTemplate {
     }
 }
 
-fn star(segment: &str) -> Option<TemplatePart> {
+/// What a star takes, and how the configuration would write that.
+fn star(segment: &str) -> Option<(TemplatePart, &'static str)> {
     match segment {
-        "*" => Some(TemplatePart::Segment(ParamType::String)),
-        "**" => Some(TemplatePart::Rest { may_be_none: true }),
+        "*" => Some((TemplatePart::Segment(ParamType::String), "/{_}")),
+        "**" => Some((TemplatePart::Rest { may_be_none: true }, "/{_**}")),
         _ => None,
     }
+}
+
+fn push_literal(form: &mut String, segment: &str) {
+    form.push('/');
+    form.push_str(segment);
 }
 
 /// A verb, without its colon.
@@ -220,6 +239,28 @@ mod tests {
             Some(&[("id", "x/a%2Fb c")]),
         );
         check("/v1/{id=**}", "/v1/a%2fb/c%3A", Some(&[("id", "a%2fb/c:")]));
+    }
+
+    #[test]
+    fn a_form_is_the_same_whatever_parameters_are_called() {
+        for (text, form) in [
+            (
+                "/v1/{name=shelves/*/books/*}:move",
+                "/v1/shelves/{_}/books/{_}:move",
+            ),
+            (
+                "/v1/shelves/{a}/books/{b}:move",
+                "/v1/shelves/{_}/books/{_}:move",
+            ),
+            ("/v1/*/{a=**}", "/v1/{_}/{_**}"),
+            ("/v1/%62:x", "/v1/%62:x"),
+            ("/", "/"),
+        ] {
+            let template = PathTemplate::parse_http_rule(text).expect("a template");
+            assert_eq!(template.form(), form);
+        }
+        let template = PathTemplate::parse("/users/{id:int}").expect("a template");
+        assert_eq!(template.form(), "/users/{id:int}");
     }
 
     #[test]

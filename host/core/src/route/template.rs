@@ -27,6 +27,8 @@ pub struct PathTemplate {
     variables: Vec<PathVariable>,
     /// What the last segment of a path ends with, behind a colon.
     pub(super) verb: Option<Text>,
+    /// As the configuration would write it.
+    pub(super) form: Text,
 }
 
 /// What takes one segment, or the rest.
@@ -137,6 +139,7 @@ impl PathTemplate {
             parts: Vec::new(),
             variables: Vec::new(),
             verb: None,
+            form: text.into(),
         }
     }
 
@@ -162,6 +165,13 @@ impl PathTemplate {
     #[must_use]
     pub const fn text(&self) -> &Text {
         &self.text
+    }
+
+    /// A text that is the same for templates that take the same paths, but for the names of parameters: as
+    /// the configuration writes it, with `{_**}` for what takes all that is left or nothing.
+    #[must_use]
+    pub const fn form(&self) -> &Text {
+        &self.form
     }
 
     /// Names of its parameters, in order.

@@ -10,7 +10,7 @@ use postern_net::{
 };
 
 use super::view::AdminFailure;
-use crate::{app::listener, config::Admin};
+use crate::{app::http_listener, config::Admin};
 
 /// Refuses what comes from a page of another site, whatever it asks for: by the same judgement as an
 /// HTTP listener's. The admin listener is at `address`.
@@ -19,7 +19,7 @@ pub(super) fn check_page(
     admin: &Admin,
     address: &LocalAddress,
 ) -> Result<(), AdminFailure> {
-    let hosts = listener::hosts(address, &admin.hosts);
+    let hosts = http_listener::hosts(address, &admin.hosts);
     let (uri, headers) = (request.uri(), request.headers());
     check_origin(request.version(), uri, headers, &hosts, None).map_err(|page| {
         let status = match page {

@@ -11,20 +11,20 @@ use postern_core::{
 use postern_net::{
     ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
     QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
-    SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer, WebSocketConfig,
-    http::{
-        Coding, CompressionConfig, DocumentsConfig, Hosts, HttpConfig, HttpReconfigure, HttpRoutes,
-        HttpServer, StatusDetails,
-    },
+    SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer,
+    http::{HttpReconfigure, HttpRoutes, HttpServer, StatusDetails},
     tls::ServerTls,
     udp::UdpLink,
 };
 
-use super::{sockets, transports::Transports};
+use super::{
+    http_listener::{self, http_config},
+    sockets,
+    transports::Transports,
+};
 use crate::{
     certificates::{self, Certificates},
-    config::{self, DocumentPath, ListenAddress, Protocol, ReplyCoding, WebSocketPath},
-    directory::service::ListenerCatalog,
+    config::{self, ListenAddress, Protocol},
     grpc::KnownMethods,
     pipeline::Pipeline,
 };
@@ -131,7 +131,8 @@ impl ListenerServer {
             Transport::Http | Transport::Https => {
                 let listener = sockets::stream(address, file, passed)?;
                 may_be_at(&listener.local_addr()?, tls.as_ref())?;
-                let server = http_server(name, transport, listener, settings, dependencies)?;
+                let server =
+                    http_listener::server(name, transport, listener, settings, dependencies)?;
                 let sessions = websocket_sessions(name, settings, dependencies);
                 server.reconfigure().apply_sessions(Arc::new(sessions));
                 let server = match tls {
@@ -265,31 +266,14 @@ pub(crate) fn transports(listener: &config::Listener, passed: &PassedSockets) ->
         (transport, _) => transport,
     };
     match (listener.protocol, &listener.address) {
-        (Protocol::Http, _) if listener.tls.is_on() => vec![Transport::Https],
-        (Protocol::Http, _) => vec![Transport::Http],
+        (Protocol::Http | Protocol::Grpc, _) if listener.tls.is_on() => vec![Transport::Https],
+        (Protocol::Http | Protocol::Grpc, _) => vec![Transport::Http],
         (Protocol::Vstp, ListenAddress::Unix(_)) => vec![Transport::Unix],
         (Protocol::Vstp, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
             let transports = listener.transports.iter();
             transports.map(|one| carried(one.0)).collect()
         }
     }
-}
-
-fn http_server(
-    name: &str,
-    transport: Transport,
-    listener: SocketListener,
-    settings: &ListenerSettings,
-    dependencies: &ListenerDependencies,
-) -> io::Result<HttpServer> {
-    let handler: Arc<dyn Handler> = Arc::new(dependencies.pipeline.listener_handler(name));
-    let known = dependencies.methods.clone();
-    let catalog = Arc::new(ListenerCatalog::new(Arc::clone(&handler), known));
-    let counters = dependencies.transports.counters(name, transport);
-    let config = http_config(&listener.local_addr()?, settings);
-    let bytes = Arc::clone(&dependencies.bytes);
-    let server = HttpServer::new(listener, config, handler, catalog, counters, bytes)?;
-    Ok(server.with_status_details(Arc::clone(&dependencies.details)))
 }
 
 /// What a server of VSTP is made with.
@@ -367,34 +351,6 @@ fn websocket_sessions(
     }
 }
 
-fn compression_config(listener: &config::Listener) -> CompressionConfig {
-    let compression = &listener.compression;
-    let codings = compression.encodings.iter().map(|coding| match coding {
-        ReplyCoding::Zstd => Coding::Zstd,
-        ReplyCoding::Brotli => Coding::Brotli,
-        ReplyCoding::Gzip => Coding::Gzip,
-    });
-    CompressionConfig {
-        encodings: codings.collect(),
-        bytes_min: compression.bytes_min.octets(),
-        ratio_max: compression.ratio_max.into(),
-    }
-}
-
-fn websocket_config(listener: &config::Listener) -> WebSocketConfig {
-    let websocket = &listener.websocket;
-    let interval = websocket.ping_interval;
-    WebSocketConfig {
-        serves_sessions: websocket.paths.contains(&WebSocketPath::Sessions),
-        serves_calls: websocket.paths.contains(&WebSocketPath::Calls),
-        ping_interval: (!interval.is_zero()).then_some(interval),
-        ping_timeout: websocket.ping_timeout,
-        message_bytes_max: websocket.message_bytes_max.octets(),
-        queue_max: websocket.queue_max,
-        compression: websocket.compression,
-    }
-}
-
 fn quic_config(settings: &ListenerSettings, dependencies: &ListenerDependencies) -> QuicConfig {
     let quic = &settings.listener.quic;
     QuicConfig {
@@ -402,44 +358,6 @@ fn quic_config(settings: &ListenerSettings, dependencies: &ListenerDependencies)
         idle_timeout: quic.idle_timeout,
         restart_key: Some(dependencies.restart_key.clone()),
         ..QuicConfig::listener()
-    }
-}
-
-/// Under which names a listener at `address` is called. No page can have a name lead to a Unix socket.
-pub(crate) fn hosts(address: &LocalAddress, names: &[String]) -> Hosts {
-    let ip = address.socket_addr().map(|address| address.ip());
-    match ip.is_some_and(|ip| ip.is_loopback()) {
-        true => Hosts::Local(names.iter().map(|name| name.to_ascii_lowercase()).collect()),
-        false => Hosts::Every,
-    }
-}
-
-fn http_config(address: &LocalAddress, settings: &ListenerSettings) -> HttpConfig {
-    let listener = &settings.listener;
-    HttpConfig {
-        message_bytes_max: settings.body_bytes_max,
-        held_bytes_max: listener.held_bytes_per_connection_max.octets(),
-        connections_max: listener.connections_max,
-        handshake_timeout: listener.handshake_timeout,
-        handshakes_max: listener.handshakes_max,
-        streams_max: listener.streams_max,
-        header_timeout: listener.header_timeout,
-        body_timeout: listener.body_timeout,
-        idle_timeout: listener.idle_timeout,
-        write_timeout: listener.write_timeout,
-        drain_timeout: listener.drain_timeout,
-        hosts: hosts(address, &listener.hosts),
-        forwarded: listener.forwarded.to_config(),
-        proxy_protocol: listener.proxy_protocol,
-        // What cannot be shared was refused with the configuration.
-        cors: listener.cors.sharing().ok().flatten(),
-        compression: compression_config(listener),
-        websocket: websocket_config(listener),
-        documents: DocumentsConfig {
-            serves_openapi: listener.documents.contains(&DocumentPath::OpenApi),
-            serves_docs: listener.documents.contains(&DocumentPath::Docs),
-        },
-        ..HttpConfig::default()
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod check;
 pub(crate) mod gateway;
+pub(crate) mod http_listener;
 mod issuing;
 pub(crate) mod listener;
 mod listeners;

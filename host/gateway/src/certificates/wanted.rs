@@ -29,7 +29,7 @@ pub(super) fn wanted(config: &Config) -> impl Iterator<Item = WantedTls<'_>> {
             settings,
             protocols: match protocol {
                 Some((_, Protocol::Vstp)) => &[alpn::VSTP],
-                Some((_, Protocol::Http)) | None => &alpn::HTTP[..],
+                Some((_, Protocol::Http | Protocol::Grpc)) | None => &alpn::HTTP[..],
             },
             table,
         }

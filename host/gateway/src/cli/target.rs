@@ -227,6 +227,7 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
             Protocol::Http => {
                 matches!(transport, Transport::Http | Transport::Grpc) && !listener.tls.is_on()
             }
+            Protocol::Grpc => transport == Transport::Grpc && !listener.tls.is_on(),
         };
     }
     let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
@@ -241,6 +242,8 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
             matches!(transport, Transport::Https | Transport::Grpcs)
         }
         Protocol::Http => matches!(transport, Transport::Http | Transport::Grpc),
+        Protocol::Grpc if listener.tls.is_on() => transport == Transport::Grpcs,
+        Protocol::Grpc => transport == Transport::Grpc,
         Protocol::Vstp if transport == Transport::Tls => {
             listener.tls.is_on()
                 && listener

@@ -13,8 +13,9 @@ use postern_core::Transport;
 use super::{
     address::ListenAddress,
     leaf::{Secret, word_leaf},
+    listener::Listener,
     section::section,
-    settings::{Config, Listener, Protocol},
+    settings::Config,
     tls::ListenerTls,
 };
 
@@ -88,10 +89,9 @@ impl ChallengeKind {
 
     fn is_answered_by(self, listener: &Listener) -> bool {
         let mut transports = listener.transports.iter();
-        let is_tcp =
-            listener.protocol == Protocol::Http || transports.any(|one| one.0 == Transport::Tcp);
+        let is_tcp = listener.protocol.is_http() || transports.any(|one| one.0 == Transport::Tcp);
         match self {
-            Self::Http01 => listener.protocol == Protocol::Http && !listener.tls.is_on(),
+            Self::Http01 => listener.protocol.is_http() && !listener.tls.is_on(),
             Self::TlsAlpn01 => is_tcp && !listener.tls.acme.is_empty(),
         }
     }

@@ -68,10 +68,15 @@ section! {
         /// Request headers that pages may send; "*" is whatever they ask for.
         pub headers: Vec<String> = [
             "authorization",
+            "connect-protocol-version",
+            "connect-timeout-ms",
             "content-type",
+            "grpc-timeout",
             "timeout-ms",
             "traceparent",
             "x-correlation-id",
+            "x-grpc-web",
+            "x-user-agent",
             "x-vsp-api-key",
         ]
         .map(str::to_owned)

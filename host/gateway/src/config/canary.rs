@@ -84,10 +84,15 @@ impl Canary {
 }
 
 impl CanaryTable {
+    /// Whether copies of calls come to the version.
+    pub(super) fn is_shadow(&self) -> bool {
+        let canary = self.0.as_ref();
+        canary.is_some_and(|canary| canary.mode == CanaryMode::Shadow)
+    }
+
     /// A copy of a call has no effect outside, and a folder keeps what is written.
     pub(super) fn check(&self, writes_files: bool, reader: &mut SectionReader) {
-        let is_shadow = |canary: &Canary| canary.mode == CanaryMode::Shadow;
-        if writes_files && self.0.as_ref().is_some_and(is_shadow) {
+        if writes_files && self.is_shadow() {
             reader.fault_of_key(
                 "canary.mode",
                 "a shadow answers copies of calls, and may write to a folder that is granted",

@@ -17,8 +17,9 @@ use super::{
     directory,
     documents::DocumentPath,
     fault::suggest,
+    listener::{Listener, Protocol},
     section::SectionReader,
-    settings::{Config, Listener, Protocol},
+    settings::Config,
     supply,
     units::{Size, show_duration},
 };
@@ -115,12 +116,10 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
             require(reader, &path, key);
         }
     }
-    let other = match listener.protocol {
-        Protocol::Http => Protocol::Vstp,
-        Protocol::Vstp => Protocol::Http,
-    };
-    for key in own_keys(other) {
-        refuse_foreign(reader, &format!("{path}.{key}"), other);
+    for (key, speakers) in KEYS_OF_SOME {
+        if !speakers.contains(&listener.protocol) {
+            refuse_foreign(reader, &format!("{path}.{key}"), speakers);
+        }
     }
     if listener.transports.is_empty() {
         let key = format!("{path}.transports");
@@ -182,7 +181,7 @@ fn check_proxies(path: &str, listener: &Listener, reader: &mut SectionReader) {
             format!("write forwarded.trusted = [\"10.0.0.0/8\"] with the addresses of your proxies below [{path}]"),
         );
     }
-    if listener.protocol == Protocol::Http {
+    if listener.protocol.is_http() {
         return;
     }
     if !trusted.is_empty() && !listener.proxy_protocol {
@@ -269,25 +268,26 @@ fn require(reader: &mut SectionReader, path: &str, key: &str) {
         return;
     }
     let remedy = match key {
-        "protocol" => "add protocol = \"vstp\" or protocol = \"http\"",
+        "protocol" => "add protocol = \"vstp\", \"http\" or \"grpc\"",
         _ => "add address = \"127.0.0.1:PORT\"",
     };
     reader.fault_of_table(path, format!("the key \"{key}\" is missing"), remedy);
 }
 
-/// Keys of the other protocol would be ignored silently.
-fn refuse_foreign(reader: &mut SectionReader, key: &str, speaker: Protocol) {
+/// Keys of other protocols would be ignored silently.
+fn refuse_foreign(reader: &mut SectionReader, key: &str, speakers: &[Protocol]) {
     let below = format!("{key}.");
     let written = |path: &&String| *path == key || path.starts_with(&below);
     let keys: Vec<_> = reader.places.keys().filter(written).cloned().collect();
+    let names: Vec<_> = speakers.iter().map(|speaker| speaker.name()).collect();
+    let (spoken, first) = (
+        names.join(" or "),
+        names.first().copied().unwrap_or_default(),
+    );
     for key in keys {
-        let speaker = speaker.name();
-        let message = format!("only a listener that speaks {speaker} has this key");
-        reader.fault_of_key(
-            &key,
-            message,
-            format!("remove it, or write protocol = \"{speaker}\""),
-        );
+        let message = format!("only a listener that speaks {spoken} has this key");
+        let remedy = format!("remove it, or write protocol = \"{first}\"");
+        reader.fault_of_key(&key, message, remedy);
     }
 }
 
@@ -300,7 +300,7 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
         .filter(|(_, listener)| listener.enabled)
     {
         let transports = match listener.protocol {
-            Protocol::Http => vec![Transport::Tcp],
+            Protocol::Http | Protocol::Grpc => vec![Transport::Tcp],
             Protocol::Vstp if matches!(listener.address, ListenAddress::Unix(_)) => {
                 vec![Transport::Unix]
             }
@@ -343,45 +343,47 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
     }
 }
 
-/// Keys that only listeners of one protocol have.
-const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
-    match protocol {
-        Protocol::Vstp => &[
-            "transports",
-            "default-service",
-            "calls-in-flight-max",
-            "keep-alive",
-            "udp",
-            "quic",
-            "limits",
-        ],
-        Protocol::Http => &[
-            "header-timeout",
-            "body-timeout",
-            "streams-max",
-            "forwarded.accept",
-            "forwarded.send",
-            "hosts",
-            "cors",
-            "compression",
-            "documents",
-            "websocket",
-        ],
-    }
-}
+/// Keys that only some listeners have, with what those speak.
+const KEYS_OF_SOME: [(&str, &[Protocol]); 23] = [
+    ("transports", VSTP),
+    ("default-service", VSTP),
+    ("calls-in-flight-max", VSTP),
+    ("keep-alive", VSTP),
+    ("udp", VSTP),
+    ("quic", VSTP),
+    ("limits", VSTP),
+    ("header-timeout", OVER_HTTP),
+    ("body-timeout", OVER_HTTP),
+    ("streams-max", OVER_HTTP),
+    ("forwarded.accept", OVER_HTTP),
+    ("forwarded.send", HTTP),
+    ("hosts", OVER_HTTP),
+    ("cors", OVER_HTTP),
+    ("compression.encodings", HTTP),
+    ("compression.bytes-min", HTTP),
+    ("compression.ratio-max", OVER_HTTP),
+    ("documents", HTTP),
+    ("websocket", HTTP),
+    ("grpc", OVER_HTTP),
+    ("http2", OVER_HTTP),
+    ("connection-age-max", OVER_HTTP),
+    ("connection-age-grace", OVER_HTTP),
+];
+const VSTP: &[Protocol] = &[Protocol::Vstp];
+const HTTP: &[Protocol] = &[Protocol::Http];
+const OVER_HTTP: &[Protocol] = &[Protocol::Http, Protocol::Grpc];
 
 /// Whether a listener that speaks `protocol` refuses `key`, which is a path below its table.
 pub(crate) fn is_foreign_key(protocol: &str, key: &str) -> bool {
-    let others = [Protocol::Vstp, Protocol::Http]
-        .into_iter()
-        .filter(|other| other.name() != protocol);
-    let is_of = |own: &&str| {
-        let rest = key.strip_prefix(*own);
+    let protocol = Protocol::ALL.into_iter().find(|one| one.name() == protocol);
+    let is_of = |own: &str| {
+        let rest = key.strip_prefix(own);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    others
-        .into_iter()
-        .any(|other| own_keys(other).iter().any(is_of))
+    protocol.is_some_and(|protocol| {
+        let mut keys = KEYS_OF_SOME.iter();
+        keys.any(|(own, speakers)| is_of(own) && !speakers.contains(&protocol))
+    })
 }
 
 /// A bound that can be compared and shown.

@@ -211,6 +211,7 @@ impl Manifest {
             grants: self.grants.spec(),
             budgets: self.budgets.spec(),
             drain_max: config.plugins.drain_timeout,
+            answers_copies: self.canary.is_shadow(),
             health_max: config.plugins.health_timeout,
             on_trap: self.on_trap.spec(),
             traps: self.traps.spec(),

@@ -15,11 +15,13 @@ mod events;
 mod extensions;
 mod fault;
 mod forwarded;
+mod grpc;
 mod grpc_service_config;
 pub(crate) mod hints;
 mod http_grant;
 mod inline;
 pub(crate) mod leaf;
+mod listener;
 mod listener_transport;
 pub(crate) mod manifest;
 mod named;
@@ -68,8 +70,10 @@ pub(crate) use documents::DocumentPath;
 pub(crate) use events::Topics;
 pub(crate) use extensions::{Extension, Fail};
 pub(crate) use fault::{ConfigFault, Faults};
+pub(crate) use grpc::MessageCoding;
 pub(crate) use hints::Hints;
 pub(crate) use leaf::{Secret, is_host_name};
+pub(crate) use listener::{Listener, Protocol};
 pub(crate) use listener_transport::ListenerTransport;
 pub(crate) use manifest::{Manifest, Payload};
 pub(crate) use opaque_table::OpaqueTable;
@@ -83,9 +87,7 @@ pub(crate) use security::{
 pub(crate) use service_grpc::ServiceGrpc;
 pub(crate) use service_http::ServiceHttp;
 pub(crate) use services::Service;
-pub(crate) use settings::{
-    AccessLog, Admin, Config, InstanceMode, Listener, Log, LogFormat, Protocol,
-};
+pub(crate) use settings::{AccessLog, Admin, Config, InstanceMode, Log, LogFormat};
 #[cfg(test)]
 pub(crate) use supply::SigningKey;
 pub(crate) use supply::{Approval, SignatureSettings};

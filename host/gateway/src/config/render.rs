@@ -285,6 +285,9 @@ fn own_part(protocol: &str, above: &str, key: &ConfigKey) -> Option<ConfigKey> {
     if let Shape::Section(keys) = &mut own.shape {
         let parts = keys.iter().filter_map(|key| own_part(protocol, &path, key));
         *keys = parts.collect();
+        if keys.is_empty() {
+            return None;
+        }
     }
     Some(own)
 }

@@ -237,7 +237,8 @@ impl Control {
         let (services, answers) = (ready.services(), Some(ready.answers_requests()));
         let routes = web_routes::with_ends(plugin, &manifest.routes, services, answers);
         let routes = routes.and_then(|routes| http_routes::of_manifest(plugin, &routes, services));
-        let routes = routes.map_err(refused)?;
+        let mut routes = routes.map_err(refused)?;
+        routes.extend(proto_schema::routes(plugin, schema, services));
         if is_new {
             let services = services.iter().map(|service| &*service.name);
             let claimed = Claimed::of(services, &routes);
@@ -381,7 +382,9 @@ fn promised(
     let routes = web_routes::with_ends(plugin, &manifest.routes, &infos, answers);
     let routes = routes.and_then(|routes| http_routes::of_manifest(plugin, &routes, &infos));
     // What is wrong with them is told by whoever deploys them.
-    (services, routes.unwrap_or_default())
+    let mut routes = routes.unwrap_or_default();
+    routes.extend(proto_schema::routes(plugin, schema, &infos));
+    (services, routes)
 }
 
 fn read_manifest(slot: &PluginSlot, copy: &Copy, config: &Config) -> Result<Manifest, Faults> {

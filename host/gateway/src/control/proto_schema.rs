@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use postern_core::{Text, message_codec::MessageForm};
+use postern_core::{Text, message_codec::MessageForm, route::HttpRoute, service::ServiceInfo};
 use postern_wasm::PluginSchema;
 use tokio::task::spawn_blocking;
 
@@ -51,6 +51,21 @@ pub(super) fn of_plugin(schema: &ProtoSchema, payload: Payload) -> PluginSchema 
         },
         services: Arc::clone(schema.services()),
     }
+}
+
+/// The routes that the schema of `plugin` makes for those of its services that `plugin` answers for.
+pub(super) fn routes(
+    plugin: &str,
+    schema: Option<&ProtoSchema>,
+    services: &[ServiceInfo],
+) -> Vec<HttpRoute> {
+    let is_answered = |name: &str| services.iter().any(|service| service.name == *name);
+    let made = schema.map(|schema| schema.routes(is_answered));
+    let named = made.into_iter().flatten().map(|route| HttpRoute {
+        name: format!("{plugin}.{}", route.name).into(),
+        ..route
+    });
+    named.collect()
 }
 
 /// The schemas of the plugins that take calls, each with the services that its plugin answers for.

@@ -252,7 +252,32 @@ fn failure_schemas() -> Map<String, Json> {
         },
         "required": ["type", "title", "status", "detail", "kind"],
     });
-    let schemas = [("Fault", fault), ("Error", error), ("Problem", problem)];
+    let status = json!({
+        "type": "object",
+        "description": "An error as Google's APIs have it (AIP-193).",
+        "properties": {
+            "error": {
+                "type": "object",
+                "properties": {
+                    "code": { "type": "integer", "description": "The status of HTTP." },
+                    "message": { "type": "string" },
+                    "status": { "type": "string", "description": "The status of gRPC: NOT_FOUND." },
+                    "details": {
+                        "type": "array",
+                        "items": { "type": "object", "properties": { "@type": { "type": "string" } } },
+                    },
+                },
+                "required": ["code", "message", "status"],
+            },
+        },
+        "required": ["error"],
+    });
+    let schemas = [
+        ("Fault", fault),
+        ("Error", error),
+        ("Problem", problem),
+        ("Status", status),
+    ];
     schemas
         .into_iter()
         .map(|(name, schema)| (name.to_owned(), schema))
@@ -263,7 +288,8 @@ fn failure_responses() -> Json {
     let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
     let error = json!({ "schema": { "$ref": "#/components/schemas/Error" } });
     let description = "The call failed; the status is that of its kind.";
-    let [failure, problems] = FAILURE_RESPONSES;
+    let status = json!({ "schema": { "$ref": "#/components/schemas/Status" } });
+    let [failure, problems, statuses] = FAILURE_RESPONSES;
     json!({
         failure: {
             "description": description,
@@ -273,10 +299,15 @@ fn failure_responses() -> Json {
             "description": description,
             "content": { "application/problem+json": problem },
         },
+        statuses: {
+            "description": description,
+            "content": { "application/json": status, "application/problem+json": problem },
+        },
     })
 }
 
-/// Of routes that answer as the client asks, and of those that always answer with problem details.
-pub(super) const FAILURE_RESPONSES: [&str; 2] = ["Failure", "Problem"];
+/// Of routes that answer as the client asks, of those that always answer with problem details, and of those
+/// that a schema says.
+pub(super) const FAILURE_RESPONSES: [&str; 3] = ["Failure", "Problem", "Status"];
 /// Keywords of definitions, the second of older drafts.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];

@@ -8,6 +8,7 @@
 //! | parameters of the path | parameters, with the schema of the member of that name |
 //! | other members of what the method takes | parameters of the query for `GET`, `HEAD` and `DELETE`; the body for others |
 //! | types | `components/schemas`, called `SERVICE.TYPE` |
+//! | a route that a schema says | what its rule makes of path, query and body (`transcoded.rs`) |
 //! | methods that stream | NDJSON, and server-sent events out |
 //! | what callers prove | security schemes, and for each operation whether it needs one |
 //!
@@ -19,6 +20,7 @@ mod paths;
 mod security;
 #[cfg(test)]
 mod tests;
+mod transcoded;
 
 use std::collections::BTreeMap;
 
@@ -34,6 +36,7 @@ use self::{
     operation::{MethodOperation, RouteOperation},
     paths::{Paths, encoded},
     security::Security,
+    transcoded::TranscodedOperation,
 };
 use crate::config::Auth;
 
@@ -162,15 +165,24 @@ fn add_route(
         if paths.has(&place.path, verb) {
             continue;
         }
-        let operation = RouteOperation {
-            route,
-            end,
-            service,
-            method,
-            verb,
-            names: &place.names,
+        let operation = match &end.transcoder {
+            Some(transcoder) => TranscodedOperation {
+                transcoder,
+                service,
+                method,
+                names: &place.names,
+            }
+            .to_json(components),
+            None => RouteOperation {
+                route,
+                end,
+                service,
+                method,
+                verb,
+                names: &place.names,
+            }
+            .to_json(components),
         };
-        let operation = operation.to_json(components);
         let operation = security.apply(operation, &end.service, &end.method);
         let id = match verbs.len() {
             1 => route.name.to_string(),

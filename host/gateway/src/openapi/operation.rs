@@ -101,7 +101,7 @@ impl RouteOperation<'_> {
             false => self.request_body(hoisted.as_ref()),
         };
         let produces: Vec<_> = end.produces.iter().map(|media| media.as_str()).collect();
-        let [failure, problem] = FAILURE_RESPONSES;
+        let [failure, problem, _] = FAILURE_RESPONSES;
         let failure = match route.has_problems {
             true => problem,
             false => failure,
@@ -330,7 +330,7 @@ fn member(hoisted: &HoistedType, name: &str) -> Option<Json> {
     Some(hoisted.rewritten(schema))
 }
 
-fn path_parameter(name: &str, schema: Json, description: &str) -> Json {
+pub(super) fn path_parameter(name: &str, schema: Json, description: &str) -> Json {
     object([
         ("name", name.into()),
         ("in", "path".into()),
@@ -340,7 +340,7 @@ fn path_parameter(name: &str, schema: Json, description: &str) -> Json {
     ])
 }
 
-fn query_parameter(name: &str, schema: Json, is_required: bool) -> Json {
+pub(super) fn query_parameter(name: &str, schema: Json, is_required: bool) -> Json {
     object([
         ("name", name.into()),
         ("in", "query".into()),
@@ -356,14 +356,14 @@ fn description(schema: &Json) -> String {
 }
 
 /// A text, or nothing where it is empty.
-fn text(text: &str) -> Json {
+pub(super) fn text(text: &str) -> Json {
     match text {
         "" => Json::Null,
         text => text.into(),
     }
 }
 
-fn of_kind(kind: ParamType) -> Json {
+pub(super) fn of_kind(kind: ParamType) -> Json {
     let name = match kind {
         ParamType::Int => "integer",
         ParamType::Number => "number",
@@ -381,8 +381,8 @@ const fn media_in(method: &MethodInfo) -> &'static str {
     }
 }
 
-const JSON: &str = "application/json";
-const NDJSON: &str = "application/x-ndjson";
-const EVENT_STREAM: &str = "text/event-stream";
+pub(super) const JSON: &str = "application/json";
+pub(super) const NDJSON: &str = "application/x-ndjson";
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
 const FORM: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";

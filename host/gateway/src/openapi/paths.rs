@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use postern_core::route::{ParamType, PathTemplate};
+use postern_core::route::{ParamType, PathTemplate, TemplatePart};
 use serde_json::{Map, Value as Json};
 
 /// Path items as they are found.
@@ -31,34 +31,59 @@ pub(super) struct PathName {
     pub kind: ParamType,
     /// It takes all segments that are left.
     pub is_rest: bool,
+    /// It is all of what the method calls so, and not one segment of several.
+    pub is_whole: bool,
 }
 
 impl Paths {
     /// The place of `template`. Paths that differ by names of parameters alone are one (section 4.8.8.2).
+    /// A parameter of the document is one segment, so one of the route that has several is some.
     pub(super) fn place(&mut self, template: &PathTemplate) -> ItemPath {
-        let (mut form, mut path, mut names) = (String::new(), String::new(), Vec::new());
-        for segment in template.text().split('/').skip(1) {
-            let inner = segment
-                .strip_prefix('{')
-                .and_then(|inner| inner.strip_suffix('}'));
-            let Some(inner) = inner else {
-                form.push_str(&format!("/{segment}"));
-                path.push_str(&format!("/{segment}"));
-                continue;
+        let (mut form, mut path) = (String::new(), String::new());
+        let mut names: Vec<PathName> = Vec::new();
+        let mut before = String::from("part");
+        let n_parts = |variable| {
+            let parts = template.parts();
+            parts.filter(|(_, other)| *other == variable).count()
+        };
+        for (part, variable) in template.parts() {
+            let (kind, is_rest) = match part {
+                TemplatePart::Literal(text) => {
+                    let text = encoded_path(text);
+                    form.push_str(&format!("/{text}"));
+                    path.push_str(&format!("/{text}"));
+                    before = text;
+                    continue;
+                }
+                TemplatePart::Segment(kind) => (*kind, false),
+                TemplatePart::Rest { .. } => (ParamType::String, true),
             };
-            let (name, is_rest) = match inner.strip_suffix('*') {
-                Some(name) => (name, true),
-                None => (inner, false),
+            let is_whole = variable.is_some() && n_parts(variable) == 1;
+            let name = variable.map(ToString::to_string).unwrap_or_default();
+            // One segment of several is called by the text before it: `shelves_id`.
+            let wanted = match is_whole {
+                true => name.clone(),
+                false => format!("{before}_id"),
             };
-            let (name, kind) = name.split_once(':').unwrap_or((name, "string"));
+            let others = (2_u32..).map(|n| format!("{wanted}_{n}"));
+            let mut candidates = std::iter::once(wanted.clone()).chain(others);
+            // Numbers do not end.
+            let free = |one: &String| names.iter().all(|known| known.shown != *one);
+            let shown = candidates.find(free).unwrap_or_default();
             form.push_str("/{}");
-            path.push_str(&format!("/{{{name}}}"));
+            path.push_str(&format!("/{{{shown}}}"));
             names.push(PathName {
-                name: name.to_owned(),
-                shown: name.to_owned(),
-                kind: ParamType::from_name(kind).unwrap_or_default(),
+                name,
+                shown,
+                kind,
                 is_rest,
+                is_whole,
             });
+        }
+        if let Some(verb) = template.verb() {
+            let verb = encoded_path(verb);
+            form.push_str(&format!(":{verb}"));
+            path.push_str(&format!(":{verb}"));
         }
         let path = self.written.entry(form).or_insert(path).clone();
         let shown = path.split(['{', '}']).skip(1).step_by(2);
@@ -113,6 +138,29 @@ pub(super) fn encoded(name: &str) -> String {
     utf8_percent_encode(name, &ESCAPED).to_string()
 }
 
+/// A segment of a path as it is written: RFC 3986 section 3.3, "pchar".
+fn encoded_path(text: &str) -> String {
+    const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~')
+        .remove(b'!')
+        .remove(b'$')
+        .remove(b'&')
+        .remove(b'\'')
+        .remove(b'(')
+        .remove(b')')
+        .remove(b'*')
+        .remove(b'+')
+        .remove(b',')
+        .remove(b';')
+        .remove(b'=')
+        .remove(b':')
+        .remove(b'@');
+    utf8_percent_encode(text, &ESCAPED).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -138,6 +186,27 @@ mod tests {
         check(place("/users/{name}/x"), "/users/{id}/x", &["id=name"]);
         check(place("/files/{path*}"), "/files/{path}", &["path=path"]);
         check(place("/"), "/", &[]);
+    }
+
+    #[test]
+    fn segments_of_one_parameter_are_parameters_of_their_own() {
+        let mut paths = Paths::default();
+        let mut place = |text: &str| {
+            let template = PathTemplate::parse_http_rule(text).expect("a path");
+            let ItemPath { path, names } = paths.place(&template);
+            let whole: Vec<_> = names.iter().map(|one| one.is_whole).collect();
+            (path, whole)
+        };
+        let books = place("/v1/{name=shelves/*/books/*}:move");
+        let path = "/v1/shelves/{shelves_id}/books/{books_id}:move";
+        assert_eq!(books, (path.to_owned(), vec![false, false]));
+        let object = place("/b/{bucket}/{object=**}");
+        assert_eq!(
+            object,
+            ("/b/{bucket}/{object}".to_owned(), vec![true, true])
+        );
+        let stars = place("/v1/{name=a/*/*}/b:c");
+        assert_eq!(stars.0, "/v1/a/{a_id}/{a_id_2}/b:c");
     }
 
     #[test]

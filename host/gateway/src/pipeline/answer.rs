@@ -19,7 +19,7 @@ use postern_core::{
 };
 use postern_net::Alarm;
 
-use super::record::CallRecord;
+use super::{record::CallRecord, route::Route};
 
 /// What bounds a call.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +55,8 @@ struct Requests {
     inner: BodyStream,
     bytes: Arc<AtomicU64>,
     bytes_max: usize,
+    /// Of whose messages it is; `None` where it is in pieces.
+    route: Option<Arc<Route>>,
     has_ended: bool,
 }
 
@@ -83,6 +85,7 @@ impl CallFuture {
         }
         match result {
             Ok(reply) if reply.body.is_stream() => {
+                record.note_reply(reply.body.kind());
                 let body_bytes_max = self.bounds.body_bytes_max;
                 let body = reply.body.map_stream(|stream| {
                     BodyStream::from_source(Replies {
@@ -173,6 +176,9 @@ impl Stream for Requests {
             let message = message?;
             check_length(message.len(), self.bytes_max, || Blame::Client)?;
             self.bytes.fetch_add(message.len() as u64, Relaxed);
+            if let Some(route) = &self.route {
+                route.metrics.on_request_message(message.len());
+            }
             Ok(message)
         });
         self.has_ended = !matches!(next, Some(Ok(_)));
@@ -194,12 +200,19 @@ fn blame(record: Option<&CallRecord>) -> Blame {
     record.map_or(Blame::Gateway, CallRecord::blame)
 }
 
-/// Counts and bounds the messages of a streamed request as the handler takes them.
-pub(super) fn counted(inner: BodyStream, bytes: Arc<AtomicU64>, bytes_max: usize) -> BodyStream {
+/// Counts and bounds the messages of a streamed request as the handler takes them. `route` is there
+/// where they are messages, and not pieces of one.
+pub(super) fn counted(
+    inner: BodyStream,
+    bytes: Arc<AtomicU64>,
+    bytes_max: usize,
+    route: Option<Arc<Route>>,
+) -> BodyStream {
     BodyStream::from_source(Requests {
         inner,
         bytes,
         bytes_max,
+        route,
         has_ended: false,
     })
 }

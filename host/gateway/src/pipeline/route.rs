@@ -74,6 +74,9 @@ impl Routes {
 
     /// The calls of its service take `route` from here on.
     pub(crate) fn put(&self, route: &Route) {
+        route
+            .metrics
+            .know(route.methods.as_deref().unwrap_or_default());
         let copies = Sharded::new(|| Arc::new(route.clone()));
         self.services.insert(&route.service, &copies);
         self.changes.send_modify(count);

@@ -5,7 +5,7 @@
 //! | claim | covers |
 //! | --- | --- |
 //! | a service | that service |
-//! | a route's path | the same form; `{id}` any one segment, `{rest*}` whatever follows |
+//! | a route's path | the same form; `{id}` any one segment, `{rest*}` whatever follows, `{rest**}` or nothing |
 //! | its methods, hosts, listeners | each of the other's; none named is all of them |
 //! | fields and parameters that it asks for | a route that asks for the same and perhaps more |
 
@@ -87,7 +87,7 @@ impl ClaimedRoute {
         Self {
             methods: texts(&rule.methods),
             hosts: rule.hosts.iter().map(host).collect(),
-            path: rule.path.to_string(),
+            path: rule.path.form().to_string(),
             listeners: texts(&rule.listeners),
             fields: headers.chain(query).collect(),
         }
@@ -148,7 +148,9 @@ fn path_covers(known: &str, asked: &str) -> bool {
     loop {
         match (known.next(), asked.next()) {
             (None, None) => return true,
-            (Some(known), Some(_)) if is_param(known) && known.ends_with("*}") => return true,
+            (Some(known), Some(asked)) if is_rest(known) => {
+                return is_optional_rest(known) || !is_optional_rest(asked);
+            }
             (Some(known), Some(asked)) => {
                 // One that reads as a number covers none but those.
                 let (kind, other) = (type_of(known), type_of(asked));
@@ -163,9 +165,20 @@ fn path_covers(known: &str, asked: &str) -> bool {
                     return false;
                 }
             }
-            (None, Some(_)) | (Some(_), None) => return false,
+            (Some(known), None) => return is_optional_rest(known),
+            (None, Some(_)) => return false,
         }
     }
+}
+
+/// All that is left.
+fn is_rest(segment: &str) -> bool {
+    is_param(segment) && segment.ends_with("*}")
+}
+
+/// All that is left, or nothing: so a schema may say it.
+fn is_optional_rest(segment: &str) -> bool {
+    is_param(segment) && segment.ends_with("**}")
 }
 
 fn is_param(segment: &str) -> bool {

@@ -20,27 +20,26 @@ use wasmparser::{Parser, Payload};
 pub(crate) fn answers_once(component: &[u8]) -> Option<&'static str> {
     let mut module: Option<Module> = None;
     for payload in Parser::new(0).parse_all(component) {
-        match payload.ok()? {
-            Payload::ModuleSection { .. } => module = Some(Module::default()),
-            Payload::ExportSection(exports) => {
+        match payload {
+            Ok(Payload::ModuleSection { .. }) => module = Some(Module::default()),
+            Ok(Payload::ExportSection(exports)) => {
                 if let Some(module) = &mut module {
                     let names = exports.into_iter().flatten().map(|export| export.name);
                     module.exports = names.map(str::to_owned).collect();
                 }
             }
-            Payload::DataSection(data) => {
+            Ok(Payload::DataSection(data)) => {
                 let module = module.as_mut().filter(|module| module.has_handler_alone());
                 if let Some(module) = module {
                     let mut data = data.into_iter().flatten();
                     module.has_text = data.any(|data| contains(data.data, TEXT));
                 }
             }
-            Payload::End(_) => {
-                if module.take().is_some_and(|module| module.has_text) {
-                    return Some(ONE_EVENT);
-                }
+            Ok(Payload::End(_)) if module.take().is_some_and(|module| module.has_text) => {
+                return Some(ONE_EVENT);
             }
-            _ => {}
+            Ok(_) => {}
+            Err(_) => return None,
         }
     }
     None

@@ -7,7 +7,7 @@ use protox::{
 };
 
 /// Names by which they are imported, and what stands in them.
-const SOURCES: [(&str, &str); 5] = [
+const SOURCES: [(&str, &str); 6] = [
     (
         "google/api/annotations.proto",
         include_str!("google/api/annotations.proto"),
@@ -15,6 +15,10 @@ const SOURCES: [(&str, &str); 5] = [
     (
         "google/api/http.proto",
         include_str!("google/api/http.proto"),
+    ),
+    (
+        "google/api/httpbody.proto",
+        include_str!("google/api/httpbody.proto"),
     ),
     (
         "google/rpc/code.proto",
@@ -96,6 +100,10 @@ mod tests {
                 ("response_body", 12),
                 ("additional_bindings", 11),
             ],
+        );
+        check(
+            "google.api.HttpBody",
+            &[("content_type", 1), ("data", 2), ("extensions", 3)],
         );
         let http = pool
             .get_extension_by_name("google.api.http")

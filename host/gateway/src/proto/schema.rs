@@ -3,14 +3,18 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use postern_core::{message_codec::MessageCodec, service::ServiceInfo};
+use postern_core::{
+    message_codec::MessageCodec,
+    route::{HttpRoute, RouteEnd},
+    service::ServiceInfo,
+};
 use prost_reflect::DescriptorPool;
 
 use super::{
     codec::DescriptorCodec,
     compile::{self, Compiled},
     files::SchemaFiles,
-    section, services,
+    http_rule, section, services,
 };
 use crate::config::Faults;
 
@@ -20,6 +24,8 @@ pub(crate) struct ProtoSchema {
     pool: DescriptorPool,
     services: Arc<[ServiceInfo]>,
     codec: Arc<DescriptorCodec>,
+    /// Routes by `google.api.http`, each named `SERVICE.METHOD`.
+    routes: Arc<[HttpRoute]>,
 }
 
 impl ProtoSchema {
@@ -34,7 +40,7 @@ impl ProtoSchema {
     ) -> Result<Option<Self>, Faults> {
         if let Some(files) = files {
             let first = files.roots.iter().next().map_or("", String::as_str);
-            return Self::of(first, compile::compile(files)?).map(Some);
+            return Self::of(first, compile::compile(files)?, Some(files)).map(Some);
         }
         let set = section::find(component);
         set.map(|set| Self::of_set(section::SECTION, &set))
@@ -47,7 +53,7 @@ impl ProtoSchema {
     /// # Errors
     /// As `of_deployment`.
     pub(crate) fn of_set(name: &str, set: &Bytes) -> Result<Self, Faults> {
-        Self::of(name, compile::compile_set(name, set)?)
+        Self::of(name, compile::compile_set(name, set)?, None)
     }
 
     /// That of one source of the gateway's own.
@@ -58,10 +64,10 @@ impl ProtoSchema {
         let pool = compile::compile_source(name, source);
         let pool = pool.map_err(|error| compile::whole(name, error.to_string(), String::new()))?;
         let roots = vec![name.to_owned()];
-        Self::of(name, Compiled { pool, roots })
+        Self::of(name, Compiled { pool, roots }, None)
     }
 
-    fn of(name: &str, compiled: Compiled) -> Result<Self, Faults> {
+    fn of(name: &str, compiled: Compiled, files: Option<&SchemaFiles>) -> Result<Self, Faults> {
         let Compiled { pool, roots } = compiled;
         let services = services::of_files(&pool, &roots);
         if services.is_empty() {
@@ -69,7 +75,12 @@ impl ProtoSchema {
             let remedy = "declare the service of the plugin, or take the schema away".to_owned();
             return Err(compile::whole(name, reason, remedy));
         }
+        let names = services.iter().map(|service| service.name.as_str());
+        let routes = http_rule::routes(&pool, names);
+        let routes =
+            routes.map_err(|faults| http_rule::drawn(&faults, |name| files?.text(name)))?;
         Ok(Self {
+            routes: routes.into(),
             codec: Arc::new(DescriptorCodec::new(&pool, &services)),
             pool,
             services: services.into(),
@@ -83,6 +94,23 @@ impl ProtoSchema {
     /// The services of the files that were asked for, with JSON Schemas of their types.
     pub(crate) const fn services(&self) -> &Arc<[ServiceInfo]> {
         &self.services
+    }
+
+    /// The routes that its rules make for those of its services that `is_answered`.
+    pub(crate) fn routes(
+        &self,
+        is_answered: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = HttpRoute> {
+        let routes = self.routes.iter();
+        routes
+            .filter(move |route| match &route.end {
+                RouteEnd::Method(end) => is_answered(&end.service),
+                RouteEnd::Upstream(_)
+                | RouteEnd::Redirect(_)
+                | RouteEnd::Fixed(_)
+                | RouteEnd::Files(_) => false,
+            })
+            .cloned()
     }
 
     pub(crate) fn codec(&self) -> Arc<dyn MessageCodec> {

@@ -5,6 +5,7 @@ pub(crate) mod export;
 pub(crate) mod histogram;
 pub(crate) mod log;
 pub(crate) mod process;
+mod sizes;
 mod text;
 mod throttle;
 mod writer;

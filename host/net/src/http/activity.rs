@@ -16,7 +16,7 @@ use std::{
 
 use postern_system::clock;
 
-use super::HttpConfig;
+use super::{HttpConfig, flood::Progress};
 
 /// What one connection is doing, as its watcher sees it.
 #[derive(Debug)]
@@ -25,6 +25,9 @@ pub(super) struct Activity {
     n_in_flight: AtomicU64,
     /// Of them, those that have no reply yet.
     n_waiting: AtomicU64,
+    /// Replies so far, and pieces of their bodies.
+    n_replies: AtomicU64,
+    n_pieces: AtomicU64,
     bytes_out: AtomicU64,
     is_write_blocked: AtomicBool,
     began: Instant,
@@ -45,6 +48,8 @@ pub(super) enum Expiry {
     SlowHead,
     Idle,
     SlowReader,
+    /// It was told to go, and has not by the end of its grace.
+    Old,
 }
 
 /// Decides when a connection has been of no use for too long.
@@ -72,6 +77,8 @@ impl Activity {
             n_requests: AtomicU64::new(0),
             n_in_flight: AtomicU64::new(0),
             n_waiting: AtomicU64::new(0),
+            n_replies: AtomicU64::new(0),
+            n_pieces: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             is_write_blocked: AtomicBool::new(false),
             began: now,
@@ -94,6 +101,14 @@ impl Activity {
         self.n_requests.load(Relaxed)
     }
 
+    /// What the connection has been good for so far.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            n_steps: self.n_requests() + self.n_pieces.load(Relaxed),
+            n_replies: self.n_replies.load(Relaxed),
+        }
+    }
+
     /// Whether no request is being answered.
     pub(super) fn is_idle(&self) -> bool {
         self.n_in_flight.load(Relaxed) == 0
@@ -110,6 +125,11 @@ impl Activity {
     pub(super) fn on_written(&self, n_octets: usize) {
         self.is_write_blocked.store(false, Relaxed);
         self.bytes_out.fetch_add(n_octets as u64, Relaxed);
+    }
+
+    /// Whether the client takes nothing of what is for it.
+    pub(super) fn is_write_blocked(&self) -> bool {
+        self.is_write_blocked.load(Relaxed)
     }
 
     pub(super) fn on_write_blocked(&self) {
@@ -155,6 +175,16 @@ impl InFlight {
 
     /// The reply is there.
     pub(super) fn on_reply(&mut self) {
+        self.activity.n_replies.fetch_add(1, Relaxed);
+        self.end_waiting();
+    }
+
+    /// A piece of its body is given.
+    pub(super) fn on_piece(&self) {
+        self.activity.n_pieces.fetch_add(1, Relaxed);
+    }
+
+    fn end_waiting(&mut self) {
         if std::mem::take(&mut self.is_waiting) {
             self.activity.n_waiting.fetch_sub(1, Relaxed);
         }
@@ -163,7 +193,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.on_reply();
+        self.end_waiting();
         self.activity.n_in_flight.fetch_sub(1, Relaxed);
     }
 }
@@ -202,7 +232,9 @@ impl Watch {
             // PINGs are answered beside replies that stay, so octets written tell nothing.
             !self.seen.is_held || bytes_held < self.seen.bytes_held
         } else {
-            is_in_flight || seen != self.seen
+            // PINGs and their answers are octets, and no use.
+            let bytes_out = self.seen.bytes_out;
+            is_in_flight || Seen { bytes_out, ..seen } != self.seen
         };
         if has_moved {
             self.since = now;

@@ -1,12 +1,15 @@
 //! The connection that a request came by, and who answers it.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use postern_core::Peer;
+use postern_core::{Peer, Transport};
 
 use super::{
     HttpConfig, activity::InFlight, forward::claims::Claims, gather::Gather, upgrade::UpgradeSender,
@@ -20,12 +23,28 @@ pub(super) struct Asker {
     pub(super) peer: Arc<Peer>,
     /// The far end of the connection.
     pub(super) link: Arc<Peer>,
+    /// `peer`, as it asks over gRPC. Made when it first does.
+    pub(super) over_grpc: Arc<OnceLock<Arc<Peer>>>,
     pub(super) bytes: ConnectionBytes,
     pub(super) gather: Gather,
     pub(super) upgrades: UpgradeSender,
 }
 
 impl Asker {
+    /// Who asks, by a call of gRPC.
+    pub(super) fn over_grpc(&self) -> &Arc<Peer> {
+        self.over_grpc.get_or_init(|| {
+            let transport = match self.peer.transport == Transport::Https {
+                true => Transport::Grpcs,
+                false => Transport::Grpc,
+            };
+            Arc::new(Peer {
+                transport,
+                ..Peer::clone(&self.peer)
+            })
+        })
+    }
+
     /// Whether TLS has agreed on HTTP/2 (ALPN).
     pub(super) fn has_agreed_on_http2(&self) -> bool {
         let agreed = self.link.tls.as_ref().and_then(|tls| tls.protocol.as_ref());
@@ -42,6 +61,7 @@ impl Asker {
         });
         Some(Self {
             peer,
+            over_grpc: Arc::default(),
             ..self.clone()
         })
     }

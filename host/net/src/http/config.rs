@@ -55,9 +55,9 @@ pub struct HttpConfig {
     /// What keeps and what ends connections of HTTP/2.
     pub http2: Http2Config,
     /// How long a connection is taken requests of, one in ten more or less of it; then its client is told
-    /// to open another one (GOAWAY), and requests in flight have `age_grace`. Default for ever, and 30 s.
-    pub age_max: Option<Duration>,
-    pub age_grace: Duration,
+    /// to open another one (GOAWAY), and requests in flight have `connection_age_grace`. Default for ever, and 30 s.
+    pub connection_age_max: Option<Duration>,
+    pub connection_age_grace: Duration,
 }
 
 /// How long messages of gRPC, gRPC-Web and Connect may be, and how they are sent.
@@ -140,8 +140,8 @@ impl Default for HttpConfig {
             grpc: GrpcConfig::default(),
             is_grpc_only: false,
             http2: Http2Config::default(),
-            age_max: None,
-            age_grace: Duration::from_secs(30),
+            connection_age_max: None,
+            connection_age_grace: Duration::from_secs(30),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
@@ -28,7 +28,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use postern_system::clock;
+use postern_system::{clock, random};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::unconstrained,
@@ -39,8 +39,10 @@ use tracing::debug;
 use super::{
     ERROR_HEADER, JSON,
     activity::{Activity, Expiry, Watch},
+    age::{AgeStep, ConnectionAge},
     asker::{Answer, Asker},
     counted::Counted,
+    flood::FloodLimits,
     head::{FEW_FIELDS, HEAD_BYTES_MAX, HeadError},
     server::Shared,
     socket::{Socket, SocketState},
@@ -74,9 +76,13 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
 ) {
     let watch = stream.watch();
     let activity = Arc::new(Activity::new(clock::now()));
-    let state = Arc::new(SocketState::new(activity, Arc::clone(&shared.counters)));
+    let (header_timeout, flood_limits) = {
+        let config = shared.config.load();
+        (config.header_timeout, FloodLimits::of(&config.http2))
+    };
+    let counters = Arc::clone(&shared.counters);
+    let state = Arc::new(SocketState::new(activity, counters, flood_limits));
     let mut socket = Socket::new(stream, Arc::clone(&state));
-    let header_timeout = shared.config.load().header_timeout;
     let draining = async {
         shutdown.draining().await;
         sleep(LAST_LOOK).await;
@@ -239,8 +245,8 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.streams_max)
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-            .keep_alive_interval(config.idle_timeout)
-            .keep_alive_timeout(config.header_timeout)
+            .keep_alive_interval(config.http2.ping_interval)
+            .keep_alive_timeout(config.http2.ping_timeout)
             // WebSocket (RFC 8441); what asks for anything else is answered as any request.
             .enable_connect_protocol();
         let service = service_fn(|request| self.answer(request));
@@ -296,6 +302,7 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
             }
         }));
         let mut watch = Watch::new(clock::now());
+        let age = ConnectionAge::new(clock::now(), random::even());
         let mut wake = clock::now();
         let (mut is_draining, mut is_probe_due, mut probed) = (false, false, 0);
         loop {
@@ -330,22 +337,57 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
                     if mem::take(&mut is_probe_due) && probed != activity.n_requests() && self.probe() {
                         probed = activity.n_requests();
                     }
-                    let (now, held) = (clock::now(), self.asker.bytes.held());
-                    let config = shared.config.load_full();
-                    match watch.handle_timeout(now, activity, held, &config) {
-                        Err(later) => wake = later,
-                        Ok(expiry) => {
-                            debug!(?expiry, ?peer, "http connection expired");
-                            if expiry == Expiry::SlowReader {
-                                shared.counters.slow_readers.add(1);
-                            } else {
+                    match self.due(&mut watch, age) {
+                        Ok((later, is_old)) => {
+                            wake = later;
+                            if is_old && !mem::replace(&mut is_draining, true) {
                                 drain(connection.as_mut());
-                                let _ = timeout(GOODBYE, connection).await;
                             }
+                        }
+                        Err(expiry) => {
+                            self.expire(expiry, connection, drain).await;
                             return Err(Some(expiry));
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// When a connection is to be looked at next, and whether it is too old for new requests.
+    ///
+    /// # Errors
+    /// Why it has expired.
+    fn due(&self, watch: &mut Watch, age: ConnectionAge) -> Result<(Instant, bool), Expiry> {
+        let (now, held) = (clock::now(), self.asker.bytes.held());
+        let config = self.shared.config.load();
+        let later = match watch.handle_timeout(now, &self.state.activity, held, &config) {
+            Ok(expiry) => return Err(expiry),
+            Err(later) => later,
+        };
+        match age.step(now, config.connection_age_max, config.connection_age_grace) {
+            AgeStep::Wait(None) => Ok((later, false)),
+            AgeStep::Wait(Some(due)) => Ok((due.min(later), false)),
+            AgeStep::Drain(end) => Ok((end.min(later), true)),
+            AgeStep::CutOff => Err(Expiry::Old),
+        }
+    }
+
+    /// Ends a connection that has expired; a client that still takes something is told.
+    async fn expire<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        expiry: Expiry,
+        mut connection: Pin<&mut C>,
+        drain: impl Fn(Pin<&mut C>),
+    ) {
+        debug!(?expiry, peer = ?self.asker.peer.origin, "http connection expired");
+        match expiry {
+            Expiry::SlowReader => self.shared.counters.slow_readers.add(1),
+            // It was told before.
+            Expiry::Old => {}
+            Expiry::SlowHead | Expiry::Idle => {
+                drain(connection.as_mut());
+                let _ = timeout(GOODBYE, connection).await;
             }
         }
     }

@@ -1,5 +1,8 @@
 //! Where the octets of an HTTP/2 connection stand between frames, as far as a slow request head
-//! shows in it (RFC 9113 sections 4.1 and 6.10). Pure; the frames themselves are hyper's to read.
+//! shows in it (RFC 9113 sections 4.1 and 6.10), and how many frames came that only cost (flood.rs). Pure;
+//! the frames themselves are hyper's to read.
+
+use super::flood::FrameCounts;
 
 /// Follows frame headers.
 #[derive(Debug)]
@@ -12,6 +15,7 @@ pub(super) struct Frames {
     is_data: bool,
     /// A header section has begun and no frame has ended it.
     is_in_section: bool,
+    counts: FrameCounts,
 }
 
 impl Default for Frames {
@@ -23,6 +27,7 @@ impl Default for Frames {
             left: PREFACE.len(),
             is_data: false,
             is_in_section: false,
+            counts: FrameCounts::default(),
         }
     }
 }
@@ -55,12 +60,19 @@ impl Frames {
         self.is_in_section || self.n_header > 0 || (self.left > 0 && !self.is_data)
     }
 
+    pub(super) const fn counts(&self) -> FrameCounts {
+        self.counts
+    }
+
     fn begin_frame(&mut self) {
         let [long, mid, low, kind, flags, ..] = self.header;
         self.left = usize::from(long) << 16 | usize::from(mid) << 8 | usize::from(low);
         self.is_data = kind == DATA;
-        if matches!(kind, HEADERS | CONTINUATION) {
-            self.is_in_section = flags & END_HEADERS == 0;
+        match kind {
+            HEADERS | CONTINUATION => self.is_in_section = flags & END_HEADERS == 0,
+            PING | SETTINGS if flags & ACK == 0 => self.counts.n_pings += 1,
+            RST_STREAM => self.counts.n_resets += 1,
+            _ => {}
         }
     }
 }
@@ -70,7 +82,11 @@ pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADER_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 #[cfg(test)]
@@ -118,5 +134,22 @@ mod tests {
         check(&frame(4, 0, 6)[..3], true);
         check(&frame(4, 0, 6)[..14], true);
         check(&frame(DATA, 0, 6)[..12], false);
+    }
+
+    #[test]
+    fn frames_that_only_cost_are_counted() {
+        let octets = [
+            frame(SETTINGS, 0, 6),
+            frame(SETTINGS, ACK, 0),
+            frame(PING, 0, 8),
+            frame(PING, ACK, 8),
+            frame(RST_STREAM, 0, 4),
+            frame(DATA, 0, 3),
+        ];
+        let octets = [&PREFACE[..], &octets.concat()].concat();
+        let mut frames = Frames::default();
+        octets.chunks(5).for_each(|piece| frames.take(piece));
+        let (n_pings, n_resets) = (2, 1);
+        assert_eq!(frames.counts(), FrameCounts { n_pings, n_resets });
     }
 }

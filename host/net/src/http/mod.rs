@@ -5,7 +5,7 @@
 //! GET  /v1/services                      every service
 //! GET  /v1/services/{service}            one service
 //! GET  /openapi.json, GET /docs          what may be called, for programs and for people
-//! POST /{service}/{method}               a call of gRPC or gRPC-Web, by its content type (rpc.rs)
+//! POST /{service}/{method}               a call of gRPC, gRPC-Web or Connect, by its form (rpc.rs)
 //! ```
 //! Request headers become call headers, reply headers become response headers; hop-by-hop fields
 //! stay out of both. JSON is one message, NDJSON is messages, anything else flows as octets: short
@@ -29,6 +29,7 @@
 
 mod accept;
 mod activity;
+mod age;
 mod answer;
 mod asker;
 mod catalog;
@@ -36,6 +37,7 @@ mod chunked;
 mod client;
 mod compression;
 mod config;
+mod connect_rpc;
 mod connection;
 mod content;
 mod cors;
@@ -44,6 +46,7 @@ mod documents;
 mod events;
 mod fetch;
 mod fields;
+mod flood;
 mod forward;
 mod frames;
 mod gather;

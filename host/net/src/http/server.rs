@@ -339,6 +339,7 @@ impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
         let asker = Asker {
             link: Arc::clone(&peer),
             peer,
+            over_grpc: Arc::default(),
             bytes,
             gather: Gather::default(),
             upgrades: sender,

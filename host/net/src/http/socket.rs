@@ -4,6 +4,9 @@
 //! After a head that is not taken the connection ends for hyper, as if the client had closed it: what
 //! was asked before is answered, then `Socket`'s owner answers the refusal itself. So does it before a
 //! head of more fields than this hyper takes, which is for another one.
+//!
+//! A client of HTTP/2 that floods the connection (flood.rs) is told so by a GOAWAY between hyper's frames,
+//! and is gone for hyper.
 
 use std::{
     io,
@@ -17,11 +20,14 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, BytesMut};
+use postern_system::clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
+use tracing::debug;
 
 use super::{
     activity::Activity,
+    flood::{FloodGuard, FloodLimits},
     frames::{Frames, PREFACE},
     head::{self, FEW_FIELDS, FIELDS_MAX, HeadError, Scanner},
 };
@@ -42,7 +48,7 @@ pub(super) struct Socket<S> {
     is_at_end: bool,
     /// What the stream has taken and holds itself waits for the client.
     is_flush_blocked: bool,
-    /// What of `INTERIM` is still to be written.
+    /// What is still to be written of `INTERIM`, or of the GOAWAY to a client that floods.
     interim: &'static [u8],
     protocol: Protocol,
 }
@@ -52,6 +58,7 @@ pub(super) struct Socket<S> {
 pub(super) struct SocketState {
     pub(super) activity: Arc<Activity>,
     counters: Arc<Counters>,
+    flood_limits: FloodLimits,
     refusal: OnceLock<HeadError>,
     /// The request that is being read has octets which nobody has read.
     unread: AtomicBool,
@@ -64,14 +71,19 @@ pub(super) struct SocketState {
 #[derive(Debug)]
 enum Protocol {
     Http1(Scanner),
-    Http2(Frames),
+    Http2(Frames, FloodGuard),
 }
 
 impl SocketState {
-    pub(super) fn new(activity: Arc<Activity>, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        activity: Arc<Activity>,
+        counters: Arc<Counters>,
+        flood_limits: FloodLimits,
+    ) -> Self {
         Self {
             activity,
             counters,
+            flood_limits,
             refusal: OnceLock::new(),
             unread: AtomicBool::new(false),
             takes_interim: AtomicBool::new(false),
@@ -123,7 +135,8 @@ impl<S: StreamLink> Socket<S> {
     pub(super) async fn detect(&mut self, is_agreed: bool) -> io::Result<bool> {
         let is_http2 = self.has_preface().await? || is_agreed;
         if is_http2 {
-            self.protocol = Protocol::Http2(Frames::default());
+            let guard = FloodGuard::new(self.shared.flood_limits, clock::now());
+            self.protocol = Protocol::Http2(Frames::default(), guard);
         }
         Ok(is_http2)
     }
@@ -236,22 +249,56 @@ impl<S: StreamLink> Socket<S> {
 
     /// Hands on what may be.
     fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) {
+        let n_before = buffer.filled().len();
         let n_octets = self.n_admitted.min(buffer.remaining());
         let octets = self.buffer.get(..n_octets).unwrap_or_default();
         buffer.put_slice(octets);
-        if let Protocol::Http2(frames) = &mut self.protocol {
-            frames.take(octets);
-            self.shared.activity.set_in_head(frames.is_in_head());
-        }
+        self.take_frames(buffer.filled().get(n_before..).unwrap_or_default());
         self.buffer.advance(n_octets);
         self.n_admitted -= n_octets;
         self.note_unread();
     }
 
+    /// Follows octets that are handed on, of frames where they are of HTTP/2. A client that floods is at
+    /// its end: what it sends is dropped from here on.
+    fn take_frames(&mut self, octets: &[u8]) {
+        let Protocol::Http2(frames, guard) = &mut self.protocol else {
+            return;
+        };
+        let before = frames.counts();
+        frames.take(octets);
+        let SocketState {
+            activity, counters, ..
+        } = &*self.shared;
+        activity.set_in_head(frames.is_in_head());
+        if frames.counts() == before {
+            return;
+        }
+        let judged = guard.handle_frames(clock::now(), frames.counts(), activity.progress());
+        if let Err(flood) = judged {
+            debug!(?flood, "http/2 connection is flooded");
+            counters.protocol_errors.add(1);
+            self.is_at_end = true;
+            // hyper leaves a frame half written only where the client takes nothing.
+            if !activity.is_write_blocked() {
+                self.interim = flood.goaway();
+            }
+        }
+    }
+
+    /// Tells a client that floods of its end, before hyper closes the connection. Where that cannot be
+    /// written at once, the client takes nothing.
+    fn poll_goaway(&mut self, cx: &mut Context<'_>) {
+        let is_due = self.is_at_end && !self.interim.is_empty();
+        if is_due && matches!(self.poll_interim(cx), Poll::Ready(Ok(()))) {
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        }
+    }
+
     fn note_unread(&self) {
         let is_unread = match &self.protocol {
             Protocol::Http1(scanner) => !scanner.is_at_head() || self.n_admitted > 0,
-            Protocol::Http2(_) => false,
+            Protocol::Http2(..) => false,
         };
         let unread = &self.shared.unread;
         unread.store(is_unread, Ordering::Relaxed);
@@ -294,6 +341,7 @@ impl<S: StreamLink> AsyncRead for Socket<S> {
         loop {
             if this.n_admitted > 0 && !this.has_many_fields {
                 this.hand_on(buffer);
+                this.poll_goaway(cx);
                 return Poll::Ready(Ok(()));
             }
             if this.has_many_fields || this.is_at_end || this.shared.refusal.get().is_some() {
@@ -315,12 +363,10 @@ impl<S: StreamLink> AsyncRead for Socket<S> {
                     this.note_unread();
                     return Poll::Ready(Ok(()));
                 }
-                Protocol::Http2(_) => {
+                Protocol::Http2(..) => {
                     ready!(this.poll_read_directly(cx, buffer, usize::MAX))?;
-                    if let Protocol::Http2(frames) = &mut this.protocol {
-                        frames.take(buffer.filled().get(n_before..).unwrap_or_default());
-                        this.shared.activity.set_in_head(frames.is_in_head());
-                    }
+                    this.take_frames(buffer.filled().get(n_before..).unwrap_or_default());
+                    this.poll_goaway(cx);
                     return Poll::Ready(Ok(()));
                 }
                 Protocol::Http1(_) => {}
@@ -377,7 +423,7 @@ impl<S: StreamLink> AsyncWrite for Socket<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.protocol {
             Protocol::Http1(_) => Poll::Ready(Ok(())),
-            Protocol::Http2(_) => Pin::new(&mut self.stream).poll_shutdown(cx),
+            Protocol::Http2(..) => Pin::new(&mut self.stream).poll_shutdown(cx),
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Tracked<B> {
     piece_bytes_max: usize,
     /// Of an HTTP/2 stream.
     progress: Option<Arc<Progress>>,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 /// How far a stream's reply has come: twice the pieces that were given, and 1 while the last one is
@@ -75,7 +75,7 @@ impl<B> Tracked<B> {
             rest: Bytes::new(),
             piece_bytes_max,
             progress,
-            _in_flight: in_flight,
+            in_flight,
         }
     }
 
@@ -84,6 +84,7 @@ impl<B> Tracked<B> {
         let piece = self.rest.split_to(n_octets);
         if let Some(progress) = &self.progress {
             progress.on_given();
+            self.in_flight.on_piece();
         }
         Frame::data(piece)
     }

@@ -29,6 +29,7 @@ use crate::{
     http_bodies::{GuestBody, OctetBody, from_guest, to_http_error},
     http_fields::{to_headers, to_map},
     http_grant::{usual_port, wanted},
+    shadowed,
     state::{Guest, StoreState},
 };
 
@@ -66,6 +67,7 @@ pub(crate) struct OutgoingHooks {
     trace: Option<TraceContext>,
     /// There where that is a copy, which has no effect.
     shadow: Option<Arc<ShadowMark>>,
+    is_in_call: bool,
 }
 
 /// What `wasi:http` keeps in a store beside the handles, from its first use on.
@@ -95,6 +97,7 @@ impl WasiHttpView for StoreState {
         let call = self.ambient.as_ref().map(|ambient| ambient.call.context());
         let trace = call.and_then(|context| context.trace);
         let shadow = call.and_then(|context| context.shadow.clone());
+        let is_in_call = call.is_some();
         Handles::prepare(&mut self.kept);
         if self.kept.get::<Web>().is_none() {
             let mut context = WasiHttpCtx::new();
@@ -105,6 +108,7 @@ impl WasiHttpView for StoreState {
         let both = self.kept.pair_mut::<Web, Handles>();
         let (Web { context, hooks }, Handles(table)) = both.expect("they were put in place above");
         (hooks.end, hooks.trace, hooks.shadow) = (end, trace, shadow);
+        hooks.is_in_call = is_in_call;
         WasiHttpCtxView {
             hooks,
             table,
@@ -138,6 +142,7 @@ impl OutgoingHooks {
             end: clock::now(),
             trace: None,
             shadow: None,
+            is_in_call: false,
         }
     }
 
@@ -172,6 +177,9 @@ impl OutgoingHooks {
         self.permit(&scheme, host, port)?;
         if let Some(mark) = &self.shadow {
             mark.note_effect();
+            return Err(Error::HttpRequestDenied);
+        }
+        if !shadowed::may_open(&self.guest, self.is_in_call, "a request") {
             return Err(Error::HttpRequestDenied);
         }
         let shared = &self.guest.shared;

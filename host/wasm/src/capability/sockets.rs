@@ -100,7 +100,9 @@ fn may_make(state: &StoreState, protocol: SocketProtocol) -> bool {
     let guest = &state.guest;
     let mut grants = guest.spec.grants.sockets.iter();
     if grants.any(|grant| grant.is_of(protocol)) {
-        return shadowed::permit(state.context(), "a socket").is_ok();
+        let context = state.context();
+        return shadowed::permit(context, "a socket").is_ok()
+            && shadowed::may_open(guest, context.is_some(), "a socket");
     }
     let name = protocol.name();
     // A socket has a code for it, and no text.

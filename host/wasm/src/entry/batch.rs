@@ -14,7 +14,7 @@
 use std::{future, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use postern_core::{Body, BoxFuture, Call, Error, Reply};
+use postern_core::{Body, BoxFuture, Call, Error, Reply, message_codec::MessageForm};
 use wasmtime::{AsContext, component::Func};
 
 use crate::{
@@ -129,7 +129,8 @@ fn enter(
     let undone = match answered {
         Ok(answers) => match check(&answers, bodies.len(), limits.output_bytes_max) {
             Ok(()) => {
-                let time = finish(lease, answers, batch, answering);
+                let form = lease.guest().spec.form_of(&service);
+                let time = finish(lease, answers, (batch, form), answering);
                 if time > IN_PLACE_MAX || before.is_some() {
                     let n_calls = u32::try_from(bodies.len()).unwrap_or(u32::MAX).max(1);
                     let computed = before
@@ -186,11 +187,11 @@ fn check(answers: &[HandleResult], n_calls: usize, octets_max: usize) -> Result<
     }
 }
 
-/// Says what each call took.
+/// Says what each call took. Messages of the service have `form`.
 fn finish(
     lease: Lease,
     answers: Vec<HandleResult>,
-    mut batch: Batch,
+    (mut batch, form): (Batch, MessageForm),
     answering: &mut Vec<BoxFuture<Answer>>,
 ) -> Duration {
     let n_failed = answers.iter().filter(|answer| answer.is_err()).count();
@@ -201,6 +202,7 @@ fn finish(
             Ok(octets) => Ok(ReplyDraft::into_unary(
                 batch.take_draft(index),
                 Bytes::from(octets),
+                form,
             )),
             Err(failure) => Err(convert::to_failed(failure, batch.take_draft(index))),
         };

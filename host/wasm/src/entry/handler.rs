@@ -305,9 +305,10 @@ fn finish<F: Answering>(
                     .stopped(Stop::Output { length, limit });
                 return Err(lease.trap(stopped.named(service, method), F::ROLE));
             }
+            let form = lease.guest().spec.form_of(service);
             let draft = lease.instance().end();
             lease.finish_told(Outcome::Ok, told);
-            Ok(ReplyDraft::into_unary(draft, Bytes::from(octets)))
+            Ok(ReplyDraft::into_unary(draft, Bytes::from(octets), form))
         }
         Err(failure) => {
             let draft = lease.instance().end();

@@ -59,7 +59,8 @@ impl Generation {
         let now = clock::now();
         let mut state = StoreState::new(Arc::clone(&self.guest), now);
         state.journal = Some(journal);
-        let made = Instance::new(&self.code, CallPath::Async, state, now).await;
+        // It is not used again.
+        let made = Instance::new(&self.code, CallPath::Async, state, (now, 0)).await;
         let stats = &self.guest.stats;
         match made {
             Ok(instance) => {

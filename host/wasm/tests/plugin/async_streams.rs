@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use postern_core::{Body, BodyStream, Call, Error, Handler, Kind, Reply, shadow::ShadowMark};
-use postern_wasm::{Instances, Outcome, Plugin, PluginSpec, SocketGrant, TrapReason};
+use postern_wasm::{Instances, Outcome, Plugin, PluginSpec, Retirement, SocketGrant, TrapReason};
 
 use crate::{
-    guest::{Fixture, asynchronous, messages},
+    guest::{Fixture, asynchronous, messages, typed},
     sharing::patiently,
 };
 
@@ -197,6 +197,63 @@ async fn sockets_of_wasi_3_are_made_by_grant_and_never_for_a_copy() {
         let denied = plugin.sandbox().denied;
         assert!(denied.contains(&("sockets", n_denied)), "{denied:?}");
     }
+}
+
+/// A spec that grants sockets.
+fn granted(answers_copies: bool) -> PluginSpec {
+    let mut spec = PluginSpec {
+        answers_copies,
+        ..PluginSpec::default()
+    };
+    spec.grants.sockets = vec![SocketGrant::parse("tcp:127.0.0.1:*").expect("a grant")];
+    spec
+}
+
+#[tokio::test]
+async fn where_copies_come_a_guest_makes_no_socket_outside_of_a_call() {
+    let text = include_str!("guest/async.wat");
+    // It traps where its start is given one.
+    let start = "(start $begin) (func $begin (call $tcp (i32.const 0) (i32.const 96))
+      (if (i32.eqz (i32.load8_u (i32.const 96))) (then (unreachable))))
+    (func (export \"handle\")";
+    let guest = typed(&text.replacen("(func (export \"handle\")", start, 1));
+    let fixture = Fixture::new();
+    let plugin = Plugin::new(&fixture.runtime, "async");
+    let refusal = plugin.deploy(guest.clone().into(), granted(false)).await;
+    assert!(refusal.is_err(), "it has made one");
+    let deployed = plugin.deploy(guest.into(), granted(true)).await;
+    deployed.expect("it was given none");
+    let made = ask(&plugin, "k", Body::One("x".into())).await;
+    made.expect("in a call it may");
+}
+
+#[tokio::test]
+async fn no_copy_finds_what_calls_before_it_have_left_open() {
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .plugin("async", &asynchronous(), granted(true))
+        .await;
+    // The socket is kept.
+    let reply = ask(&plugin, "k", Body::One("x".into()))
+        .await
+        .expect("made");
+    end(stream(reply), 1).await;
+    // Another call is under way.
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let message = futures_util::stream::once(async { Ok(receiver.await.expect("sent")) });
+    let body = Body::Messages(BodyStream::new(Box::pin(message)));
+    let busy = ask(&plugin, "e", body).await.expect("it begins");
+    let retired = || plugin.stats().snapshot().retired_with(Retirement::Copies);
+    plugin.begin_copies();
+    assert_eq!(retired(), 1, "the idle one");
+    sender.send(Bytes::from("x")).expect("it waits");
+    end(stream(busy), 1).await;
+    patiently("the one that was at work", || retired() == 2).await;
+    let made = plugin.stats().snapshot().instances_created;
+    let mut copy = Call::unary("test", "e", "x");
+    copy.context.shadow = Some(Arc::default());
+    plugin.call(copy).await.expect("answered");
+    assert_eq!(plugin.stats().snapshot().instances_created, made + 1);
 }
 
 #[tokio::test]

@@ -7,10 +7,11 @@ use postern_core::route::{HttpRoute, RouteTable};
 
 use crate::config::{
     fault::suggest,
+    listener::Protocol,
     route_words::BodyFormName,
     routes::{RouteFault, RouteSettings},
     section::{SectionReader, join},
-    settings::{Config, Protocol},
+    settings::Config,
     websocket::WebSocketPath,
 };
 

@@ -6,8 +6,9 @@ use postern_core::Transport;
 
 use crate::config::{
     address::ListenAddress,
+    listener::{Listener, Protocol},
     section::SectionReader,
-    settings::{Admin, Config, Listener, Protocol},
+    settings::{Admin, Config},
     tls::{ClientCertificateMode, ListenerTls},
 };
 
@@ -133,8 +134,10 @@ fn check_plain(path: &str, listener: &Listener, reader: &mut SectionReader) {
     }
     let is_on = listener.tls.is_on();
     match listener.protocol {
-        Protocol::Http if is_on => {}
-        Protocol::Http => refuse_plain(path, &listener.address, "http", reader),
+        Protocol::Http | Protocol::Grpc if is_on => {}
+        protocol @ (Protocol::Http | Protocol::Grpc) => {
+            refuse_plain(path, &listener.address, protocol.name(), reader);
+        }
         Protocol::Vstp => {
             let mut transports = listener.transports.iter();
             let plain = transports.find(|one| !is_on || one.0 == Transport::Udp);

@@ -97,6 +97,9 @@ impl Trial {
         let [old, new] = handlers;
         let services = canary_current.services.iter();
         let services = services.map(|service| service.name.clone()).collect();
+        if settings.mode == CanaryMode::Shadow {
+            canary.plugin.begin_copies();
+        }
         let plugin = Arc::clone(&canary.plugin);
         let state: StateForCopy = Box::new(move || plugin.state_for_copy());
         Self {

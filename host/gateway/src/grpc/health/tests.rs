@@ -99,7 +99,7 @@ async fn a_service_serves_where_somebody_answers_for_it() {
 
 #[tokio::test]
 async fn all_services_are_listed_and_the_gateway_with_them() {
-    let (service, _) = fixture();
+    let (service, _source) = fixture();
     let reply = service.call(ask("List", "")).await.expect("an answer");
     let listed: HealthListResponse = coded::read_one(reply.body).await.expect("a list");
     let statuses = listed.statuses.iter();
@@ -143,7 +143,7 @@ async fn a_gateway_that_ends_says_so_and_lets_its_watchers_go() {
 
 #[tokio::test]
 async fn watchers_are_bounded() {
-    let (service, _) = fixture();
+    let (service, _source) = fixture();
     let all = u32::try_from(WATCHERS_MAX).expect("a few thousand");
     let held = Arc::clone(&service.watchers).try_acquire_many_owned(all);
     let refused = service.call(ask("Watch", "")).await.expect_err("full");

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Blame, Body, BoxFuture, Call, Error, HttpStatus, Kind, Origin, Peer, Reply, Text, TraceContext,
-    Transport, bounded::Panicked,
+    Blame, Body, BodyKind, BoxFuture, Call, Error, HttpStatus, Kind, Origin, Peer, Reply, Text,
+    TraceContext, Transport, bounded::Panicked,
 };
 use postern_system::clock;
 use tracing::{Level, debug, enabled, error, info};
@@ -30,10 +30,13 @@ pub(crate) struct CallRecord {
     begun: Instant,
     transport: Transport,
     route: Arc<Route>,
+    method: Text,
     bytes_in: u64,
     /// Of a streamed request, counted while it is read.
     streamed_in: Option<Arc<AtomicU64>>,
     bytes_out: u64,
+    /// What comes of the reply is no messages, but pieces of one body.
+    is_in_pieces: bool,
     /// Why the call went where it went.
     decision_log: DecisionLog,
     /// What only the line needs; absent when nobody reads it.
@@ -72,9 +75,11 @@ impl CallRecord {
             begun: now,
             transport: call.context.peer.transport,
             route,
+            method: call.method.clone(),
             bytes_in: 0,
             streamed_in: None,
             bytes_out: 0,
+            is_in_pieces: false,
             decision_log: match line {
                 Some(_) => DecisionLog::on(),
                 None => DecisionLog::off(),
@@ -107,19 +112,35 @@ impl CallRecord {
     pub(crate) fn count_request(&mut self, body: &mut Body, bytes_max: usize) {
         match body {
             Body::Empty => {}
-            Body::One(message) => self.bytes_in = message.len() as u64,
+            Body::One(message) => {
+                self.bytes_in = message.len() as u64;
+                self.route.metrics.on_request_message(message.len());
+            }
             Body::Messages(_) | Body::Octets(_) => {
                 let bytes = Arc::<AtomicU64>::default();
                 let total = Arc::clone(&bytes);
-                *body = std::mem::take(body).map_stream(|stream| counted(stream, total, bytes_max));
+                let route = match body.kind() {
+                    BodyKind::Messages => Some(Arc::clone(&self.route)),
+                    BodyKind::One | BodyKind::Octets => None,
+                };
+                let counted = |stream| counted(stream, total, bytes_max, route);
+                *body = std::mem::take(body).map_stream(counted);
                 self.streamed_in = Some(bytes);
             }
         }
     }
 
-    /// Counts a message of the reply.
+    /// Notes how the reply comes, before anything of it is counted.
+    pub(crate) fn note_reply(&mut self, kind: BodyKind) {
+        self.is_in_pieces = kind == BodyKind::Octets;
+    }
+
+    /// Counts a message of the reply, or a piece of it.
     pub(crate) fn add_reply(&mut self, message: &Bytes) {
         self.bytes_out += message.len() as u64;
+        if !self.is_in_pieces {
+            self.route.metrics.on_reply_message(message.len());
+        }
     }
 
     /// Notes what an upstream answered with: a status of a server's failure counts as one.
@@ -165,7 +186,7 @@ impl CallRecord {
             bytes_in: self.bytes_in + streamed_in,
             bytes_out: self.bytes_out,
         };
-        self.route.metrics.end(&booking);
+        self.route.metrics.end(&self.method, &booking);
         if let Some(line) = &self.line {
             line.write(
                 &self.route,

@@ -1,5 +1,7 @@
 //! Which claims cover which.
 
+use postern_core::route::PathTemplate;
+
 use super::*;
 use crate::config;
 
@@ -44,6 +46,31 @@ fn a_path_covers_what_it_takes() {
     check_path("/a/{id}", "/a/{rest*}", false);
     check_path("/a/{id}", "/a/", false);
     check_path("/{rest*}", "/", true);
+}
+
+#[test]
+fn a_path_of_a_schema_covers_what_it_takes() {
+    let rule = |path: &str| ClaimedRoute {
+        path: PathTemplate::parse_http_rule(path)
+            .expect("a template")
+            .form()
+            .to_string(),
+        ..ClaimedRoute::default()
+    };
+    let books = rule("/v1/{name=shelves/*/books/*}");
+    check(&books, &rule("/v1/shelves/{a}/books/{b}"), true);
+    check(&books, &path("/v1/shelves/{id}/books/7"), true);
+    check(&books, &rule("/v1/{name=shelves/*}"), false);
+    let moved = rule("/v1/{name=shelves/*/books/*}:move");
+    check(&books, &moved, true);
+    check(&moved, &books, false);
+    check(&moved, &rule("/v1/{name=shelves/*/books/*}:drop"), false);
+    let all = rule("/v1/{name=**}");
+    check(&all, &path("/v1"), true);
+    check(&all, &path("/v1/{rest*}"), true);
+    check(&path("/v1/{rest*}"), &all, false);
+    check(&all, &books, true);
+    check(&path("/v1/{id}"), &all, false);
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! What is wrong with the rules of a schema, and where.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use postern_core::route::PathTemplateError;
 use prost_reflect::MethodDescriptor;
 
 use super::field::FieldError;
+use crate::config::{ConfigFault, Faults, Provenance};
 
 /// One thing that is wrong with a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RuleFault {
+pub(in crate::proto) struct RuleFault {
     /// The file of the schema, by its name there.
     file: String,
     /// The line of the method, from 1, where the schema came with its source.
@@ -67,6 +68,40 @@ impl fmt::Display for RuleFault {
     }
 }
 
+/// The faults of the first file that has any, each at its line where `text` has the source of it.
+pub(in crate::proto) fn drawn<'t>(
+    faults: &[RuleFault],
+    text: impl Fn(&str) -> Option<&'t str>,
+) -> Faults {
+    let file = faults.first().map_or("", |fault| &fault.file);
+    let source = text(file);
+    let told = faults.iter().filter(|fault| fault.file == file);
+    let told = told.map(|fault| {
+        let line = source.zip(fault.line);
+        let span = line.and_then(|(source, line)| span_of(source, line));
+        ConfigFault {
+            path: String::new(),
+            place: span.map(Provenance::File),
+            message: format!("{}: {}", fault.place, fault.problem),
+            remedy: REMEDY.to_owned(),
+        }
+    });
+    Faults::new(file, source.unwrap_or_default(), told.collect())
+}
+
+/// What stands in a line, from 1.
+fn span_of(source: &str, line: usize) -> Option<Range<usize>> {
+    let mut lines = source.split_inclusive('\n');
+    let before: usize = lines
+        .by_ref()
+        .take(line.checked_sub(1)?)
+        .map(str::len)
+        .sum();
+    let text = lines.next()?;
+    let start = before + text.len() - text.trim_start().len();
+    Some(start..start + text.trim().len())
+}
+
 /// A binding of a method for people: the rule itself is number 0.
 pub(super) fn place_name(method: &MethodDescriptor, number: usize) -> String {
     match number {
@@ -83,3 +118,5 @@ fn line_of(method: &MethodDescriptor) -> Option<usize> {
     // google/protobuf/descriptor.proto, "SourceCodeInfo": lines are counted from 0.
     Some(usize::try_from(*location.span.first()?).ok()? + 1)
 }
+
+const REMEDY: &str = "mend option (google.api.http); what served before serves until then";

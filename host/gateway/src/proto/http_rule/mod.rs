@@ -40,16 +40,19 @@ use postern_core::{
 };
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
-pub(crate) use self::fault::RuleFault;
-use self::{binding::Binding, fault::RuleProblem, rule::HttpRule};
+pub(super) use self::fault::drawn;
+use self::{
+    binding::Binding,
+    fault::{RuleFault, RuleProblem},
+    rule::HttpRule,
+};
 
-/// The routes of those of `services` that `pool` has, each named `PREFIX.SERVICE.METHOD`, additional
-/// bindings with their number behind it. Services and methods are in the order of the schema.
+/// The routes of those of `services` that `pool` has, each named `SERVICE.METHOD`, additional bindings with
+/// their number behind it. Methods are in the order of the schema.
 ///
 /// # Errors
 /// All that is wrong with the rules; there is at least one fault then.
-pub(crate) fn routes<'s>(
-    prefix: &str,
+pub(super) fn routes<'s>(
     pool: &DescriptorPool,
     services: impl IntoIterator<Item = &'s str>,
 ) -> Result<Vec<HttpRoute>, Vec<RuleFault>> {
@@ -61,7 +64,7 @@ pub(crate) fn routes<'s>(
         for method in service.methods() {
             for (number, rule) in rule::read(&method).into_iter().enumerate() {
                 let fault = |problem| RuleFault::of(&method, number, problem);
-                match route(prefix, &service, &method, number, &rule) {
+                match route(&service, &method, number, &rule) {
                     Ok(route) => {
                         places.insert(route.name.clone(), (method.clone(), number));
                         routes.push(route);
@@ -89,7 +92,6 @@ pub(crate) fn routes<'s>(
 
 /// The route of one rule.
 fn route(
-    prefix: &str,
     service: &ServiceDescriptor,
     method: &MethodDescriptor,
     number: usize,
@@ -98,8 +100,8 @@ fn route(
     let (path, binding) = Binding::new(method, number, rule)?;
     let (service, name) = (service.full_name(), method.name());
     let route_name = match number {
-        0 => format!("{prefix}.{service}.{name}"),
-        number => format!("{prefix}.{service}.{name}.{number}"),
+        0 => format!("{service}.{name}"),
+        number => format!("{service}.{name}.{number}"),
     };
     let verb = rule.verb.as_deref();
     Ok(HttpRoute {

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod extensions;
+mod methods;
 mod own_metrics;
 mod plugin_usage;
 mod plugins;
@@ -167,6 +168,7 @@ impl MetricsSnapshot {
                 encode_count(&mut family, &labels, *count)?;
             }
         }
+        self.encode_methods(encoder)?;
         let help = "From a call's arrival to the last message of its reply";
         let mut family = histogram(encoder, "call_duration_seconds", help)?;
         for (service, numbers) in &self.calls {

@@ -12,14 +12,17 @@ use crate::telemetry::calls::{self, Booking, CallBook};
 fn numbers() -> MetricsSnapshot {
     let book = CallBook::default();
     let users = book.service(&"users".into());
+    users.know(&["find".into()]);
     users.begin();
-    users.end(&Booking {
+    users.on_request_message(3);
+    let booking = Booking {
         transport: Transport::Tcp,
         outcome: calls::BookedOutcome::Failed(Kind::NotFound),
         duration: Duration::from_millis(1),
         bytes_in: 3,
         bytes_out: 0,
-    });
+    };
+    users.end("find", &booking);
     let counters = Counters::default();
     counters.retransmits.add(4);
     let transport = TransportNumbers {
@@ -82,6 +85,20 @@ fn counts_calls_by_service_transport_and_outcome() {
     check(r#"postern_calls_total{service="users",transport="tcp",outcome="not-found"} 1"#);
     check(r#"postern_call_request_bytes_total{service="users"} 3"#);
     check(r#"postern_calls_in_flight{service="users"} 0"#);
+}
+
+#[test]
+fn counts_calls_by_method_and_messages_by_size() {
+    check(r#"postern_method_calls_total{service="users",method="find",outcome="not-found"} 1"#);
+    let of = r#"service="users",method="find""#;
+    check(&format!(
+        "postern_method_call_duration_seconds_count{{{of}}} 1"
+    ));
+    let of = r#"service="users",direction="request""#;
+    check(&format!(
+        r#"postern_call_message_bytes_bucket{{le="64.0",{of}}} 1"#
+    ));
+    check(&format!("postern_call_message_bytes_sum{{{of}}} 3.0"));
 }
 
 #[test]

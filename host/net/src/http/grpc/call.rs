@@ -8,6 +8,7 @@ use http::{HeaderMap, request};
 use http_body::Body as HttpBody;
 use postern_core::{Blame, Body, BodyStream, Call, Error, Kind, Peer, Text, service::CallKind};
 use postern_system::{clock, wait};
+use tokio::task::yield_now;
 
 use super::{
     coding::{self, UnpackLimits},
@@ -144,7 +145,16 @@ impl CallReader<'_> {
         Ok((call, CallBytes::Shared(kept)))
     }
 
-    async fn body<B>(&self, body: B, coding: Option<Coding>, kept: &Kept) -> Result<Body, Error>
+    /// The messages of a body, flagged ones of which are in `coding`: one, where the method takes one.
+    ///
+    /// # Errors
+    /// What is wrong with the body, where it is read before the call.
+    pub(in crate::http) async fn body<B>(
+        &self,
+        body: B,
+        coding: Option<Coding>,
+        kept: &Kept,
+    ) -> Result<Body, Error>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -171,7 +181,7 @@ impl CallReader<'_> {
                 return Ok(Body::One(message));
             }
             Taking::AtHand => {
-                if let Some(message) = message_at_hand(&mut messages)? {
+                if let Some(message) = message_at_hand(&mut messages).await? {
                     kept.grow(message.len())?;
                     return Ok(Body::One(message));
                 }
@@ -211,18 +221,18 @@ where
     }
 }
 
-/// The message of a body that has one, where body and end are there already. What else is there stays to
-/// be read.
-fn message_at_hand<B>(messages: &mut Messages<B>) -> Result<Option<Bytes>, Error>
+/// The message of a body that has one, where body and end are there already, or are read with what comes
+/// next. What else is there stays to be read.
+async fn message_at_hand<B>(messages: &mut Messages<B>) -> Result<Option<Bytes>, Error>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Some(Some(message)) = messages.next().now_or_never() else {
+    let Some(Some(message)) = at_hand(messages).await else {
         return Ok(None);
     };
     let message = message?;
-    match messages.next().now_or_never() {
+    match at_hand(messages).await {
         Some(None) => Ok(Some(message)),
         Some(Some(Err(error))) => Err(error),
         Some(Some(Ok(second))) => {
@@ -234,6 +244,20 @@ where
             Ok(None)
         }
     }
+}
+
+/// What comes next without waiting. Clients write head, message and end at once, and hyper may not have
+/// read all of it when it tells of the head.
+async fn at_hand<B>(messages: &mut Messages<B>) -> Option<Option<Result<Bytes, Error>>>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if let Some(next) = messages.next().now_or_never() {
+        return Some(next);
+    }
+    yield_now().await;
+    messages.next().now_or_never()
 }
 
 pub(super) const ENCODING: &str = "grpc-encoding";

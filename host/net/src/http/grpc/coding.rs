@@ -186,6 +186,11 @@ impl Unpacking {
         }
         Poll::Ready(Ok(self.joined.take()))
     }
+
+    /// Octets that have come of it so far.
+    pub(crate) fn n_unpacked(&self) -> usize {
+        self.joined.len()
+    }
 }
 
 impl Packing {

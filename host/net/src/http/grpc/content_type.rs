@@ -10,6 +10,8 @@
 //! FORM is what a message is: `proto`, where it is left out, or `json`, or another word. A message of
 //! `application/grpc+WORD` is `application/WORD` at the joint.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::http::media_type;
@@ -75,11 +77,25 @@ impl GrpcContent {
         }
     }
 
+    /// Whether its messages are neither protobuf nor JSON.
+    pub(in crate::http) fn is_foreign_form(&self) -> bool {
+        !matches!(self.form.as_deref(), None | Some("proto" | "json"))
+    }
+
+    /// Says that it is not taken.
+    pub(in crate::http) fn into_unknown(self) -> UnknownContent {
+        let (framing, form) = (self.request.media(), self.form.unwrap_or_default());
+        UnknownContent {
+            media: format!("{framing}+{form}"),
+        }
+    }
+
     /// What a message is at the joint.
-    pub(in crate::http) fn of_message(&self) -> String {
+    pub(in crate::http) fn of_message(&self) -> Cow<'static, str> {
         match self.form.as_deref() {
-            None | Some("proto") => "application/protobuf".to_owned(),
-            Some(form) => format!("application/{form}"),
+            None | Some("proto") => "application/protobuf".into(),
+            Some("json") => "application/json".into(),
+            Some(form) => format!("application/{form}").into(),
         }
     }
 

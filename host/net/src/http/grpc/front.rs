@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use http_body::Body as HttpBody;
-use postern_core::{Blame, Error, Kind, Reply};
+use postern_core::{Blame, Error, Kind};
 
 use super::{
     call::{ACCEPT_ENCODING, CallReader, RpcPath, coding_of},
     coding::Accepted,
     content_type::{Framing, GrpcContent},
+    outcome::judged,
     reply::GrpcReply,
     web::WebText,
 };
@@ -48,7 +49,7 @@ impl GrpcFront<'_> {
         let coding = coding_of(&head.headers)?;
         let reader = CallReader {
             config: asker.config,
-            peer: asker.peer,
+            peer: asker.connection.over_grpc(),
             bytes: asker.bytes,
             kind: info.as_ref().and_then(|info| info.kind),
         };
@@ -69,18 +70,6 @@ impl GrpcFront<'_> {
             coding,
             accepted: Accepted::of(&head.headers, ACCEPT_ENCODING),
         };
-        Ok(reply.respond(unknown(outcome, info.is_some())).await)
+        Ok(reply.respond(judged(outcome, info.is_some()).await))
     }
-}
-
-/// A service or method that is not known is `unimplemented` to clients of gRPC
-/// (`grpc/doc/statuscodes.md`). What a handler does not find stays `not-found`.
-fn unknown(outcome: Result<Reply, Error>, is_known: bool) -> Result<Reply, Error> {
-    outcome.map_err(|error| match error.kind == Kind::NotFound && !is_known {
-        true => Error {
-            kind: Kind::Unimplemented,
-            ..error
-        },
-        false => error,
-    })
 }

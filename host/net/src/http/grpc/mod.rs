@@ -18,7 +18,9 @@ pub(crate) mod frame;
 mod front;
 mod messages;
 pub(crate) mod metadata;
+mod outcome;
 mod reply;
+mod reply_frames;
 pub(crate) mod status;
 #[cfg(test)]
 mod tests;
@@ -27,9 +29,11 @@ mod web;
 
 pub use self::status::{StatusDetails, ValueDetails};
 pub(in crate::http) use self::{
-    call::RpcPath,
-    content_type::{Framing, GrpcContent},
+    call::{CallReader, RpcPath},
+    content_type::{Framing, GrpcContent, UnknownContent},
     front::GrpcFront,
+    outcome::judged,
     reply::refuse,
-    web::expose,
+    reply_frames::{FrameForm, ReplyEnd, ReplyFrames},
+    web::{STATUS_FIELDS, expose},
 };

@@ -168,8 +168,8 @@ where
     }
 }
 
-/// Lets a page read the status and the metadata of a reply, where it may read it at all.
-pub(in crate::http) fn expose(headers: &mut HeaderMap) {
+/// Lets a page read `of_protocol` and the metadata of a reply, where it may read it at all.
+pub(in crate::http) fn expose(headers: &mut HeaderMap, of_protocol: &[HeaderName]) {
     if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         return;
     }
@@ -183,9 +183,8 @@ pub(in crate::http) fn expose(headers: &mut HeaderMap) {
                 .collect()
         })
         .unwrap_or_default();
-    let of_status = [STATUS, MESSAGE, DETAILS];
     let of_call = headers.keys().filter(|name| is_metadata(name));
-    for name in of_status.iter().chain(of_call) {
+    for name in of_protocol.iter().chain(of_call) {
         if !names
             .iter()
             .any(|known| known.eq_ignore_ascii_case(name.as_str()))
@@ -204,6 +203,8 @@ fn is_metadata(name: &HeaderName) -> bool {
     !is_of_sharing && *name != header::VARY && *name != header::CONTENT_TYPE
 }
 
+/// What says how a call ended.
+pub(in crate::http) const STATUS_FIELDS: [HeaderName; 3] = [STATUS, MESSAGE, DETAILS];
 /// Characters of base64 that are three octets.
 const GROUP: usize = 4;
 
@@ -249,13 +250,13 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-mine", HeaderValue::from_static("1"));
         let before = headers.clone();
-        expose(&mut headers);
+        expose(&mut headers, &STATUS_FIELDS);
         assert_eq!(headers, before);
         let all = HeaderValue::from_static("*");
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, all);
         let known = HeaderValue::from_static("retry-after, x-mine");
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, known);
-        expose(&mut headers);
+        expose(&mut headers, &STATUS_FIELDS);
         assert_eq!(
             headers[header::ACCESS_CONTROL_EXPOSE_HEADERS],
             "retry-after, x-mine, grpc-status, grpc-message, grpc-status-details-bin"

@@ -12,7 +12,7 @@ fn faults(rule: &str) -> Vec<String> {
          message In {{ string name = 1; Inner inner = 2; repeated Inner list = 3; map<string, string> map = 4; }}\n"
     );
     let pool = pool("dir/s.proto", &text);
-    let faults = routes("x", &pool, ["p.S"]).err().unwrap_or_default();
+    let faults = routes(&pool, ["p.S"]).err().unwrap_or_default();
     faults.iter().map(ToString::to_string).collect()
 }
 

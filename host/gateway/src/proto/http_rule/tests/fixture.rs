@@ -8,41 +8,13 @@ use postern_core::{
     },
 };
 use prost_reflect::{DescriptorPool, DynamicMessage};
-use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
 use super::super::routes;
+use crate::proto::compile::compile_source;
 
-/// A schema as protox compiles it.
+/// A schema with what is built in.
 pub(super) fn pool(file: &str, text: &str) -> DescriptorPool {
-    let mut resolver = ChainFileResolver::new();
-    resolver.add(Texts(vec![
-        (
-            "google/api/annotations.proto",
-            include_str!("annotations.proto").to_owned(),
-        ),
-        (
-            "google/api/httpbody.proto",
-            include_str!("httpbody.proto").to_owned(),
-        ),
-        (Box::leak(file.to_owned().into_boxed_str()), text.to_owned()),
-    ]));
-    resolver.add(GoogleFileResolver::new());
-    let mut compiler = protox::Compiler::with_file_resolver(resolver);
-    compiler.include_source_info(true).include_imports(true);
-    compiler.open_file(file).expect("a schema");
-    compiler.descriptor_pool()
-}
-
-struct Texts(Vec<(&'static str, String)>);
-
-impl FileResolver for Texts {
-    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        let found = self.0.iter().find(|(known, _)| *known == name);
-        match found {
-            Some((_, text)) => File::from_source(name, text),
-            None => Err(protox::Error::file_not_found(name)),
-        }
-    }
+    compile_source(file, text).expect("a schema")
 }
 
 /// All routes of the three APIs.
@@ -70,7 +42,7 @@ impl Api {
                 .map(|one| one.full_name().to_owned())
                 .collect();
             let names = services.iter().map(String::as_str);
-            routes("api", pool, names).expect("rules without faults")
+            routes(pool, names).expect("rules without faults")
         });
         let table = RouteTable::new(made);
         assert_eq!(table.conflicts().len(), 0);
@@ -112,9 +84,8 @@ impl Api {
             self.check(end, &message);
             serde_json::from_slice(&message).expect("JSON")
         });
-        let method = route.name.strip_prefix("api.").expect("the prefix");
         Found {
-            method: method.to_owned(),
+            method: route.name.to_string(),
             message,
         }
     }
@@ -134,7 +105,7 @@ impl Api {
 
     /// The transcoder of the route with that name.
     pub(super) fn transcoder(&self, name: &str) -> SharedTranscoder {
-        let route = self.table.named(&format!("api.{name}")).expect("a route");
+        let route = self.table.named(name).expect("a route");
         method_end(&route.end).transcoder.clone().expect("one")
     }
 }

@@ -1,6 +1,7 @@
 //! A listener with a handler that answers by the name of the method, and its client.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc,
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, future::BoxFuture as Waiting, stream};
 use http::{HeaderMap, Request, Response, header};
 use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
@@ -47,13 +48,13 @@ use crate::{
 pub(super) struct Fixture {
     pub(super) address: SocketAddr,
     pub(super) double: Arc<Double>,
-    pub(super) shutdown: Shutdown,
-    pub(super) serving: JoinHandle<()>,
+    /// Dropped, it ends the listener.
+    _shutdown: Shutdown,
     client: http2::SendRequest<RequestBody>,
     pub(super) connection: JoinHandle<hyper::Result<()>>,
 }
 
-type RequestBody = StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, hyper::Error>>>;
+type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Answers by the method's name.
 #[derive(Default)]
@@ -103,15 +104,14 @@ impl Fixture {
         let server = server.await.expect("a free port");
         let address = server.local_addr().socket_addr().expect("bound");
         let shutdown = Shutdown::new();
-        let serving = tokio::spawn(server.serve(shutdown.clone()));
+        tokio::spawn(server.serve(shutdown.clone()));
         let socket = TcpStream::connect(address).await.expect("connects");
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(socket));
         let (client, connection) = handshake.await.expect("speaks HTTP/2");
         Self {
             address,
             double,
-            shutdown,
-            serving,
+            _shutdown: shutdown,
             client,
             connection: tokio::spawn(connection),
         }
@@ -119,13 +119,12 @@ impl Fixture {
 
     /// Calls `path` with a whole body; of fields that are given twice the first is that of the head.
     pub(super) async fn call(&self, path: &str, fields: &[(&str, &str)], body: Bytes) -> Answer {
-        let pieces = stream::iter([Ok(Frame::data(body))]).boxed();
-        let coming = self.send(path, fields, pieces);
+        let coming = self.send(path, fields, Full::new(body).boxed_unsync());
         timeout(PATIENCE, coming.answer()).await.expect("in time")
     }
 
     /// Begins a call, whose body is what is sent.
-    pub(super) async fn begin(
+    pub(super) fn begin(
         &self,
         path: &str,
         fields: &[(&str, &str)],
@@ -135,15 +134,11 @@ impl Fixture {
             let piece = receiver.recv().await?;
             Some((Ok(Frame::data(piece)), receiver))
         });
-        (sender, self.send(path, fields, pieces.boxed()))
+        let body = StreamBody::new(pieces).boxed_unsync();
+        (sender, self.send(path, fields, body))
     }
 
-    fn send(
-        &self,
-        path: &str,
-        fields: &[(&str, &str)],
-        pieces: stream::BoxStream<'static, Result<Frame<Bytes>, hyper::Error>>,
-    ) -> Coming {
+    fn send(&self, path: &str, fields: &[(&str, &str)], body: RequestBody) -> Coming {
         let uri = format!("http://localhost/{path}");
         let mut request = Request::post(uri);
         if !fields.iter().any(|(name, _)| *name == "content-type") {
@@ -152,7 +147,7 @@ impl Fixture {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let request = request.body(StreamBody::new(pieces)).expect("a request");
+        let request = request.body(body).expect("a request");
         let response = self.client.clone().send_request(request);
         // Polled by a task of its own, as the request is sent by that.
         let response = tokio::spawn(response);
@@ -262,18 +257,27 @@ impl Double {
 
     /// Waits until `n_hanging` calls go on.
     pub(super) async fn wait_for(&self, n_hanging: usize) {
-        let there = async {
-            while self.n_hanging.load(Ordering::SeqCst) != n_hanging {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        timeout(PATIENCE, there).await.expect("calls come and go");
+        wait_until(|| self.n_hanging.load(Ordering::SeqCst) == n_hanging).await;
+    }
+
+    /// Waits until `n_calls` have come.
+    pub(super) async fn wait_for_calls(&self, n_calls: usize) {
+        wait_until(|| self.calls.lock().len() >= n_calls).await;
     }
 
     fn hang(&self) -> Leaves {
         self.n_hanging.fetch_add(1, Ordering::SeqCst);
         Leaves(Arc::clone(&self.n_hanging))
     }
+}
+
+async fn wait_until(is_there: impl Fn() -> bool) {
+    let there = async {
+        while !is_there() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, there).await.expect("calls come and go");
 }
 
 impl Handler for Double {
@@ -446,6 +450,26 @@ pub(super) fn message(text: &str) -> Bytes {
     frame(0, text.as_bytes(), usize::MAX).expect("short")
 }
 
+/// HEADERS of a call, by literals without indexing (RFC 7541 section 6.2.2). The stream stays open.
+pub(super) fn raw_head(path: &str, stream: u8) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", &*format!("/{path}")),
+        (":authority", "x"),
+        ("content-type", "application/grpc"),
+    ] {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).expect("short"));
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    let length = u8::try_from(block.len()).expect("short");
+    [&[0, 0, length, 1, 4, 0, 0, 0, stream][..], &block].concat()
+}
+
 /// Flags and messages of a body.
 pub(super) fn frames(body: &Bytes) -> Vec<(u8, Bytes)> {
     let mut reader = FrameReader::new(FrameLimits {
@@ -483,5 +507,7 @@ pub(super) async fn unpacked(message: Bytes, coding: Coding) -> Bytes {
     unpacked.expect("unpacked")
 }
 
+/// What a client of HTTP/2 sends first, and empty SETTINGS.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// Longer than anything here takes on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

@@ -35,7 +35,7 @@ async fn a_message_at_the_limit_passes_and_one_octet_more_does_not() {
 #[tokio::test]
 async fn a_length_that_lies_is_refused_before_its_message_comes() {
     let fixture = Fixture::open(config(1000, 1 << 20)).await;
-    let (sender, reply) = fixture.begin("test.Echo/Up", &[]).await;
+    let (sender, reply) = fixture.begin("test.Echo/Up", &[]);
     let head = Bytes::from_static(b"\0\xff\xff\xff\xffx");
     sender.send(head).await.expect("sent");
     let answer = reply.answer().await;
@@ -90,14 +90,14 @@ async fn a_message_that_has_begun_is_to_go_on_and_a_stream_may_be_silent() {
         ..HttpConfig::default()
     };
     let fixture = Fixture::open(config).await;
-    let (sender, reply) = fixture.begin("test.Echo/Up", &[]).await;
+    let (sender, reply) = fixture.begin("test.Echo/Up", &[]);
     sender.send(message("a")).await.expect("sent");
     tokio::time::sleep(Duration::from_millis(300)).await;
     sender.send(message("b")).await.expect("sent");
     drop(sender);
     assert_eq!(frames(&reply.answer().await.body), [(0, "ab".into())]);
     for path in ["test.Echo/Up", "test.Echo/Unary"] {
-        let (sender, reply) = fixture.begin(path, &[]).await;
+        let (sender, reply) = fixture.begin(path, &[]);
         let half = Bytes::from_static(b"\0\0\0\0\x05ab");
         sender.send(half).await.expect("sent");
         assert_eq!(reply.answer().await.code(), "4", "{path}");

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use super::double::{Fixture, frames, message, packed};
 use crate::http::{Coding, HttpConfig};
 
-/// Calls a method of which the front knows that it takes one message.
 #[track_caller]
 fn check(answer: &super::Answer, code: &str, told: &str) {
     assert_eq!(answer.status, 200);
@@ -105,17 +104,26 @@ async fn what_nobody_knows_is_unimplemented_and_what_a_handler_misses_is_not_fou
 #[tokio::test]
 async fn content_types_and_methods_that_are_none_of_grpc_are_refused_as_http() {
     let fixture = Fixture::open(HttpConfig::default()).await;
-    let strange = [("content-type", "application/grpcx")];
-    let answer = fixture.call("test.Echo/Unary", &strange, message("")).await;
-    assert_eq!((answer.status, answer.code()), (415, ""));
+    for (path, content_type, status, code) in [
+        ("test.Echo/Unary", "application/grpcx", 415, ""),
+        ("test.Echo/Unary", "application/grpc+thrift", 415, ""),
+        ("open/what", "application/grpc+thrift", 200, "0"),
+        ("test.Echo/Unary", "text/plain", 415, ""),
+        ("open/what", "text/plain", 404, ""),
+    ] {
+        let head = [("content-type", content_type)];
+        let answer = fixture.call(path, &head, message("")).await;
+        let told = (answer.status, answer.code());
+        assert_eq!(told, (status, code), "{path} {content_type}");
+    }
     let only = HttpConfig {
         is_grpc_only: true,
         ..HttpConfig::default()
     };
     let fixture = Fixture::open(only).await;
-    let json = [("content-type", "application/json")];
+    let strange = [("content-type", "application/xml")];
     for path in ["test.Echo/Unary", "v1/services/open/what"] {
-        let answer = fixture.call(path, &json, message("")).await;
+        let answer = fixture.call(path, &strange, message("")).await;
         assert_eq!(answer.status, 415, "{path}");
     }
     let answer = fixture.call("test.Echo/Unary", &[], message("x")).await;

@@ -1,0 +1,41 @@
+//! What came of a call, as clients of remote procedures are told it: a reply, or a failure of a kind.
+
+use postern_core::{Error, HttpStatus, Kind, Reply};
+
+use crate::http::reply::read_error;
+
+/// The reply of a call, or its failure.
+///
+/// A service or method that is not known is `unimplemented` to clients of gRPC
+/// (`grpc/doc/statuscodes.md`); what a handler does not find stays `not-found`. A reply under a status
+/// that HTTP has for failures is one.
+///
+/// # Errors
+/// The failure.
+pub(in crate::http) async fn judged(
+    outcome: Result<Reply, Error>,
+    is_known: bool,
+) -> Result<Reply, Error> {
+    let reply = outcome.map_err(|error| match error.kind == Kind::NotFound && !is_known {
+        true => Error {
+            kind: Kind::Unimplemented,
+            ..error
+        },
+        false => error,
+    })?;
+    match reply.status.map(HttpStatus::number) {
+        Some(number @ 400..) => Err(error_of_status(number, reply).await),
+        Some(_) | None => Ok(reply),
+    }
+}
+
+/// The failure that a reply is whose handler has set a status of HTTP.
+async fn error_of_status(number: u16, reply: Reply) -> Error {
+    let read = reply.body.into_one(ERROR_BYTES_MAX).await;
+    let body = read.unwrap_or_default();
+    let status = http::StatusCode::from_u16(number).ok();
+    read_error(Kind::from_http(number), status, &body)
+}
+
+/// Longest body of a reply with a failing status that is read.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
