@@ -140,7 +140,7 @@ for (const [name, transport] of Object.entries(transports)) {
     try {
       await one(clients);
     } catch (error) {
-      outcome = `${error}`;
+      outcome = `${error}`.replace(/\s+/g, " ");
     }
     console.log(`${name}, ${one.name}: ${outcome}`);
   }

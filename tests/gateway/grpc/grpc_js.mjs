@@ -143,7 +143,7 @@ for (const one of [
   try {
     await one();
   } catch (error) {
-    outcome = `${error}`;
+    outcome = `${error}`.replace(/\s+/g, " ");
   }
   console.log(`${one.name}: ${outcome}`);
 }

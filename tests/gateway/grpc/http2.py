@@ -107,14 +107,15 @@ class Connection:
 
     def send(self, stream, body, end=True, piece=None):
         """Sends a body in DATA frames of at most `piece` octets, as windows allow; less where the reply ends before."""
-        reply = self.replies[stream]
-        while body and not reply.ended:
+        reply, rest = self.replies[stream], memoryview(body)
+        while rest and not reply.ended:
             room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
             if room == 0:
                 self.read()
                 continue
-            part, body = body[: min(room, piece or room)], body[min(room, piece or room) :]
-            self.h2.send_data(stream, part)
+            length = min(room, piece or room)
+            self.h2.send_data(stream, bytes(rest[:length]))
+            rest = rest[length:]
             self.flush()
         if end and not reply.ended:
             self.h2.end_stream(stream)

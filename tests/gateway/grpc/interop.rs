@@ -65,10 +65,14 @@ impl Server<'_> {
                 .arg(certificates.path("ca.pem"))
                 .args(["-server_host_override", "localhost"]);
         }
-        let Said { code, err, .. } = said(&mut command).await;
+        let Said { code, out, err } = said(&mut command).await;
+        let mut lines = out
+            .lines()
+            .chain(err.lines())
+            .filter(|line| !line.is_empty());
         match code {
             Some(0) => Ok(()),
-            _ => Err(err.lines().last().unwrap_or("it says nothing").to_owned()),
+            _ => Err(lines.next_back().unwrap_or("it says nothing").to_owned()),
         }
     }
 }

@@ -44,17 +44,26 @@ async fn what_breaks_a_rule_of_grpc_fails_its_call_as_the_rule_says() {
 async fn a_message_of_100_mib_is_taken_and_one_octet_more_is_not() {
     const LIMIT: usize = 100 << 20;
     let _machine = share().await;
-    let setup = guest(Setup::default(), INTEROP);
-    let (name, manifest) = setup
-        .files
-        .iter()
-        .find(|(name, _)| name.ends_with(".toml"))
-        .expect("it");
-    let manifest = String::from_utf8_lossy(manifest)
-        .replace("time = \"20s\"", "time = \"60s\"\nmemory = \"1GiB\"");
-    let name = name.clone();
-    let mut setup = setup.file(&name, manifest);
-    setup.http = "[listeners.http.grpc]\nmessage-bytes-max = \"100MiB\"\n".to_owned();
+    let Setup { files, .. } = guest(Setup::default(), INTEROP);
+    let files = files.into_iter().map(|(name, content)| {
+        let is_manifest = name.ends_with(".toml");
+        // Whole in the memory of the component, once as it came and once as it is read.
+        let limits = if is_manifest {
+            "input = \"100MiB\"\nmemory = \"1GiB\"\n"
+        } else {
+            ""
+        };
+        let content = [&content[..], limits.as_bytes()].concat();
+        (name, content)
+    });
+    let setup = Setup {
+        files: files.collect(),
+        http: "held-bytes-per-connection-max = \"512MiB\"\n\
+               [listeners.http.grpc]\nmessage-bytes-max = \"100MiB\"\n"
+            .to_owned(),
+        config: "[calls]\nbody-bytes-max = \"100MiB\"\nheld-bytes-max = \"1GiB\"\n".to_owned(),
+        ..Setup::default()
+    };
     let gateway = Gateway::start(setup).await;
     let told = lines(&gateway, LIMIT, Some("limits")).await;
     let expected = "a message as long as the limit: OK, True\n\

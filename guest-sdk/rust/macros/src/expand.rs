@@ -18,29 +18,22 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
         return Err(Error::new(block.span(), text));
     }
 
-    let name = options
-        .name
-        .map_or_else(|| kebab_case(&ident.to_string()), |name| name.value());
-    let version = options
-        .version
-        .map_or_else(|| quote!(env!("CARGO_PKG_VERSION")), |v| quote!(#v));
+    let name = options.name.as_ref();
+    let name = name.map_or_else(|| kebab_case(&ident.to_string()), LitStr::value);
+    let version = options.version.as_ref();
+    let version = version.map_or_else(|| quote!(env!("CARGO_PKG_VERSION")), |v| quote!(#v));
     let text = summary(&block.attrs);
     let methods = methods(&operations);
     let value = value(&ident, &operations);
-    let (call, call_stream) = (
-        call_body(&ident, &operations),
-        call_stream_body(&ident, &operations),
-    );
+    let call = call_body(&ident, &operations);
+    let call_stream = call_stream_body(&ident, &operations);
     let health = health.map_or_else(
         || quote!(::postern_guest::Health::Serving),
         |function| quote!(::core::convert::Into::into(<#ident>::#function())),
     );
     let schemas = schemas(&operations);
+    let exports = exports(&ident, &operations, &options);
     let is_text = options.is_text;
-    let exports = match options.is_part {
-        true => named(&ident),
-        false => exports(&ident, &operations, is_text),
-    };
 
     Ok(quote! {
         #block
@@ -323,7 +316,12 @@ fn named(ident: &Ident) -> TokenStream {
 
 /// Only wasm32 exports: natively the names would clash between plugins in one test binary, and are
 /// no names that a linker for shared objects accepts.
-fn exports(ident: &Ident, operations: &[Operation], is_text: bool) -> TokenStream {
+fn exports(ident: &Ident, operations: &[Operation], options: &ServiceOptions) -> TokenStream {
+    let named = named(ident);
+    if options.is_part {
+        return named;
+    }
+    let is_text = options.is_text;
     let unary = operations.iter().any(|operation| !operation.is_streaming());
     let streaming = operations.iter().any(Operation::is_streaming);
     let text_handler = (unary && is_text).then(|| {
@@ -350,7 +348,6 @@ fn exports(ident: &Ident, operations: &[Operation], is_text: bool) -> TokenStrea
             );
         }
     });
-    let named = named(ident);
     quote! {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, reason = "generated exports")]

@@ -5,6 +5,7 @@ mod hostile;
 mod methods;
 mod own;
 mod schemas;
+mod transcoded;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
