@@ -467,7 +467,7 @@ fn check_says_where_the_proxy_protocol_cannot_be() {
         (
             "forwarded.accept = \"forwarded\"",
             "forwarded.accept",
-            "only a listener that speaks http has this key",
+            "only a listener that speaks http or grpc has this key",
         ),
     ] {
         let config = format!("[listeners.vstp]\n{keys}\n");

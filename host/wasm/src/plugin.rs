@@ -1,8 +1,6 @@
 //! A plugin: a named slot that holds one generation in service. What was in service before is not
 //! remembered here: whoever owns the components deploys an earlier one again.
 
-mod calls;
-mod copies;
 pub(crate) mod recording;
 
 use std::{
@@ -16,17 +14,19 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use postern_core::{
-    Blame, Error, Kind,
+    Blame, BoxFuture, Call, Error, Handler, Kind, Reply,
     extension::{
         Authenticator, Authorizer, EventHandler, FrameExtension, RequestInterceptor,
         ResponseInterceptor,
     },
     service::ServiceInfo,
+    shadow::CopiedState,
 };
 use postern_system::clock;
 use tokio::sync::oneshot;
 
 use crate::{
+    coded_call,
     digest::Digest,
     engine::Maintenance,
     entry::{
@@ -329,6 +329,21 @@ impl Plugin {
         self.loader.own_metrics.snapshot()
     }
 
+    /// Copies of calls come to the generation in service from here on, where its spec says that it answers such. None of
+    /// its instances that has answered calls before answers a copy.
+    pub fn begin_copies(&self) {
+        if let Some(serving) = self.in_service.load().as_ref() {
+            serving.generation.begin_copies();
+        }
+    }
+
+    /// What a copy of a call that comes at this moment reads and writes in the place of the key/value store.
+    /// `None` where the version in service has no store.
+    #[must_use]
+    pub fn state_for_copy(&self) -> Option<CopiedState> {
+        self.in_service.load_full()?.generation.state_for_copy()
+    }
+
     /// The generation in service, if it answers calls.
     fn answering(&self) -> Result<Arc<WorkerShard>, Error> {
         let shard = self.in_service.shard();
@@ -351,6 +366,36 @@ impl Plugin {
         let mut all = self.ended.lock();
         all.retain_mut(is_alive);
         all.len()
+    }
+}
+
+impl Handler for Plugin {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        let shard = match self.answering() {
+            Ok(shard) => shard,
+            Err(error) => return coded_call::refused(error),
+        };
+        match coded_call::conversion(&shard.generation().guest.spec, &call) {
+            Ok(None) => recording::call(&self.recorder, shard, call),
+            Ok(Some(conversion)) => {
+                let enter = |call| recording::call(&self.recorder, shard, call);
+                coded_call::call(conversion, call, enter)
+            }
+            Err(error) => coded_call::refused(error),
+        }
+    }
+
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        let Ok(shard) = self.answering() else {
+            return calls.into_iter().map(|call| self.call(call)).collect();
+        };
+        let spec = &shard.generation().guest.spec;
+        match spec.schema {
+            None => recording::call_batch(&self.recorder, &shard, calls),
+            Some(_) => coded_call::call_batch(spec, calls, |calls| {
+                recording::call_batch(&self.recorder, &shard, calls)
+            }),
+        }
     }
 }
 

@@ -1,11 +1,10 @@
-//! What a guest does that is seen outside of its store, while it answers the copy of a call, and what it may not
-//! have open when the copy comes.
+//! What a guest does that is seen outside of its store, while it answers the copy of a call.
 
 use std::{any::Any, sync::Arc};
 
 use postern_core::{Context, Kind, shadow::ShadowMark};
 
-use crate::{bindings::Failure, convert::failure, spec::LogLevel, state::Guest};
+use crate::{bindings::Failure, convert::failure};
 
 /// Whether `what` may be done for a call of `context`: not for a copy, whose answer is merely compared. That it
 /// was wanted is noted.
@@ -19,22 +18,6 @@ pub(crate) fn permit(context: Option<&Context>, what: &str) -> Result<(), Failur
     mark.note_effect();
     let message = format!("this is a copy of a call, which has no effect: {what} is refused");
     Err(failure(Kind::FailedPrecondition, message))
-}
-
-/// Whether a guest may open `what` at all, which it can go on with in a later entry. Where copies come to it, it may
-/// only in a call: what it opened while it started, or was asked for its health, a copy would find. Whatever calls
-/// left open is gone by then (`Generation::begin_copies`).
-pub(crate) fn may_open(guest: &Guest, is_in_call: bool, what: &str) -> bool {
-    let may = is_in_call || !guest.spec.answers_copies;
-    if !may && guest.spec.log_level <= LogLevel::Warn && guest.admit_line() {
-        let plugin = &*guest.plugin;
-        tracing::warn!(
-            target: "plugin",
-            plugin,
-            "{what} outside of a call is refused: copies of calls come to this version, and would find it open"
-        );
-    }
-    may
 }
 
 /// Whether it is a copy.

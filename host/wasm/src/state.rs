@@ -132,6 +132,21 @@ impl Guest {
         }
     }
 
+    /// Whether it may open `what` at all, which it can go on with in a later entry. Where copies come to it, it may
+    /// only in a call: what it opened while it started, or was asked for its health, a copy would find.
+    /// Whatever calls left open is gone by then (`Generation::begin_copies`).
+    pub(crate) fn may_open(&self, is_in_call: bool, what: &str) -> bool {
+        let may = is_in_call || !self.spec.answers_copies;
+        if !may && self.spec.log_level <= LogLevel::Warn && self.admit_line() {
+            tracing::warn!(
+                target: "plugin",
+                plugin = %self.plugin,
+                "{what} outside of a call is refused: copies of calls come to this version, and would find it open"
+            );
+        }
+        may
+    }
+
     /// Tells of a trap, within the plugin's rate.
     pub(crate) fn tell_trap(&self, trapped: &Trapped, role: &str) {
         let admits = || self.spec.log_level <= LogLevel::Warn && self.admit_line();

@@ -32,7 +32,14 @@ pub(super) fn server(
     let config = http_config(&listener.local_addr()?, settings);
     let bytes = Arc::clone(&dependencies.bytes);
     let server = HttpServer::new(listener, config, handler, catalog, counters, bytes)?;
-    Ok(server.with_status_details(Arc::clone(&dependencies.details)))
+    let server = server
+        .with_status_details(Arc::clone(&dependencies.details))
+        .with_routes(dependencies.routes.clone(), name);
+    // Authorities ask over plain HTTP only.
+    Ok(match transport == Transport::Https {
+        true => server,
+        false => server.with_challenges(dependencies.certificates.answers()),
+    })
 }
 
 /// Under which names a listener at `address` is called. No page can have a name lead to a Unix socket.

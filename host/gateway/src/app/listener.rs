@@ -135,12 +135,7 @@ impl ListenerServer {
                     http_listener::server(name, transport, listener, settings, dependencies)?;
                 let sessions = websocket_sessions(name, settings, dependencies);
                 server.reconfigure().apply_sessions(Arc::new(sessions));
-                let server = match tls {
-                    Some(_) => server.with_tls(tls),
-                    None => server.with_challenges(dependencies.certificates.answers()),
-                };
-                let routes = dependencies.routes.clone();
-                Ok(Self::Http(server.with_routes(routes, name)))
+                Ok(Self::Http(server.with_tls(tls)))
             }
             Transport::Tcp | Transport::Tls | Transport::Unix => {
                 let listener = sockets::stream(address, file, passed)?;

@@ -391,12 +391,13 @@ mod tests {
         let refused = |text: &str| text.parse::<WrittenTarget>().expect_err(text);
         assert_eq!(
             refused("carrier://a:1"),
-            "write tcp, tls, udp, quic, ws, wss, unix, http, https, or a URL: vstp://HOST:PORT, \
+            "write tcp, tls, udp, quic, ws, wss, unix, http, https, grpc, grpcs, or a URL: vstp://HOST:PORT, \
              vstp+tls://HOST:PORT, vstp+udp://HOST:PORT, vstp+quic://HOST:PORT, \
              vstp+ws://HOST:PORT[/PATH], vstp+wss://HOST:PORT[/PATH], vstp+unix:///PATH, \
-             http://HOST:PORT, https://HOST:PORT"
+             http://HOST:PORT, https://HOST:PORT, grpc://HOST:PORT, grpcs://HOST:PORT"
         );
-        let unaddressed = "write tcp, tls, udp, quic, ws, wss, unix, http, https, or a URL: ";
+        let unaddressed =
+            "write tcp, tls, udp, quic, ws, wss, unix, http, https, grpc, grpcs, or a URL: ";
         assert!(refused("carrier").starts_with(unaddressed));
         let expected = "\"unix://run\" does not end with /PATH";
         assert_eq!(refused("unix://run"), expected);

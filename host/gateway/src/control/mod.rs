@@ -184,9 +184,9 @@ impl Control {
         starting::tell_order(&found, &self.kept());
         // With the routes of what is built in and what is elsewhere, also where nothing was found.
         self.publish();
-        let mut prepared = stream::iter(starting::in_turn(found))
-            .map(|(turn, name, found)| async move {
-                let turn = turn.come().await;
+        let mut prepared = stream::iter(starting::in_order(found))
+            .map(|(waiter, name, found)| async move {
+                let taking = waiter.wait().await;
                 let good = match &found {
                     FoundAtStart::Whole(_) => None,
                     // One that has nothing to start is not in the set.
@@ -201,13 +201,13 @@ impl Control {
                     }
                     (FoundAtStart::Unread(_), None) => return None,
                 };
-                Some((turn, slot, offers, prepared))
+                Some((taking, slot, offers, prepared))
             })
             .buffered(START_AT_ONCE);
         while let Some(prepared) = prepared.next().await {
-            if let Some((turn, slot, _offers, prepared)) = prepared {
+            if let Some((taking, slot, _offers, prepared)) = prepared {
                 self.activate(&slot, prepared).await;
-                turn.end();
+                taking.end();
             }
         }
         self.routes.set_complete();

@@ -10,19 +10,19 @@ use tracing::info;
 use super::FoundAtStart;
 use crate::plugins::label::plugin_of;
 
-/// The turn of one version.
-pub(super) struct Turn {
-    /// Ends with the turn of the version before.
+/// One version, which waits for the ones before it.
+pub(super) struct Waiter {
+    /// Ends when the version before has been taken, or refused.
     before: Option<oneshot::Receiver<Infallible>>,
-    own: RunningTurn,
+    own: Taking,
 }
 
-/// A turn that has come, and lasts as long as this.
-pub(super) struct RunningTurn(oneshot::Sender<Infallible>);
+/// A version that is being taken, for as long as this lives.
+pub(super) struct Taking(oneshot::Sender<Infallible>);
 
-impl Turn {
+impl Waiter {
     /// Waits until the version before has been taken, or refused.
-    pub(super) async fn come(self) -> RunningTurn {
+    pub(super) async fn wait(self) -> Taking {
         if let Some(before) = self.before {
             // Nothing is ever sent.
             drop(before.await);
@@ -31,28 +31,28 @@ impl Turn {
     }
 }
 
-impl RunningTurn {
+impl Taking {
     /// The version was taken, or refused.
     pub(super) fn end(self) {
         drop(self.0);
     }
 }
 
-/// Each version of `found`, which is sorted, with its turn among those of its plugin.
-pub(super) fn in_turn(found: Vec<(String, FoundAtStart)>) -> Vec<(Turn, String, FoundAtStart)> {
+/// Each version of `found`, which is sorted, with what it waits by among those of its plugin.
+pub(super) fn in_order(found: Vec<(String, FoundAtStart)>) -> Vec<(Waiter, String, FoundAtStart)> {
     let mut last: Option<(String, oneshot::Receiver<Infallible>)> = None;
-    let turns = found.into_iter().map(|(label, found)| {
+    let waiters = found.into_iter().map(|(label, found)| {
         let plugin = plugin_of(&label);
         let before = last.take().filter(|(before, _)| before == plugin);
         let (own, ended) = oneshot::channel();
         last = Some((plugin.to_owned(), ended));
-        let turn = Turn {
+        let waiter = Waiter {
             before: before.map(|(_, ended)| ended),
-            own: RunningTurn(own),
+            own: Taking(own),
         };
-        (turn, label, found)
+        (waiter, label, found)
     });
-    turns.collect()
+    waiters.collect()
 }
 
 /// Tells of plugins of which several versions come and none of them has ever served (`kept`): nothing but their order
@@ -85,16 +85,18 @@ mod tests {
             let found = FoundAtStart::Unread(String::new());
             (label.to_owned(), found)
         });
-        let mut turns = in_turn(found.into()).into_iter().map(|(turn, ..)| turn);
-        let mut next = || Box::pin(turns.next().expect("four").come());
+        let mut waiters = in_order(found.into())
+            .into_iter()
+            .map(|(waiter, ..)| waiter);
+        let mut next = || Box::pin(waiters.next().expect("four").wait());
         let (mut first, mut second, mut third, mut other) = (next(), next(), next(), next());
         assert!(other.as_mut().now_or_never().is_some());
         let running = first.as_mut().now_or_never().expect("it is the first");
         assert!(second.as_mut().now_or_never().is_none());
         running.end();
-        let running = second.as_mut().now_or_never().expect("its turn has come");
+        let running = second.as_mut().now_or_never().expect("none is before it");
         assert!(third.as_mut().now_or_never().is_none());
-        // One that comes to nothing ends its turn as well.
+        // One that comes to nothing lets the next one come as well.
         drop(running);
         assert!(third.as_mut().now_or_never().is_some());
     }

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use postern_core::{Text, service::MethodInfo};
 
-use crate::{directory::SharedDirectory, pipeline::route::Routes, proto::LoadedSchemas};
+use crate::{
+    directory::SharedDirectory,
+    pipeline::route::Routes,
+    proto::{LoadedSchemas, ProtoSchema},
+};
 
 /// The methods of everybody who answers at present. Costs no lock.
 #[derive(Clone)]
@@ -24,10 +28,11 @@ impl KnownMethods {
     /// What its schema says of a method, or else the directory. Nothing but its name where the service
     /// takes methods that it does not describe; `None` for one that is not there.
     pub(crate) fn method_info(&self, service: &str, method: &str) -> Option<MethodInfo> {
-        let name = Text::from(service);
-        if let Some(methods) = self.schemas.methods(&name) {
-            return methods.iter().find(|info| info.name == *method).cloned();
+        let of_schema = |schema: &ProtoSchema| schema.method_info(service, method).cloned();
+        if let Some(described) = self.schemas.of_service(service, of_schema) {
+            return described;
         }
+        let name = Text::from(service);
         let Some(route) = self.routes.get(&name) else {
             let unknown = || MethodInfo::new(method, false);
             return (!self.routes.is_complete()).then(unknown);

@@ -102,6 +102,13 @@ impl HoistedType {
         }
     }
 
+    /// The schema of a member.
+    pub(super) fn member(&self, name: &str) -> Option<Json> {
+        let members = schema::members(&self.root, &self.root);
+        let schema = members.all.get(name)?;
+        Some(self.rewritten(schema))
+    }
+
     /// A schema within, with its references led to where their targets are in the document.
     pub(super) fn rewritten(&self, part: &Json) -> Json {
         let mut part = part.clone();

@@ -16,6 +16,7 @@
 
 mod components;
 mod operation;
+mod parameter;
 mod paths;
 mod security;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use postern_core::{
     route::{HttpRoute, RouteEnd},
     service::{MethodInfo, ServiceInfo},
 };
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use self::{
     components::Components,
@@ -190,14 +191,6 @@ fn add_route(
         };
         paths.add(&place.path, verb, &id, operation);
     }
-}
-
-/// An object with these members, without those that are null.
-fn object<const N: usize>(members: [(&str, Json); N]) -> Json {
-    let members = members.into_iter().filter(|(_, value)| !value.is_null());
-    Json::Object(Map::from_iter(
-        members.map(|(name, value)| (name.to_owned(), value)),
-    ))
 }
 
 /// Methods of HTTP that a path item has: section 4.8.9.1.

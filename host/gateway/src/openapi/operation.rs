@@ -11,7 +11,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     components::{Components, FAILURE_RESPONSES, HoistedType},
-    object,
+    parameter::{
+        EVENT_STREAM, JSON, NDJSON, description, media_in, object, of_kind, path_parameter,
+        query_parameter, text,
+    },
     paths::PathName,
 };
 use crate::schema;
@@ -155,7 +158,7 @@ impl RouteOperation<'_> {
 
     /// A parameter of the path, with the schema of the member that it becomes.
     fn in_path(&self, name: &PathName, hoisted: Option<&HoistedType>) -> Json {
-        let member = hoisted.and_then(|hoisted| member(hoisted, &name.name));
+        let member = hoisted.and_then(|hoisted| hoisted.member(&name.name));
         let description = member.as_ref().map(description).unwrap_or_default();
         let schema = match self.end.types.get(name.name.as_str()) {
             _ if name.kind != ParamType::String => of_kind(name.kind),
@@ -323,66 +326,5 @@ fn responses(
     })
 }
 
-/// The schema of a member, with references led to the document.
-fn member(hoisted: &HoistedType, name: &str) -> Option<Json> {
-    let members = schema::members(&hoisted.root, &hoisted.root);
-    let schema = members.all.get(name)?;
-    Some(hoisted.rewritten(schema))
-}
-
-pub(super) fn path_parameter(name: &str, schema: Json, description: &str) -> Json {
-    object([
-        ("name", name.into()),
-        ("in", "path".into()),
-        ("required", true.into()),
-        ("description", text(description)),
-        ("schema", schema),
-    ])
-}
-
-pub(super) fn query_parameter(name: &str, schema: Json, is_required: bool) -> Json {
-    object([
-        ("name", name.into()),
-        ("in", "query".into()),
-        ("required", is_required.into()),
-        ("description", text(&description(&schema))),
-        ("schema", schema),
-    ])
-}
-
-fn description(schema: &Json) -> String {
-    let text = schema.get("description").and_then(Json::as_str);
-    text.unwrap_or_default().to_owned()
-}
-
-/// A text, or nothing where it is empty.
-pub(super) fn text(text: &str) -> Json {
-    match text {
-        "" => Json::Null,
-        text => text.into(),
-    }
-}
-
-pub(super) fn of_kind(kind: ParamType) -> Json {
-    let name = match kind {
-        ParamType::Int => "integer",
-        ParamType::Number => "number",
-        ParamType::Bool => "boolean",
-        ParamType::String => "string",
-    };
-    json!({ "type": name })
-}
-
-/// What a request of the method is written in.
-const fn media_in(method: &MethodInfo) -> &'static str {
-    match method.kind {
-        Some(CallKind::ClientStream | CallKind::Bidirectional) => NDJSON,
-        Some(CallKind::Unary | CallKind::ServerStream) | None => JSON,
-    }
-}
-
-pub(super) const JSON: &str = "application/json";
-pub(super) const NDJSON: &str = "application/x-ndjson";
-pub(super) const EVENT_STREAM: &str = "text/event-stream";
 const FORM: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";

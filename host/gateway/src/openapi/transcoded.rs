@@ -9,8 +9,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     components::{Components, FAILURE_RESPONSES, HoistedType},
-    object,
-    operation::{EVENT_STREAM, JSON, NDJSON, of_kind, path_parameter, query_parameter, text},
+    parameter::{
+        EVENT_STREAM, JSON, NDJSON, media_in, object, of_kind, path_parameter, query_parameter,
+        text,
+    },
     paths::PathName,
 };
 use crate::schema;
@@ -62,13 +64,10 @@ impl TranscodedOperation<'_> {
                 return json!({ "content": { "*/*": { "schema": {} } } });
             }
             BodyField::Whole => request.map(|request| self.whole(request)),
-            BodyField::Field(name) => request.and_then(|request| member(request, name)),
+            BodyField::Field(name) => request.and_then(|request| request.member(name)),
         };
         let schema = schema.unwrap_or_else(|| json!({}));
-        let media = match self.method.kind {
-            Some(CallKind::ClientStream | CallKind::Bidirectional) => NDJSON,
-            Some(CallKind::Unary | CallKind::ServerStream) | None => JSON,
-        };
+        let media = media_in(self.method);
         json!({ "content": { media: { "schema": schema } } })
     }
 
@@ -94,7 +93,7 @@ impl TranscodedOperation<'_> {
         let response = response.as_ref();
         let schema = match self.transcoder.response_body() {
             None => response.map(HoistedType::schema),
-            Some(name) => response.and_then(|response| member(response, name)),
+            Some(name) => response.and_then(|response| response.member(name)),
         };
         let schema = schema.unwrap_or_else(|| json!({}));
         let streams = matches!(
@@ -157,12 +156,6 @@ fn field(request: &HoistedType, path: &str) -> Option<Json> {
         within = members.all.get(json_name(name).as_str()).copied()?;
     }
     Some(request.rewritten(within))
-}
-
-fn member(message: &HoistedType, name: &str) -> Option<Json> {
-    let members = schema::members(&message.root, &message.root);
-    let schema = members.all.get(name)?;
-    Some(message.rewritten(schema))
 }
 
 /// The name in JSON of a field that a schema calls so: protoc makes `pageSize` of `page_size`.

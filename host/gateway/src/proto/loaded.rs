@@ -1,17 +1,28 @@
 //! The schemas of everything that is loaded at present: plugins, upstreams, and the gateway's own
 //! services.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
-use postern_core::{Text, service::MethodInfo};
+use postern_core::Text;
 use prost_reflect::DescriptorPool;
 
 use super::schema::ProtoSchema;
 
 /// Schemas by who has them. Whoever reads takes no lock.
 #[derive(Debug, Default)]
-pub(crate) struct LoadedSchemas(ArcSwap<BTreeMap<SchemaOwner, LoadedSchema>>);
+pub(crate) struct LoadedSchemas(ArcSwap<Loaded>);
+
+#[derive(Debug, Default)]
+struct Loaded {
+    by_owner: BTreeMap<SchemaOwner, LoadedSchema>,
+    /// Of each service that somebody answers for, the schema of the first who does. Asked for every
+    /// call of gRPC.
+    by_service: HashMap<Text, Arc<ProtoSchema>>,
+}
 
 /// Who has a schema.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,68 +46,77 @@ impl LoadedSchemas {
     /// `owner` has `loaded` from here on, or none.
     pub(crate) fn set(&self, owner: &SchemaOwner, loaded: Option<LoadedSchema>) {
         self.0.rcu(|all| {
-            let mut all = BTreeMap::clone(all);
+            let mut by_owner = all.by_owner.clone();
             match &loaded {
-                Some(loaded) => drop(all.insert(owner.clone(), loaded.clone())),
-                None => drop(all.remove(owner)),
+                Some(loaded) => drop(by_owner.insert(owner.clone(), loaded.clone())),
+                None => drop(by_owner.remove(owner)),
             }
-            all
+            Loaded::of(by_owner)
         });
     }
 
     /// These are the plugins that have schemas, and no others.
     pub(crate) fn set_plugins(&self, plugins: &BTreeMap<Text, LoadedSchema>) {
         self.0.rcu(|all| {
-            let others = all
-                .iter()
-                .filter(|(owner, _)| !matches!(owner, SchemaOwner::Plugin(_)));
-            let others = others.map(|(owner, loaded)| (owner.clone(), loaded.clone()));
+            let mut by_owner = all.by_owner.clone();
+            by_owner.retain(|owner, _| !matches!(owner, SchemaOwner::Plugin(_)));
             let plugins = plugins.iter();
-            let plugins =
-                plugins.map(|(name, loaded)| (SchemaOwner::Plugin(name.clone()), loaded.clone()));
-            others.chain(plugins).collect::<BTreeMap<_, _>>()
+            by_owner.extend(
+                plugins.map(|(name, loaded)| (SchemaOwner::Plugin(name.clone()), loaded.clone())),
+            );
+            Loaded::of(by_owner)
         });
     }
 
     /// Every service that somebody answers for and has a schema of, in order.
     pub(crate) fn services(&self) -> Vec<Text> {
-        let all = self.0.load();
-        let mut services: Vec<_> = all
-            .values()
-            .flat_map(|loaded| loaded.services.clone())
-            .collect();
+        let mut services: Vec<_> = self.0.load().by_service.keys().cloned().collect();
         services.sort_unstable();
-        services.dedup();
         services
     }
 
-    /// The methods of a service that somebody answers for and has a schema of.
-    pub(crate) fn methods(&self, service: &Text) -> Option<Vec<MethodInfo>> {
-        let all = self.0.load();
-        let loaded = all
-            .values()
-            .find(|loaded| loaded.services.contains(service))?;
-        let info = loaded
-            .schema
-            .services()
-            .iter()
-            .find(|info| info.name == *service)?;
-        Some(info.methods.clone())
+    /// What `of` says of the schema of a service; `None` where nobody who answers for it has one.
+    pub(crate) fn of_service<T>(
+        &self,
+        service: &str,
+        of: impl FnOnce(&ProtoSchema) -> T,
+    ) -> Option<T> {
+        self.0
+            .load()
+            .by_service
+            .get(service)
+            .map(|schema| of(schema))
     }
 
     /// What `find` finds in the first pool where it finds anything. The gateway's own come first, then
     /// plugins.
     pub(crate) fn find<T>(&self, find: impl Fn(&DescriptorPool) -> Option<T>) -> Option<T> {
         let all = self.0.load();
-        all.values().find_map(|loaded| find(loaded.schema.pool()))
+        let mut all = all.by_owner.values();
+        all.find_map(|loaded| find(loaded.schema.pool()))
     }
 
     /// Of every pool, what `of` says of it.
     pub(crate) fn each<T>(&self, of: impl Fn(&DescriptorPool) -> T) -> Vec<T> {
         let all = self.0.load();
-        all.values()
-            .map(|loaded| of(loaded.schema.pool()))
-            .collect()
+        let all = all.by_owner.values();
+        all.map(|loaded| of(loaded.schema.pool())).collect()
+    }
+}
+
+impl Loaded {
+    fn of(by_owner: BTreeMap<SchemaOwner, LoadedSchema>) -> Self {
+        let mut by_service = HashMap::new();
+        for loaded in by_owner.values() {
+            for service in &loaded.services {
+                let first = by_service.entry(service.clone());
+                first.or_insert_with(|| Arc::clone(&loaded.schema));
+            }
+        }
+        Self {
+            by_owner,
+            by_service,
+        }
     }
 }
 

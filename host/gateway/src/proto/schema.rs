@@ -6,7 +6,7 @@ use bytes::Bytes;
 use postern_core::{
     message_codec::MessageCodec,
     route::{HttpRoute, RouteEnd},
-    service::ServiceInfo,
+    service::{MethodInfo, ServiceInfo},
 };
 use prost_reflect::DescriptorPool;
 
@@ -113,6 +113,11 @@ impl ProtoSchema {
             .cloned()
     }
 
+    /// What it says of a method.
+    pub(crate) fn method_info(&self, service: &str, method: &str) -> Option<&MethodInfo> {
+        self.codec.method(service, method)
+    }
+
     pub(crate) fn codec(&self) -> Arc<dyn MessageCodec> {
         Arc::clone(&self.codec) as Arc<dyn MessageCodec>
     }
@@ -122,5 +127,57 @@ impl fmt::Debug for ProtoSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.services.iter().map(|service| &service.name);
         f.debug_list().entries(names).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_beside_the_component_comes_before_the_one_in_it() {
+        let source = |service: &str| {
+            format!(
+                "syntax = \"proto3\"; message A {{}} service {service} {{ rpc Get(A) returns (A); }}"
+            )
+        };
+        let within = compile::compile_source("a.proto", &source("Within")).expect("good");
+        let set = within.encode_to_vec();
+        let name = section::SECTION;
+        let length = 1 + name.len() + set.len();
+        let leb = |n: usize| {
+            let low = u8::try_from(n & 0x7F).expect("seven bits");
+            [low | 0x80, u8::try_from(n >> 7).expect("short")]
+        };
+        let head = [
+            &[0][..],
+            &leb(length),
+            &[u8::try_from(name.len()).expect("short")],
+        ]
+        .concat();
+        let component = wat::parse_str("(component)").expect("a component");
+        let component = [&component[..], &head, name.as_bytes(), &set].concat();
+        let names = |files: Option<&SchemaFiles>| {
+            let schema = ProtoSchema::of_deployment(files, &component);
+            let schema = schema
+                .unwrap_or_else(|faults| panic!("{faults}"))
+                .expect("one");
+            format!("{schema:?}")
+        };
+        assert_eq!(names(None), "[\"Within\"]");
+        let mut files = SchemaFiles::default();
+        files.roots.insert("b.proto".to_owned());
+        let octets = crate::proto::files::FileOctets(source("Beside").into_bytes().into());
+        files.files.insert("b.proto".to_owned(), octets);
+        assert_eq!(names(Some(&files)), "[\"Beside\"]");
+        let empty = wat::parse_str("(component)").expect("a component");
+        assert!(matches!(ProtoSchema::of_deployment(None, &empty), Ok(None)));
+    }
+
+    #[test]
+    fn a_schema_without_a_service_is_none() {
+        let refused = ProtoSchema::of_source("a.proto", "syntax = \"proto3\"; message A {}");
+        let told = refused.err().map(|faults| faults.to_string());
+        assert_eq!(told.as_deref(), Some("a.proto: no service is declared"));
     }
 }

@@ -96,7 +96,7 @@ impl Framing {
     /// `resource-exhausted` for a message over the limit.
     async fn frame(&self, message: Bytes) -> Result<Bytes, Error> {
         let limit = self.message_bytes_max;
-        let refused = |error: frame::FrameError| error.into_error(KEY, Blame::Client);
+        let refused = |error: frame::MessageFrameError| error.into_error(KEY, Blame::Client);
         if message.len() <= limit
             && let Some(coding) = self.coding
             // Where there is no room for a coder the message goes as it is.

@@ -233,21 +233,6 @@ fn trailing_kind(trailers: &http::HeaderMap) -> Option<Kind> {
 /// How the line begins that ends a failed stream.
 const ERROR_LINE: &[u8] = b"{\"error\":";
 
-/// A message as one line: JSON may hold raw line ends between its tokens only, where a space means
-/// the same.
-pub(super) fn to_line(message: &[u8]) -> Bytes {
-    let mut line = Vec::with_capacity(message.len() + 1);
-    line.extend(message.iter().map(|octet| {
-        if matches!(octet, b'\n' | b'\r') {
-            b' '
-        } else {
-            *octet
-        }
-    }));
-    line.push(b'\n');
-    line.into()
-}
-
 fn trimmed(line: &Bytes) -> Bytes {
     line.slice_ref(without_end(line))
 }
@@ -289,10 +274,5 @@ mod tests {
         cutter.push(b"123456789");
         let error = cutter.next_line().expect_err("nine octets");
         assert_eq!(error.message, "line of 9 octets exceeds the limit of 8");
-    }
-
-    #[test]
-    fn a_message_of_several_lines_becomes_one() {
-        assert_eq!(to_line(b"{\n\"a\":1\r\n}"), "{ \"a\":1  }\n");
     }
 }

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use futures_core::Stream as _;
 use postern_core::{BodyStream, Error};
 
-use super::{
-    JSON, NDJSON, accept::EVENT_STREAM, events, lines, problem::ErrorShape, sized::attach,
-};
+use super::{JSON, NDJSON, accept::EVENT_STREAM, events, problem::ErrorShape, sized::attach};
 use crate::ConnectionBytes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +40,7 @@ impl MessageForm {
     /// One message, which is all there is.
     pub(super) fn write(self, message: &[u8]) -> Bytes {
         match self {
-            Self::Lines => lines::to_line(message),
+            Self::Lines => to_line(message),
             Self::Events => events::to_event(message),
             Self::Array => [b"[", message, b"]"].concat().into(),
         }
@@ -102,7 +100,7 @@ impl MessageWriter {
     pub(super) fn write_error(&mut self, error: &Error) -> Bytes {
         let error = self.errors.write_last(error);
         match self.form {
-            MessageForm::Lines => lines::to_line(&error),
+            MessageForm::Lines => to_line(&error),
             MessageForm::Events => events::to_error_event(&error),
             MessageForm::Array => {
                 let written = [self.open(), &error, b"]"].concat();
@@ -132,6 +130,21 @@ impl MessageWriter {
             | (MessageForm::Lines | MessageForm::Events, _) => None,
         }
     }
+}
+
+/// A message as one line: JSON may hold raw line ends between its tokens only, where a space means
+/// the same.
+pub(super) fn to_line(message: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(message.len() + 1);
+    line.extend(message.iter().map(|octet| {
+        if matches!(octet, b'\n' | b'\r') {
+            b' '
+        } else {
+            *octet
+        }
+    }));
+    line.push(b'\n');
+    line.into()
 }
 
 #[cfg(test)]
@@ -188,5 +201,10 @@ mod tests {
             "1\n1\n"
         );
         assert_eq!(written(MessageForm::Lines, vec![]).await, "");
+    }
+
+    #[test]
+    fn a_message_of_several_lines_becomes_one() {
+        assert_eq!(to_line(b"{\n\"a\":1\r\n}"), "{ \"a\":1  }\n");
     }
 }

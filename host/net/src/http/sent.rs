@@ -10,7 +10,7 @@ use futures_core::Stream;
 use http_body::{Body as HttpBody, Frame};
 use postern_core::{BodyStream, Error};
 
-use super::{fields, lines};
+use super::{fields, message_form::to_line};
 
 /// A stream as the body of a request, with its trailers.
 pub(super) struct Sent {
@@ -50,7 +50,7 @@ impl HttpBody for Sent {
         };
         let next = ready!(Pin::new(&mut *stream).poll_next(cx));
         Poll::Ready(match next {
-            Some(Ok(message)) if are_lines => Some(Ok(Frame::data(lines::to_line(&message)))),
+            Some(Ok(message)) if are_lines => Some(Ok(Frame::data(to_line(&message)))),
             Some(Ok(piece)) => Some(Ok(Frame::data(piece))),
             Some(Err(error)) => Some(Err(error)),
             None => {

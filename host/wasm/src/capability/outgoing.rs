@@ -29,7 +29,6 @@ use crate::{
     http_bodies::{GuestBody, OctetBody, from_guest, to_http_error},
     http_fields::{to_headers, to_map},
     http_grant::{usual_port, wanted},
-    shadowed,
     state::{Guest, StoreState},
 };
 
@@ -179,7 +178,7 @@ impl OutgoingHooks {
             mark.note_effect();
             return Err(Error::HttpRequestDenied);
         }
-        if !shadowed::may_open(&self.guest, self.is_in_call, "a request") {
+        if !self.guest.may_open(self.is_in_call, "a request") {
             return Err(Error::HttpRequestDenied);
         }
         let shared = &self.guest.shared;

@@ -102,7 +102,7 @@ fn may_make(state: &StoreState, protocol: SocketProtocol) -> bool {
     if grants.any(|grant| grant.is_of(protocol)) {
         let context = state.context();
         return shadowed::permit(context, "a socket").is_ok()
-            && shadowed::may_open(guest, context.is_some(), "a socket");
+            && guest.may_open(context.is_some(), "a socket");
     }
     let name = protocol.name();
     // A socket has a code for it, and no text.

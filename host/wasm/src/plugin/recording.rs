@@ -1,4 +1,4 @@
-//! Calls of a plugin recorded, and replayed by a version of it.
+//! Calls of a plugin on their way into a guest, recorded while a recording is made; and replayed by a version of it.
 //!
 //! ```text
 //! call ─▶ taken by the filter? ─▶ a fresh instance under a journal ─▶ reply ─▶ record, once its body ended
@@ -12,7 +12,7 @@ use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply};
 use postern_system::clock;
 use tokio::sync::mpsc;
 
-use super::{Plugin, calls::call_one};
+use super::Plugin;
 use crate::{
     answering::Answering,
     capability::log,
@@ -22,6 +22,7 @@ use crate::{
         handler::{self, Handle},
         stream::{self, HandleStream},
         text::HandleText,
+        web,
     },
     generation::{Generation, Serving, WorkerShard},
     journal::{AskDifference, CALL_BYTES_MAX, Journal, JournalStart},
@@ -122,25 +123,52 @@ impl Plugin {
     }
 }
 
-/// Answers a call while a recording is made.
+/// Answers a call as the guest is to see it, and writes it down while a recording is made.
 pub(super) fn call(
     recorder: &RecorderSlot,
     shard: Arc<WorkerShard>,
     call: Call,
 ) -> BoxFuture<Result<Reply, Error>> {
-    match recorder.admit(&call) {
-        Some(permit) => Box::pin(record(permit, shard, Box::new(call))),
-        None => call_one(shard, Box::new(call)),
+    // Its octets move once: from here on it is handed on by pointer.
+    let call = Box::new(call);
+    let permit = match recorder.is_on() {
+        true => recorder.admit(&call),
+        false => None,
+    };
+    match permit {
+        Some(permit) => Box::pin(record(permit, shard, call)),
+        None => call_one(shard, call),
     }
 }
 
-/// Answers calls that came together while a recording is made: those that it takes are no part of the
-/// batch.
+/// Answers a call of the role `handler`, `text-handler`, `stream-handler` or `async-stream-handler`, or a
+/// request of HTTP.
+fn call_one(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
+    if shard.generation().takes_as_request(&call) {
+        Box::pin(web::call(shard, call))
+    } else if shard.generation().streams(&call) {
+        if shard.generation().has(Role::AsyncStreamHandler) {
+            Box::pin(stream::call::<HandleAsync>(shard, call))
+        } else {
+            Box::pin(stream::call::<HandleStream>(shard, call))
+        }
+    } else if shard.generation().has(Role::Handler) {
+        handler::call::<Handle>(shard, call)
+    } else {
+        handler::call::<HandleText>(shard, call)
+    }
+}
+
+/// As `call`, for calls that came together: those that a recording takes are no part of the batch.
 pub(super) fn call_batch(
     recorder: &RecorderSlot,
     shard: &Arc<WorkerShard>,
     calls: Vec<Call>,
 ) -> Vec<BoxFuture<Result<Reply, Error>>> {
+    let single = |call| call_one(Arc::clone(shard), Box::new(call));
+    if !recorder.is_on() {
+        return batch::call(shard, calls, single);
+    }
     let (mut recorded, mut others) = (Vec::new(), Vec::with_capacity(calls.len()));
     for (index, call) in calls.into_iter().enumerate() {
         match recorder.admit(&call) {
@@ -151,7 +179,6 @@ pub(super) fn call_batch(
             None => others.push(call),
         }
     }
-    let single = |call| call_one(Arc::clone(shard), Box::new(call));
     let mut answers = batch::call(shard, others, single);
     for (index, answer) in recorded {
         // Those before it are in place, so there is such an index.

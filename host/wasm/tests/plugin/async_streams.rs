@@ -238,16 +238,18 @@ async fn no_copy_finds_what_calls_before_it_have_left_open() {
         .await
         .expect("made");
     end(stream(reply), 1).await;
-    // Another call is under way.
+    // Another call is under way: its guest has answered and waits for more.
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    let message = futures_util::stream::once(async { Ok(receiver.await.expect("sent")) });
-    let body = Body::Messages(BodyStream::new(Box::pin(message)));
-    let busy = ask(&plugin, "e", body).await.expect("it begins");
+    let more = futures_util::stream::once(async { Ok(receiver.await.expect("sent")) });
+    let request = futures_util::stream::iter([Ok(Bytes::from("x"))]).chain(more);
+    let body = Body::Messages(BodyStream::new(Box::pin(request)));
+    let mut busy = stream(ask(&plugin, "e", body).await.expect("it begins"));
+    busy.next().await.expect("a message").expect("whole");
     let retired = || plugin.stats().snapshot().retired_with(Retirement::Copies);
     plugin.begin_copies();
     assert_eq!(retired(), 1, "the idle one");
     sender.send(Bytes::from("x")).expect("it waits");
-    end(stream(busy), 1).await;
+    end(busy, 1).await;
     patiently("the one that was at work", || retired() == 2).await;
     let made = plugin.stats().snapshot().instances_created;
     let mut copy = Call::unary("test", "e", "x");

@@ -1,3 +1,5 @@
+//! Documents that mean the same here, and what is refused of others.
+
 use super::*;
 use crate::config::services::Service;
 

@@ -127,7 +127,7 @@ async fn what_cannot_be_dialled_is_refused_by_the_name_of_its_transport() {
     let (kind, told) = refused(json!(["carrier://h:1"])).expect("refused");
     assert_eq!(kind, Kind::InvalidArgument);
     assert!(
-        told.contains("tcp, tls, udp, quic, ws, wss, http, https, unix"),
+        told.contains("tcp, tls, udp, quic, ws, wss, http, https, grpc, grpcs, unix"),
         "{told}"
     );
     // Others may dial what this gateway cannot.

@@ -25,7 +25,7 @@ enum Member {
 
 /// Where the body of a request goes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum BodyPlace<'a> {
+pub(super) enum BodyRule<'a> {
     Nowhere,
     /// It has the other members.
     Whole(&'a [u8]),
@@ -86,13 +86,13 @@ impl Members {
     pub(super) fn to_object(
         &self,
         message: &MessageDescriptor,
-        body: BodyPlace<'_>,
+        body: BodyRule<'_>,
     ) -> Result<Vec<u8>, MembersError> {
         let mut out = Vec::with_capacity(64 * self.0.len() + 64);
         match body {
-            BodyPlace::Nowhere => self.write(&mut out, &BTreeSet::new(), None)?,
-            BodyPlace::Whole(body) => self.merge(&mut out, message, "the body", body)?,
-            BodyPlace::Field(field, body) => {
+            BodyRule::Nowhere => self.write(&mut out, &BTreeSet::new(), None)?,
+            BodyRule::Whole(body) => self.merge(&mut out, message, "the body", body)?,
+            BodyRule::Field(field, body) => {
                 json::check(body)?;
                 self.write(&mut out, &BTreeSet::new(), Some((field, body)))?;
             }

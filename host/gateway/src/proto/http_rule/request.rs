@@ -17,7 +17,7 @@ use postern_core::{
 use super::{
     binding::Binding,
     field::{FieldPath, shape},
-    members::{BodyPlace, Members},
+    members::{BodyRule, Members},
     value,
     violations::Violations,
 };
@@ -52,13 +52,13 @@ impl Binding {
             true | false => request.body.trim_ascii(),
         };
         let place = match (&self.body, &self.body_field) {
-            (_, _) if body.is_empty() => BodyPlace::Nowhere,
+            (_, _) if body.is_empty() => BodyRule::Nowhere,
             (BodyField::Whole, _) if members.is_empty() && body == request.body => {
                 // Nothing to add: whoever answers looks at it.
                 return Ok(request.body.clone());
             }
-            (BodyField::Whole, _) => BodyPlace::Whole(body),
-            (BodyField::Field(_), Some(field)) => BodyPlace::Field(field, body),
+            (BodyField::Whole, _) => BodyRule::Whole(body),
+            (BodyField::Field(_), Some(field)) => BodyRule::Field(field, body),
             (BodyField::Field(_) | BodyField::None, _) => {
                 let message = "the rule of this path takes no body";
                 return Err(Error::invalid_argument(message));

@@ -292,7 +292,10 @@ async fn large_messages_pass_through_small_windows() {
         .call_of_kind(one, None)
         .await
         .expect("answered");
-    assert_eq!(read(reply).await.expect("whole").0, [long.clone()]);
+    assert_eq!(
+        read(reply).await.expect("whole").0,
+        std::slice::from_ref(&long)
+    );
     let reply = server
         .upstream
         .call_of_kind(streamed, None)

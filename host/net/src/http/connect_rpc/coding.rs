@@ -7,7 +7,7 @@ use postern_core::{Blame, Error, Kind};
 use crate::http::{
     HttpConfig,
     compression::Coding,
-    grpc::coding::{self, Accepted},
+    grpc::coding::{self, AcceptedCodings},
 };
 
 /// The coding of a request that names it; none where it names none.
@@ -30,6 +30,6 @@ pub(super) fn of_reply(
     if !headers.contains_key(accepts) {
         return of_request;
     }
-    let accepted = Accepted::of(headers, accepts);
+    let accepted = AcceptedCodings::of(headers, accepts);
     coding::reply_coding(None, of_request, &config.grpc.encodings, accepted)
 }

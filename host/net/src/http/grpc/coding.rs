@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! in:   grpc-encoding ─▶ coding of the flagged ─▶ Unpacking, bounded in length and ratio ─▶ message
-//! out:  grpc-accept-encoding ─▶ Accepted ─▶ reply_coding ─▶ Packing ─▶ flagged message
+//! out:  grpc-accept-encoding ─▶ AcceptedCodings ─▶ reply_coding ─▶ Packing ─▶ flagged message
 //! ```
 //! Long messages are coded in several polls (compression/coded.rs), so that they keep nobody waiting.
 
@@ -38,7 +38,7 @@ pub(crate) struct UnknownCoding {
 
 /// Codings in which a peer takes messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Accepted {
+pub(crate) struct AcceptedCodings {
     is_accepted: [bool; CODINGS.len()],
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn reply_coding(
     wanted: Option<Option<Coding>>,
     of_request: Option<Coding>,
     offered: &[Coding],
-    accepted: Accepted,
+    accepted: AcceptedCodings,
 ) -> Option<Coding> {
     let is_accepted = |coding: &Coding| accepted.contains(*coding);
     match wanted {
@@ -113,7 +113,7 @@ pub(crate) fn reply_coding(
     }
 }
 
-impl Accepted {
+impl AcceptedCodings {
     /// As the fields called `name` of `headers` list them.
     pub(crate) fn of(headers: &HeaderMap, name: &str) -> Self {
         let mut accepted = Self::default();
@@ -390,7 +390,7 @@ mod tests {
         let accepted = |list| {
             let mut headers = HeaderMap::new();
             headers.insert("a", HeaderValue::from_static(list));
-            Accepted::of(&headers, "a")
+            AcceptedCodings::of(&headers, "a")
         };
         let (gzip, zstd) = (Some(Coding::Gzip), Some(Coding::Zstd));
         let both = accepted("identity, gzip,zstd");

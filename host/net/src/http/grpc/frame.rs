@@ -46,7 +46,7 @@ pub(crate) struct FrameLimits {
 
 /// Why octets are no frames that are taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FrameError {
+pub(crate) enum MessageFrameError {
     #[error("message of {declared} octets exceeds the limit of {limit}")]
     TooLong { declared: usize, limit: usize },
     #[error("flags {flags:#04x} of a message have a meaning that is not known here")]
@@ -81,7 +81,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// `TooLong` and `Flags`, as soon as the head of a frame has come.
-    pub(crate) fn next_frame(&mut self) -> Result<Option<MessageFrame>, FrameError> {
+    pub(crate) fn next_frame(&mut self) -> Result<Option<MessageFrame>, MessageFrameError> {
         let Some((head, rest)) = self.unread().split_first_chunk() else {
             return Ok(None);
         };
@@ -91,11 +91,11 @@ impl FrameReader {
             flags: known,
         } = self.limits;
         if flags & !known != 0 {
-            return Err(FrameError::Flags { flags });
+            return Err(MessageFrameError::Flags { flags });
         }
         let declared = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
         if declared > limit {
-            return Err(FrameError::TooLong { declared, limit });
+            return Err(MessageFrameError::TooLong { declared, limit });
         }
         if rest.len() < declared {
             return Ok(None);
@@ -120,10 +120,10 @@ impl FrameReader {
     ///
     /// # Errors
     /// `Unfinished`.
-    pub(crate) fn finish(&self) -> Result<(), FrameError> {
+    pub(crate) fn finish(&self) -> Result<(), MessageFrameError> {
         match self.n_unread() {
             0 => Ok(()),
-            arrived => Err(FrameError::Unfinished { arrived }),
+            arrived => Err(MessageFrameError::Unfinished { arrived }),
         }
     }
 
@@ -143,7 +143,7 @@ impl FrameReader {
     }
 }
 
-impl FrameError {
+impl MessageFrameError {
     /// The error of the call. `key` is that of the limit, `blame` of whoever sent the body. What is no
     /// frame is `internal`, whoever sent it (`grpc/doc/statuscodes.md`).
     pub(crate) fn into_error(self, key: &str, blame: Blame) -> Error {
@@ -164,12 +164,12 @@ pub(crate) fn frame_head(
     flags: u8,
     length: usize,
     limit: usize,
-) -> Result<[u8; FRAME_HEAD_BYTES], FrameError> {
+) -> Result<[u8; FRAME_HEAD_BYTES], MessageFrameError> {
     let limit = limit.min(usize::try_from(u32::MAX).unwrap_or(usize::MAX));
     let declared = u32::try_from(length).ok().filter(|_| length <= limit);
     let Some(declared) = declared else {
         let declared = length;
-        return Err(FrameError::TooLong { declared, limit });
+        return Err(MessageFrameError::TooLong { declared, limit });
     };
     let [a, b, c, d] = declared.to_be_bytes();
     Ok([flags, a, b, c, d])
@@ -179,7 +179,7 @@ pub(crate) fn frame_head(
 ///
 /// # Errors
 /// As `frame_head`.
-pub(crate) fn frame(flags: u8, message: &[u8], limit: usize) -> Result<Bytes, FrameError> {
+pub(crate) fn frame(flags: u8, message: &[u8], limit: usize) -> Result<Bytes, MessageFrameError> {
     let head = frame_head(flags, message.len(), limit)?;
     let mut octets = BytesMut::with_capacity(FRAME_HEAD_BYTES + message.len());
     octets.extend_from_slice(&head);
@@ -196,7 +196,7 @@ mod tests {
         flags: COMPRESSED,
     };
 
-    fn all(reader: &mut FrameReader) -> Result<Vec<(u8, Bytes)>, FrameError> {
+    fn all(reader: &mut FrameReader) -> Result<Vec<(u8, Bytes)>, MessageFrameError> {
         let mut frames = Vec::new();
         while let Some(frame) = reader.next_frame()? {
             frames.push((frame.flags, frame.message));
@@ -206,7 +206,7 @@ mod tests {
 
     /// Feeds `octets` in pieces of each length and expects the same every time.
     #[track_caller]
-    fn check(octets: &[u8], expected: &[(u8, &'static str)], end: Result<(), FrameError>) {
+    fn check(octets: &[u8], expected: &[(u8, &'static str)], end: Result<(), MessageFrameError>) {
         for n_piece in 1..=octets.len().max(1) {
             let mut reader = FrameReader::new(LIMITS);
             let mut frames = Vec::new();
@@ -236,13 +236,13 @@ mod tests {
 
     #[test]
     fn a_body_that_ends_within_a_frame_says_so() {
-        let unfinished = |arrived| Err(FrameError::Unfinished { arrived });
+        let unfinished = |arrived| Err(MessageFrameError::Unfinished { arrived });
         check(b"\0\0\0", &[], unfinished(3));
         check(b"\0\0\0\0\x01a\0\0\0\0\x04b", &[(0, "a")], unfinished(6));
     }
 
     #[track_caller]
-    fn check_refused(octets: &'static [u8], expected: FrameError) {
+    fn check_refused(octets: &'static [u8], expected: MessageFrameError) {
         let mut reader = FrameReader::new(LIMITS);
         reader.push(Bytes::from_static(octets));
         assert_eq!(all(&mut reader), Err(expected));
@@ -251,20 +251,23 @@ mod tests {
     #[test]
     fn a_head_that_is_not_taken_is_refused_before_its_message_comes() {
         let (declared, limit) = (5, 4);
-        check_refused(b"\0\0\0\0\x05", FrameError::TooLong { declared, limit });
+        check_refused(
+            b"\0\0\0\0\x05",
+            MessageFrameError::TooLong { declared, limit },
+        );
         let declared = 0xffff_ffff;
         check_refused(
             b"\0\xff\xff\xff\xff",
-            FrameError::TooLong { declared, limit },
+            MessageFrameError::TooLong { declared, limit },
         );
-        check_refused(b"\x02\0\0\0\0", FrameError::Flags { flags: 2 });
-        check_refused(b"\x81\0\0\0\0", FrameError::Flags { flags: 0x81 });
+        check_refused(b"\x02\0\0\0\0", MessageFrameError::Flags { flags: 2 });
+        check_refused(b"\x81\0\0\0\0", MessageFrameError::Flags { flags: 0x81 });
     }
 
     #[test]
     fn a_message_that_is_too_long_names_length_limit_and_key() {
         let (declared, limit) = (5, 4);
-        let error = FrameError::TooLong { declared, limit };
+        let error = MessageFrameError::TooLong { declared, limit };
         let error = error.into_error("grpc.message-bytes-max", Blame::Client);
         assert_eq!(
             (error.kind, error.is_too_large),
@@ -274,7 +277,7 @@ mod tests {
             error.message,
             "message of 5 octets exceeds the limit of 4 (grpc.message-bytes-max)"
         );
-        let error = FrameError::Unfinished { arrived: 3 }.into_error("", Blame::Client);
+        let error = MessageFrameError::Unfinished { arrived: 3 }.into_error("", Blame::Client);
         assert_eq!(error.kind, Kind::Internal);
     }
 
@@ -284,7 +287,7 @@ mod tests {
         let (declared, limit) = (5, 4);
         assert_eq!(
             frame(0, b"abcde", 4),
-            Err(FrameError::TooLong { declared, limit })
+            Err(MessageFrameError::TooLong { declared, limit })
         );
         let mut reader = FrameReader::new(LIMITS);
         reader.push(frame(0, b"abcd", 4).expect("short"));

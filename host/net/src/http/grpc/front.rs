@@ -7,7 +7,7 @@ use postern_core::{Blame, Error, Kind};
 
 use super::{
     call::{ACCEPT_ENCODING, CallReader, RpcPath, coding_of},
-    coding::Accepted,
+    coding::AcceptedCodings,
     content_type::{Framing, GrpcContent},
     outcome::judged,
     reply::GrpcReply,
@@ -68,7 +68,7 @@ impl GrpcFront<'_> {
             details: tables.details,
             bytes: asker.bytes,
             coding,
-            accepted: Accepted::of(&head.headers, ACCEPT_ENCODING),
+            accepted: AcceptedCodings::of(&head.headers, ACCEPT_ENCODING),
         };
         Ok(reply.respond(judged(outcome, info.is_some()).await))
     }

@@ -11,7 +11,7 @@ use postern_core::{Error, Headers, Kind, Reply};
 
 use super::{
     call::{ACCEPT_ENCODING, ENCODING},
-    coding::{self, ACCEPTED, Accepted},
+    coding::{self, ACCEPTED, AcceptedCodings},
     content_type::{Framing, GrpcContent},
     metadata,
     reply_frames::{FrameForm, ReplyEnd, ReplyFrames},
@@ -31,7 +31,7 @@ pub(in crate::http) struct GrpcReply<'a> {
     pub(in crate::http) bytes: &'a ConnectionBytes,
     /// Of the messages of the request.
     pub(in crate::http) coding: Option<Coding>,
-    pub(in crate::http) accepted: Accepted,
+    pub(in crate::http) accepted: AcceptedCodings,
 }
 
 /// The status of a call in trailers, behind those of its handler.

@@ -20,7 +20,7 @@ use postern_core::{Blame, Body, BodyStream, Error, Headers, Kind};
 
 use super::{
     coding::Packing,
-    frame::{COMPRESSED, FrameError, frame, frame_head},
+    frame::{COMPRESSED, MessageFrameError, frame, frame_head},
 };
 use crate::{
     ConnectionBytes,
@@ -161,7 +161,7 @@ impl<E: ReplyEnd> ReplyFrames<E> {
             bytes,
             ..
         } = &self.form;
-        let refused = |error: FrameError| error.into_error(REPLY_BYTES_KEY, Blame::Upstream);
+        let refused = |error: MessageFrameError| error.into_error(REPLY_BYTES_KEY, Blame::Upstream);
         if message.len() < JOINED_BYTES_MAX {
             let octets = frame(flags, &message, *limit).map_err(refused)?;
             return Ok(Frame::data(attach(octets, bytes)?));

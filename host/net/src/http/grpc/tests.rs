@@ -2,6 +2,7 @@
 
 mod connections;
 mod double;
+mod fixture;
 mod limits;
 mod refusals;
 mod web;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use postern_core::{Kind, Transport};
 use tokio::time::timeout;
 
-use self::double::{Answer, Fixture, PATIENCE, PREFACE, frames, message, raw_head};
+use self::fixture::{Answer, Fixture, PATIENCE, PREFACE, frames, message, raw_head};
 use super::{
     coding::ACCEPTED,
     metadata::decode_binary,
@@ -211,7 +212,7 @@ async fn messages_are_packed_one_by_one() {
     let long = "z".repeat(5000);
     for coding in [Coding::Gzip, Coding::Zstd] {
         let fixture = Fixture::open(HttpConfig::default()).await;
-        let packed = double::packed(&long, coding).await;
+        let packed = fixture::packed(&long, coding).await;
         let body = [&packed[..], &message("plain")].concat();
         let head = [
             ("grpc-encoding", coding.name()),
@@ -226,7 +227,7 @@ async fn messages_are_packed_one_by_one() {
             (2, 1, &(0, "plain".into()))
         );
         assert!(sent[0].1.len() < 1000);
-        assert_eq!(double::unpacked(sent[0].1.clone(), coding).await, long);
+        assert_eq!(fixture::unpacked(sent[0].1.clone(), coding).await, long);
     }
 }
 

@@ -11,6 +11,7 @@ use postern_core::{
 };
 
 use super::{
+    acceptable::check_accepted,
     asker::RouteAsker,
     called, conditional, form,
     params::Parameters,
@@ -21,7 +22,7 @@ use crate::{
     ConnectionBytes, HeldBytes,
     http::{
         JSON,
-        accept::{Accepted, PROBLEM, ReplyForm},
+        accept::Accepted,
         content::{TakenBody, is_form},
         present::Present,
         reply::{self, ReplyBody, ReplyTo},
@@ -173,23 +174,4 @@ async fn checked(
     };
     schema::check(&schema, &message, bytes).await?;
     Ok(call)
-}
-
-/// What the method answers with must be wanted. An error is told in any case.
-pub(super) fn check_accepted<'p>(
-    accepted: &Accepted<'_>,
-    produced: impl IntoIterator<Item = &'p str>,
-) -> Result<(), Refusal> {
-    let produced: Vec<_> = produced.into_iter().collect();
-    let is_wanted = accepted.reply_form() != ReplyForm::Usual
-        || accepted.names(PROBLEM)
-        || produced.iter().any(|media| accepted.quality(media) > 0);
-    if is_wanted {
-        return Ok(());
-    }
-    let message = format!(
-        "this is {}, and nothing of it is accepted",
-        produced.join(", ")
-    );
-    Err(Refusal::invalid(StatusCode::NOT_ACCEPTABLE, message))
 }

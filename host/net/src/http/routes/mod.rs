@@ -9,6 +9,7 @@
 //! Every end is a call through the listener's handler, so that guards, limits and interceptors see each
 //! request, whatever it comes to. The listener's own paths (`path.rs`) come first: no route takes them.
 
+mod acceptable;
 pub(super) mod asker;
 mod conditional;
 mod ends;

@@ -27,7 +27,9 @@ use postern_core::{
     service::CallKind,
 };
 
-use super::{asker::RouteAsker, called, conditional, method::check_accepted, target, with_route};
+use super::{
+    acceptable::check_accepted, asker::RouteAsker, called, conditional, target, with_route,
+};
 use crate::http::{
     JSON,
     accept::{Accepted, ReplyForm},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::double::{Fixture, PATIENCE, PREFACE, message, raw_head};
+use super::fixture::{Fixture, PATIENCE, PREFACE, message, raw_head};
 use crate::http::{Http2Config, HttpConfig};
 
 const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::double::{Fixture, frames, message, packed};
+use super::fixture::{Fixture, frames, message, packed};
 use crate::http::{Coding, GrpcConfig, HttpConfig};
 
 fn config(message_bytes_max: usize, reply_bytes_max: usize) -> HttpConfig {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::double::{Fixture, frames, message, packed};
+use super::fixture::{Fixture, frames, message, packed};
 use crate::http::{Coding, HttpConfig};
 
 #[track_caller]

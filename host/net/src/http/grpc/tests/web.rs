@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::header;
 
-use super::double::{Answer, Fixture, frames, message};
+use super::fixture::{Answer, Fixture, frames, message};
 use crate::http::{Cors, CorsConfig, HttpConfig};
 
 const WEB: (&str, &str) = ("content-type", "application/grpc-web+proto");
