@@ -1,7 +1,6 @@
 //! A plugin: a named slot that holds one generation in service. What was in service before is not
 //! remembered here: whoever owns the components deploys an earlier one again.
 
-mod calls;
 mod copies;
 pub(crate) mod recording;
 
@@ -16,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use postern_core::{
-    Blame, Error, Kind,
+    Blame, BoxFuture, Call, Error, Handler, Kind, Reply,
     extension::{
         Authenticator, Authorizer, EventHandler, FrameExtension, RequestInterceptor,
         ResponseInterceptor,
@@ -27,25 +26,28 @@ use postern_system::clock;
 use tokio::sync::oneshot;
 
 use crate::{
+    coded_call,
     digest::Digest,
     engine::Maintenance,
     entry::{
         async_stream::HandleAsync,
         balancer::{BalancerFunctions, ComponentBalancer},
-        batch::HandleBatch,
-        describe::{self, Services},
+        batch::{self, HandleBatch},
+        describe::Services,
         event::{OnEvent, PluginEvents},
+        first_answers,
         frame::{Framing, PluginFrames},
         handler::Handle,
-        health::{self, Check, HealthReport, HealthStatus},
+        health::{self, Check, HealthReport},
         identity::{Authenticate, Authorize, PluginAuthenticator, PluginAuthorizer},
         interceptor::{OnRequest, OnResponse, PluginRequests, PluginResponses},
-        schemas::{self, Schemas},
+        role_call::call_one,
+        schemas::Schemas,
         stream::HandleStream,
         text::HandleText,
         web::{HandleIncoming, HandleRequest},
     },
-    generation::{Generation, Serving, WorkerShard},
+    generation::{Generation, WorkerShard},
     linking::RoleSpec,
     on_trap::TrapState,
     own_metrics::OwnMetric,
@@ -56,7 +58,7 @@ use crate::{
     sandbox_stats::SandboxSnapshot,
     serving::InService,
     spec::PluginSpec,
-    stage::{Deployed, Needs, Refusal, Stage, told},
+    stage::{Deployed, Refusal, Stage},
     stats_table::StatsTable,
     status::{InlinePathStatus, PluginState, PluginStatus, Record},
     trap_policy::TrapStatus,
@@ -156,7 +158,7 @@ impl Plugin {
         let prepared = async {
             let ready = self.loader.prepare(source, digest, spec, number, on_stage);
             let ready = ready.await?;
-            check_health(&ready.serving).await?;
+            first_answers::check(&ready.serving).await?;
             self.loader.tell_version(&ready.serving.generation);
             on_stage(Stage::Healthy);
             Ok(ready)
@@ -414,28 +416,57 @@ impl Plugin {
     }
 }
 
-/// Asks for health and services; both within the plugin's time limit, and for health within its
-/// own, which is also for a guest that is never polled.
-async fn check_health(serving: &Serving) -> Result<(), Refusal> {
-    let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
-    let generation = &serving.generation;
-    let shard = serving.shard();
-    let limit = generation.guest.spec.health_max;
-    let report = health::check(Arc::clone(&shard), limit).await;
-    let report = report.map_err(|error| refuse(format!("health: {}", told(error))))?;
-    if report.status == HealthStatus::NotServing {
-        let message = report.message.as_deref().unwrap_or("no reason given");
-        return Err(refuse(format!("health: not-serving: {message}")));
+impl Handler for Plugin {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        let shard = match self.answering() {
+            Ok(shard) => shard,
+            Err(error) => return coded_call::refused(error),
+        };
+        match coded_call::conversion(&shard.generation().guest.spec, &call) {
+            Ok(None) => self.enter(shard, call),
+            Ok(Some(conversion)) => {
+                coded_call::call(conversion, call, |call| self.enter(shard, call))
+            }
+            Err(error) => coded_call::refused(error),
+        }
     }
-    if !generation.handles() {
-        return Ok(());
+
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        let Ok(shard) = self.answering() else {
+            return calls.into_iter().map(|call| self.call(call)).collect();
+        };
+        let spec = &shard.generation().guest.spec;
+        match spec.schema {
+            None => self.enter_batch(&shard, calls),
+            Some(_) => coded_call::call_batch(spec, calls, |calls| self.enter_batch(&shard, calls)),
+        }
     }
-    let services = describe::services(Arc::clone(&shard)).await;
-    let mut services = services.map_err(|error| refuse(format!("describe: {}", told(error))))?;
-    let added = schemas::add(shard, &mut services).await;
-    added.map_err(|error| refuse(format!("schemas: {}", told(error))))?;
-    generation.set_services(services);
-    Ok(())
+}
+
+impl Plugin {
+    /// Answers a call as the guest is to see it.
+    fn enter(&self, shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        // Its octets move once: from here on it is handed on by pointer.
+        if self.recorder.is_on() {
+            recording::call(&self.recorder, shard, call)
+        } else {
+            call_one(shard, Box::new(call))
+        }
+    }
+
+    /// As `enter`, for calls that came together.
+    fn enter_batch(
+        &self,
+        shard: &Arc<WorkerShard>,
+        calls: Vec<Call>,
+    ) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        if self.recorder.is_on() {
+            return recording::call_batch(&self.recorder, shard, calls);
+        }
+        batch::call(shard, calls, |call| {
+            call_one(Arc::clone(shard), Box::new(call))
+        })
+    }
 }
 
 fn inline_path(generation: &Generation) -> Option<InlinePathStatus> {

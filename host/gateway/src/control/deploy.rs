@@ -1,7 +1,7 @@
 //! The way of one offer: manifest read, schema compiled, component deployed, services claimed, generation
 //! routed and kept.
 
-use std::{collections::BTreeSet, io};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use postern_core::{
     Text,
@@ -195,18 +195,8 @@ impl Control {
     ) -> Result<PreparedGeneration, OfferRefused> {
         self.check_versions(slot, copy)?;
         let config = self.config.load_full();
-        let manifest = read_manifest(slot, copy, &config).map_err(|faults| {
-            warn!(plugin = slot.name, %faults, "manifest refused");
-            let needs = Needs {
-                settings: true,
-                ..Needs::default()
-            };
-            OfferRefused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
-        })?;
-        let proto = proto_schema::compile(copy).await.map_err(|faults| {
-            warn!(plugin = slot.name, %faults, "schema refused");
-            OfferRefused::new(&copy.digest, format!("schema: {faults}"))
-        })?;
+        let manifest = offered_manifest(slot, copy, &config)?;
+        let proto = offered_schema(slot, copy).await?;
         let plugin = slot.plugin_name();
         let (services, promised_routes) = promised(plugin, &manifest, proto.as_deref(), None);
         let is_silent = manifest.service.0.is_empty() && proto.is_none();
@@ -385,6 +375,33 @@ fn promised(
     let mut routes = routes.unwrap_or_default();
     routes.extend(proto_schema::routes(plugin, schema, &infos));
     (services, routes)
+}
+
+/// The manifest of an offer.
+fn offered_manifest(
+    slot: &PluginSlot,
+    copy: &Copy,
+    config: &Config,
+) -> Result<Manifest, OfferRefused> {
+    read_manifest(slot, copy, config).map_err(|faults| {
+        warn!(plugin = slot.name, %faults, "manifest refused");
+        let needs = Needs {
+            settings: true,
+            ..Needs::default()
+        };
+        OfferRefused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
+    })
+}
+
+/// The protobuf schema of an offer, where it has one. Another one is another offer.
+async fn offered_schema(
+    slot: &PluginSlot,
+    copy: &Copy,
+) -> Result<Option<Arc<ProtoSchema>>, OfferRefused> {
+    proto_schema::compile(copy).await.map_err(|faults| {
+        warn!(plugin = slot.name, %faults, "schema refused");
+        OfferRefused::new(&copy.digest, format!("schema: {faults}"))
+    })
 }
 
 fn read_manifest(slot: &PluginSlot, copy: &Copy, config: &Config) -> Result<Manifest, Faults> {

@@ -12,7 +12,7 @@ use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply};
 use postern_system::clock;
 use tokio::sync::mpsc;
 
-use super::{Plugin, calls::call_one};
+use super::Plugin;
 use crate::{
     answering::Answering,
     capability::log,
@@ -20,6 +20,7 @@ use crate::{
         async_stream::HandleAsync,
         batch,
         handler::{self, Handle},
+        role_call::call_one,
         stream::{self, HandleStream},
         text::HandleText,
     },
