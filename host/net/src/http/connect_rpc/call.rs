@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, request::Parts};
-use postern_core::{Body, Call, Error, Reply};
+use postern_core::{Body, Call, Error, Reply, service::MethodInfo};
 use postern_system::clock;
 
 use super::{
@@ -28,8 +28,8 @@ pub(super) struct CallMaker<'a> {
     pub(super) head: &'a Parts,
     /// Of its messages and of those of the reply.
     pub(super) codec: Codec,
-    /// Somebody here may have the method.
-    pub(super) is_known: bool,
+    /// What is known of the method, where somebody here may have it.
+    pub(super) info: Option<&'a MethodInfo>,
     pub(super) asker: &'a RouteAsker<'a>,
 }
 
@@ -76,7 +76,7 @@ impl CallMaker<'_> {
         } = *self.asker;
         let outcome = gather.call(handler, call, is_alone).await;
         drop(held);
-        judged(outcome, self.is_known).await
+        judged(outcome, self.info).await
     }
 }
 

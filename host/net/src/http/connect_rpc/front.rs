@@ -51,7 +51,7 @@ impl ConnectFront<'_> {
             request: self.request,
             head,
             codec,
-            is_known: info.is_some(),
+            info: info.as_ref(),
             asker: self.asker,
         };
         match &self.request.form {

@@ -70,6 +70,6 @@ impl GrpcFront<'_> {
             coding,
             accepted: AcceptedCodings::of(&head.headers, ACCEPT_ENCODING),
         };
-        Ok(reply.respond(judged(outcome, info.is_some()).await))
+        Ok(reply.respond(judged(outcome, info.as_ref()).await))
     }
 }

@@ -1,6 +1,9 @@
 //! What came of a call, as clients of remote procedures are told it: a reply, or a failure of a kind.
 
-use postern_core::{Error, HttpStatus, Kind, Reply};
+use postern_core::{
+    Body, BodyStream, Error, HttpStatus, Kind, Reply,
+    service::{CallKind, MethodInfo},
+};
 
 use crate::http::reply::read_error;
 
@@ -8,21 +11,29 @@ use crate::http::reply::read_error;
 ///
 /// A service or method that is not known is `unimplemented` to clients of gRPC
 /// (`grpc/doc/statuscodes.md`); what a handler does not find stays `not-found`. A reply under a status
-/// that HTTP has for failures is one.
+/// that HTTP has for failures is one. Of a method that streams its replies an empty body is none.
 ///
 /// # Errors
 /// The failure.
 pub(in crate::http) async fn judged(
     outcome: Result<Reply, Error>,
-    is_known: bool,
+    info: Option<&MethodInfo>,
 ) -> Result<Reply, Error> {
-    let reply = outcome.map_err(|error| match error.kind == Kind::NotFound && !is_known {
-        true => Error {
-            kind: Kind::Unimplemented,
-            ..error
-        },
-        false => error,
-    })?;
+    let mut reply =
+        outcome.map_err(
+            |error| match error.kind == Kind::NotFound && info.is_none() {
+                true => Error {
+                    kind: Kind::Unimplemented,
+                    ..error
+                },
+                false => error,
+            },
+        )?;
+    let kind = info.and_then(|info| info.kind);
+    let is_streamed = matches!(kind, Some(CallKind::ServerStream | CallKind::Bidirectional));
+    if is_streamed && matches!(reply.body, Body::Empty) {
+        reply.body = Body::Messages(BodyStream::empty());
+    }
     match reply.status.map(HttpStatus::number) {
         Some(number @ 400..) => Err(error_of_status(number, reply).await),
         Some(_) | None => Ok(reply),

@@ -155,6 +155,11 @@ async fn a_reply_of_octets_or_of_nothing_is_one_message() {
     assert_eq!(answer.trailers["x-sum"], "1");
     let answer = fixture.call("test.Echo/Nothing", &[], message("")).await;
     assert_eq!(frames(&answer.body), [(0, Bytes::new())]);
+    // A stream may have none at all.
+    let answer = fixture
+        .call("test.Echo/NothingDown", &[], message(""))
+        .await;
+    assert_eq!((frames(&answer.body), answer.code()), (Vec::new(), "0"));
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ async fn answer(call: Call, hanging: Option<Leaves>) -> Result<Reply, Error> {
             let octets = BodyStream::once("one message".into(), Some(trailers.build()));
             Ok(Reply::new(Headers::new(), Body::Octets(octets)))
         }
-        "Nothing" => Ok(Reply::new(Headers::new(), Body::Empty)),
+        "Nothing" | "NothingDown" => Ok(Reply::new(Headers::new(), Body::Empty)),
         "Status" => {
             let mut reply = Reply::one("{\"error\":\"no such user\"}");
             reply.status = HttpStatus::new(404).ok();
@@ -217,7 +217,7 @@ impl Catalog for Methods {
         let kind = match (service, method) {
             ("test.Echo", "Unary" | "Octets" | "Nothing" | "Packed") => CallKind::Unary,
             ("test.Echo", "Up") => CallKind::ClientStream,
-            ("test.Echo", "Down") => CallKind::ServerStream,
+            ("test.Echo", "Down" | "NothingDown") => CallKind::ServerStream,
             ("test.Echo", "Chat") => CallKind::Bidirectional,
             _ => {
                 return self
