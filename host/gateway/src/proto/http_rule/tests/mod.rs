@@ -2,5 +2,6 @@
 
 mod faults;
 mod fixture;
+mod refusals;
 mod replies;
 mod requests;
