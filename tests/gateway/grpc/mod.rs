@@ -10,6 +10,9 @@
 //! | `tonic.rs` | tonic, of messages that are octets |
 //! | `goaway.rs` | the same, before an upstream that says GOAWAY |
 //! | `page.rs` | a page in a browser |
+//! | `schemas.rs` | our own: schemas beside components, health, reflection |
+//! | `transcoding.rs` | our own: HTTP and JSON by `google.api.http` |
+//! | `upstreams.rs` | our own, before a server of gRPC in the test |
 //! | `table.py` | the C core, at guests in every language without a schema |
 
 mod buf_curl;
@@ -19,8 +22,11 @@ mod grpcurl;
 mod interop;
 mod page;
 mod raw;
+mod schemas;
 mod tonic;
 mod tonic_client;
+mod transcoding;
+mod upstreams;
 
 use std::{
     ffi::OsStr,

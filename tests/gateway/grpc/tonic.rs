@@ -23,12 +23,12 @@ fn received(receiver: mpsc::Receiver<Bytes>) -> impl stream::Stream<Item = Bytes
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_of_many_streams_on_one_connection_gets_its_own_answers_in_turn() {
-    const N_STREAMS: u32 = 40;
+async fn each_of_a_hundred_streams_on_one_connection_gets_its_own_answers_in_turn() {
+    const N_STREAMS: u32 = 100;
     const N_MESSAGES: u32 = 20;
     let _machine = share().await;
     // As many streams at one time as instances.
-    let manifest = "[instances]\nmax = 40\nstream-share = 100\n";
+    let manifest = "[instances]\nmax = 128\nstream-share = 100\n";
     let setup = Setup::default().plugin("echo").file("echo.toml", manifest);
     let gateway = Gateway::start(setup).await;
     let client = connect(gateway.http).await;
@@ -36,16 +36,17 @@ async fn each_of_many_streams_on_one_connection_gets_its_own_answers_in_turn() {
     for n_stream in 0..N_STREAMS {
         let client = client.clone();
         streams.spawn(async move {
+            let message = |n_message| Bytes::from(format!("{n_stream}: {n_message}"));
             let (sender, receiver) = mpsc::channel(1);
+            // The head of a reply comes with its first message.
+            sender.send(message(0)).await.expect("there is room");
             let mut replies = duplex(client, "/echo/EchoStream", received(receiver)).await?;
             for n_message in 0..N_MESSAGES {
-                let message = Bytes::from(format!("{n_stream}: {n_message}"));
-                sender
-                    .send(message.clone())
-                    .await
-                    .expect("the call goes on");
-                assert_eq!(replies.message().await?, Some(message));
+                assert_eq!(replies.message().await?, Some(message(n_message)));
+                let next = message(n_message + 1);
+                sender.send(next).await.expect("the call goes on");
             }
+            assert_eq!(replies.message().await?, Some(message(N_MESSAGES)));
             drop(sender);
             replies.message().await
         });

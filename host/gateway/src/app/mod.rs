@@ -136,6 +136,14 @@ pub(crate) async fn run(
     }
 }
 
+fn tell_service_links(loaded: &Loaded) {
+    let links = loaded.service_links();
+    if !links.is_empty() {
+        let variables = links.join(" ");
+        info!(%variables, "service links of an orchestrator, no keys: left alone");
+    }
+}
+
 impl App {
     /// Builds everything and opens the listeners. Calls are answered `unavailable` or `not-found` until
     /// `serve` has deployed the plugins.
@@ -149,11 +157,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let config = loaded.config.clone();
         let log = log::install(&config.log)?;
-        let links = loaded.service_links();
-        if !links.is_empty() {
-            let variables = links.join(" ");
-            info!(%variables, "service links of an orchestrator, no keys: left alone");
-        }
+        tell_service_links(&loaded);
         let Parts {
             runtime,
             control,

@@ -14,7 +14,7 @@ use crate::{
     control::{BuiltIn, Control, Fleet, GrpcUpstreams, HttpUpstreams, Requests, UpstreamSchemas},
     directory::{SharedDirectory, service},
     events::{self, EventService},
-    grpc::{self, HealthService, HealthSource},
+    grpc::{self, HealthService, ServiceStates},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     proto::{LoadedSchemas, PoolDetails},
     telemetry::calls::CallBook,
@@ -60,7 +60,7 @@ impl Parts {
             Arc::clone(&book),
             config.clone(),
         ));
-        health.set_source(&HealthSource {
+        health.set_source(&ServiceStates {
             routes: Arc::clone(&routes),
             directory: Arc::clone(control.directory()),
             readiness: control.readiness().clone(),

@@ -44,7 +44,7 @@ section! {
         pub proto: Names = Names::default();
         /// How the component takes and gives the messages of its schema: "json" or "protobuf". Callers have
         /// either form whatever it is.
-        pub payload: Payload = Payload::Json;
+        pub payload: PayloadForm = PayloadForm::Json;
         /// Seen by the plugin through the import `config`: text as it is, everything else as JSON.
         pub config: OpaqueTable = OpaqueTable::default();
         /// What happens after traps, beside a new instance: "restart" nothing; "stop" answers no more after
@@ -134,7 +134,7 @@ pub(crate) enum LogLevelSetting {
 
 /// A form of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Payload {
+pub(crate) enum PayloadForm {
     Json,
     Protobuf,
 }
@@ -159,7 +159,7 @@ word_leaf!(LogLevelSetting {
     Error = "error",
 });
 
-word_leaf!(Payload {
+word_leaf!(PayloadForm {
     Json = "json",
     Protobuf = "protobuf",
 });

@@ -75,7 +75,7 @@ pub(crate) use hints::Hints;
 pub(crate) use leaf::{Secret, is_host_name};
 pub(crate) use listener::{Listener, Protocol};
 pub(crate) use listener_transport::ListenerTransport;
-pub(crate) use manifest::{Manifest, Payload};
+pub(crate) use manifest::{Manifest, PayloadForm};
 pub(crate) use opaque_table::OpaqueTable;
 pub(crate) use pattern::{CallPattern, Wildcard};
 pub(crate) use quantity::{quantities, quantity};

@@ -1,7 +1,7 @@
 //! The way of one offer: manifest read, schema compiled, component deployed, services claimed, generation
 //! routed and kept.
 
-use std::{collections::BTreeSet, io};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use postern_core::{
     Text,
@@ -195,18 +195,8 @@ impl Control {
     ) -> Result<PreparedGeneration, OfferRefused> {
         self.check_versions(slot, copy)?;
         let config = self.config.load_full();
-        let manifest = read_manifest(slot, copy, &config).map_err(|faults| {
-            warn!(plugin = slot.name, %faults, "manifest refused");
-            let needs = Needs {
-                settings: true,
-                ..Needs::default()
-            };
-            OfferRefused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
-        })?;
-        let proto = proto_schema::compile(copy).await.map_err(|faults| {
-            warn!(plugin = slot.name, %faults, "schema refused");
-            OfferRefused::new(&copy.digest, format!("schema: {faults}"))
-        })?;
+        let manifest = offered_manifest(slot, copy, &config)?;
+        let proto = offered_schema(slot, copy).await?;
         let plugin = slot.plugin_name();
         let (services, promised_routes) = promised(plugin, &manifest, proto.as_deref(), None);
         let is_silent = manifest.service.0.is_empty() && proto.is_none();
@@ -214,14 +204,7 @@ impl Control {
         let promised_claims = Claimed::of(services, &promised_routes);
         // Nothing of it runs before that.
         let signed = self.admit(slot, copy, (&promised_claims, is_new)).await?;
-        let answers_once = match manifest.instances.mode {
-            InstanceMode::Auto => {
-                let component = copy.component.clone();
-                let reading = spawn_blocking(move || reuse::answers_once(&component));
-                reading.await.unwrap_or_default()
-            }
-            InstanceMode::Pooled | InstanceMode::Isolated | InstanceMode::Single => None,
-        };
+        let answers_once = answers_once(copy, manifest.instances.mode).await;
         let schema = proto.as_deref();
         let spec = PluginSpec {
             schema: schema.map(|schema| proto_schema::of_plugin(schema, manifest.payload)),
@@ -387,6 +370,33 @@ fn promised(
     (services, routes)
 }
 
+/// The manifest of an offer.
+fn offered_manifest(
+    slot: &PluginSlot,
+    copy: &Copy,
+    config: &Config,
+) -> Result<Manifest, OfferRefused> {
+    read_manifest(slot, copy, config).map_err(|faults| {
+        warn!(plugin = slot.name, %faults, "manifest refused");
+        let needs = Needs {
+            settings: true,
+            ..Needs::default()
+        };
+        OfferRefused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
+    })
+}
+
+/// The protobuf schema of an offer, where it has one. Another one is another offer.
+async fn offered_schema(
+    slot: &PluginSlot,
+    copy: &Copy,
+) -> Result<Option<Arc<ProtoSchema>>, OfferRefused> {
+    proto_schema::compile(copy).await.map_err(|faults| {
+        warn!(plugin = slot.name, %faults, "schema refused");
+        OfferRefused::new(&copy.digest, format!("schema: {faults}"))
+    })
+}
+
 fn read_manifest(slot: &PluginSlot, copy: &Copy, config: &Config) -> Result<Manifest, Faults> {
     match &copy.manifest {
         Some(text) => Manifest::parse(&format!("{}.toml", slot.name), text, config),
@@ -401,5 +411,17 @@ async fn keep(slot: &PluginSlot, copy: Copy) {
     let kept = spawn_blocking(move || store.keep(&copy)).await;
     if let Err(error) = kept.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
         warn!(plugin = slot.name, %error, "this generation is not kept as last good copy");
+    }
+}
+
+/// Why an instance of `copy` answers one request only, where its manifest leaves that to the component.
+async fn answers_once(copy: &Copy, mode: InstanceMode) -> Option<&'static str> {
+    match mode {
+        InstanceMode::Auto => {
+            let component = copy.component.clone();
+            let reading = spawn_blocking(move || reuse::answers_once(&component));
+            reading.await.unwrap_or_default()
+        }
+        InstanceMode::Pooled | InstanceMode::Isolated | InstanceMode::Single => None,
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Control, slot::PluginSlot};
 use crate::{
-    config::{Faults, Payload},
+    config::{Faults, PayloadForm},
     grpc::KnownMethods,
     plugins::store::Copy,
     proto::{LoadedSchema, ProtoSchema},
@@ -42,12 +42,12 @@ pub(super) async fn compile(copy: &Copy) -> Result<Option<Arc<ProtoSchema>>, Fau
 }
 
 /// As the components' host wants it, for a component that takes messages as `payload` says.
-pub(super) fn of_plugin(schema: &ProtoSchema, payload: Payload) -> PluginSchema {
+pub(super) fn of_plugin(schema: &ProtoSchema, payload: PayloadForm) -> PluginSchema {
     PluginSchema {
         codec: schema.codec(),
         form: match payload {
-            Payload::Json => MessageForm::Json,
-            Payload::Protobuf => MessageForm::Protobuf,
+            PayloadForm::Json => MessageForm::Json,
+            PayloadForm::Protobuf => MessageForm::Protobuf,
         },
         services: Arc::clone(schema.services()),
     }

@@ -46,7 +46,7 @@ struct WeakSource {
 
 /// Where it is known who answers.
 #[derive(Clone)]
-pub(crate) struct HealthSource {
+pub(crate) struct ServiceStates {
     pub routes: Arc<Routes>,
     pub directory: Arc<SharedDirectory>,
     pub readiness: Readiness,
@@ -84,7 +84,7 @@ enum ServingStatus {
 
 /// One stream of states.
 struct Watcher {
-    source: HealthSource,
+    source: ServiceStates,
     service: Text,
     /// What was told last.
     told: Option<ServingStatus>,
@@ -104,7 +104,7 @@ impl HealthService {
     }
 
     /// What it answers from, once all is built. A second one changes nothing.
-    pub(crate) fn set_source(&self, source: &HealthSource) {
+    pub(crate) fn set_source(&self, source: &ServiceStates) {
         let _ = self.source.set(WeakSource {
             routes: Arc::downgrade(&source.routes),
             directory: Arc::downgrade(&source.directory),
@@ -112,9 +112,9 @@ impl HealthService {
         });
     }
 
-    fn source(&self) -> Result<HealthSource, Error> {
+    fn source(&self) -> Result<ServiceStates, Error> {
         let source = self.source.get().and_then(|source| {
-            Some(HealthSource {
+            Some(ServiceStates {
                 routes: source.routes.upgrade()?,
                 directory: source.directory.upgrade()?,
                 readiness: source.readiness.clone(),
@@ -156,7 +156,7 @@ impl Handler for HealthService {
     }
 }
 
-async fn check(source: HealthSource, body: Body) -> Result<Reply, Error> {
+async fn check(source: ServiceStates, body: Body) -> Result<Reply, Error> {
     let asked: HealthCheckRequest = coded::read_one(body).await?;
     let status = source.status(&asked.service.as_str().into());
     let status = status.ok_or_else(|| {
@@ -166,7 +166,7 @@ async fn check(source: HealthSource, body: Body) -> Result<Reply, Error> {
     Ok(Reply::one(response(status).encode_to_vec()))
 }
 
-async fn list(source: HealthSource, body: Body) -> Result<Reply, Error> {
+async fn list(source: ServiceStates, body: Body) -> Result<Reply, Error> {
     let HealthListRequest {} = coded::read_one(body).await?;
     let routes = source.routes.all();
     if routes.len() > LISTED_MAX {
@@ -187,7 +187,7 @@ async fn list(source: HealthSource, body: Body) -> Result<Reply, Error> {
 }
 
 async fn watch(
-    source: HealthSource,
+    source: ServiceStates,
     body: Body,
     permit: OwnedSemaphorePermit,
 ) -> Result<Reply, Error> {
@@ -239,7 +239,7 @@ impl Watcher {
     }
 }
 
-impl HealthSource {
+impl ServiceStates {
     /// The state of the service of that name; `None` where nobody knows it.
     fn status(&self, service: &Text) -> Option<ServingStatus> {
         if service.is_empty() {

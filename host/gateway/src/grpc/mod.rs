@@ -12,7 +12,7 @@ use postern_core::Handler;
 
 use self::{coded::CodedService, reflection::Reflection};
 pub(crate) use self::{
-    health::{HealthService, HealthSource},
+    health::{HealthService, ServiceStates},
     known_methods::KnownMethods,
 };
 use crate::{

@@ -38,8 +38,8 @@ fn down(service: &'static str) -> Route {
     route(service, RouteTarget::Down("ill".into()))
 }
 
-fn fixture() -> (HealthService, HealthSource) {
-    let source = HealthSource {
+fn fixture() -> (HealthService, ServiceStates) {
+    let source = ServiceStates {
         routes: Arc::default(),
         directory: SharedDirectory::new(&Config::default()).expect("good settings"),
         readiness: Readiness::default(),

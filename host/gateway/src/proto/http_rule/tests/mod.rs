@@ -2,6 +2,5 @@
 
 mod faults;
 mod fixture;
-mod refusals;
 mod replies;
 mod requests;

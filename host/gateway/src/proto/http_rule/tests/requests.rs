@@ -11,6 +11,14 @@ fn check(line: &str, body: &str, method: &str, expected: Value) {
     assert_eq!(found.message.expect(line), expected, "{line} {body}");
 }
 
+/// Why a request is refused.
+#[track_caller]
+fn refused(line: &str, body: &str, expected: &str) {
+    let error = Api::new().ask(line, None, body).message.expect_err(line);
+    assert_eq!(error.message, expected, "{line} {body}");
+    assert_eq!(error.kind, postern_core::Kind::InvalidArgument);
+}
+
 #[test]
 fn the_path_says_its_fields() {
     check(
@@ -236,4 +244,150 @@ fn methods_without_a_rule_and_verbs_that_nobody_knows_have_no_route() {
     ] {
         assert_eq!(api.ask(line, None, "").method, "-", "{line}");
     }
+}
+
+/// Requests, by line and body, and what of them does not fit.
+const REFUSED: [(&str, &str, &str); 22] = [
+    (
+        "GET /v1/shelves/1/books?pagesize=1",
+        "",
+        "pagesize: library.v1.ListBooksRequest has no field \"pagesize\"; did you mean \"page_size\"?",
+    ),
+    (
+        "GET /v1/shelves/1/books?filter.autor=x",
+        "",
+        "filter.autor: library.v1.Filter has no field \"autor\"; did you mean \"author\"?",
+    ),
+    (
+        "GET /v1/shelves/1/books?page_size=1&page_size=2",
+        "",
+        "page_size: it stands twice, and is one value",
+    ),
+    (
+        "GET /v1/shelves/1/books?page_size=ten",
+        "",
+        "page_size: \"ten\" is no whole number of 32 bits",
+    ),
+    (
+        "GET /v1/shelves/1/books?page_size=2147483648",
+        "",
+        "page_size: \"2147483648\" is no whole number of 32 bits",
+    ),
+    (
+        "GET /v1/shelves/1/books?filter.exact=1",
+        "",
+        "filter.exact: \"1\" is no bool",
+    ),
+    (
+        "GET /v1/shelves/1/books?order_by=TITEL",
+        "",
+        "order_by: \"TITEL\" is no value of library.v1.Order; did you mean \"TITLE\"?",
+    ),
+    (
+        "GET /v1/shelves/1/books?read_time=today",
+        "",
+        "read_time: \"today\" is no google.protobuf.Timestamp",
+    ),
+    (
+        "GET /v1/shelves/1/books?read_time.seconds=1",
+        "",
+        "read_time.seconds: \"read_time\" is one value and has no fields of its own here",
+    ),
+    (
+        "GET /v1/shelves/1/books?cursor=!",
+        "",
+        "cursor: \"!\" is no base64",
+    ),
+    (
+        "GET /v1/shelves/1/books?rank=1e999",
+        "",
+        "rank: \"1e999\" is no number of 64 bits",
+    ),
+    (
+        "GET /v1/shelves/1/books?filter=x",
+        "",
+        "filter: library.v1.Filter has no text; name one of its fields",
+    ),
+    (
+        "GET /v1/shelves/1/books?filter.publishers.display_name=x",
+        "",
+        "filter.publishers.display_name: \"publishers\" is a repeated field and has no fields of its own here",
+    ),
+    (
+        "GET /v1/shelves/1/books?filter.labels=x",
+        "",
+        "filter.labels: it is a map, which a query cannot say",
+    ),
+    (
+        "GET /v1/shelves/1/books?parent=x",
+        "",
+        "parent: the path says it",
+    ),
+    (
+        "POST /v1/shelves?shelf.theme=x",
+        "{}",
+        "shelf.theme: the body says it",
+    ),
+    (
+        "POST /v1/shelves/1/books/2:move?other_shelf_name=x",
+        "{}",
+        "other_shelf_name: the body is the whole message, and a query adds nothing to it",
+    ),
+    (
+        "DELETE /storage/v1/b/x/o/y/z",
+        "",
+        "generation: \"z\" is no whole number of 64 bits",
+    ),
+    (
+        "GET /v1/shelves/1/books/2",
+        "{}",
+        "the rule of this path takes no body",
+    ),
+    (
+        "PATCH /v1/shelves/1/books/2",
+        "7",
+        "book is no JSON object, which the path could add a member to",
+    ),
+    (
+        "PATCH /v1/shelves/1/books/2",
+        "{",
+        "the body is no JSON: EOF while parsing an object at line 1 column 1",
+    ),
+    (
+        "PUT /v1/projects/p/topics/t",
+        "[]",
+        "the body is no JSON object, which the path could add a member to",
+    ),
+];
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_field() {
+    for (line, body, reason) in REFUSED {
+        refused(line, body, reason);
+    }
+    let many: String = (0..=256).map(|n| format!("p{n}=&")).collect();
+    refused(
+        &format!("GET /v1/shelves/1/books?{many}"),
+        "",
+        "a query of more than 256 parameters",
+    );
+}
+
+#[test]
+fn all_fields_that_do_not_fit_are_told_as_google_apis_do() {
+    let line = "GET /v1/shelves/1/books?page_size=x&rank=y";
+    let error = Api::new().ask(line, None, "").message.expect_err("two");
+    assert_eq!(
+        error.message,
+        "page_size: \"x\" is no whole number of 32 bits; and 1 more"
+    );
+    let details: Value = serde_json::from_slice(&error.details.expect("details")).expect("JSON");
+    let expected = json!([{
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [
+            { "field": "page_size", "description": "\"x\" is no whole number of 32 bits" },
+            { "field": "rank", "description": "\"y\" is no number of 64 bits" },
+        ],
+    }]);
+    assert_eq!(details, expected);
 }

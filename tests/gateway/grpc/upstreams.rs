@@ -307,3 +307,26 @@ async fn the_command_line_reaches_a_server_of_grpc() {
     let called = gateway.postern(&["call", "--raw", "--transport", &target, GET, &request]);
     assert!(called.out.contains("Ada"), "{called:?}");
 }
+
+#[tokio::test]
+async fn an_instance_at_a_unix_socket_is_called() {
+    let _shared = share().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("echo.sock").display().to_string();
+    let listener = format!("[listeners.local]\nprotocol = \"grpc\"\naddress = \"unix:{socket}\"\n");
+    let setup = Setup {
+        config: listener,
+        ..Setup::default()
+    };
+    let there = Gateway::start(setup.plugin("echo")).await;
+    let here = gateway(format!(
+        "[instances.local]\nservice = \"echo\"\naddresses = [\"grpc://unix:{socket}\"]\n"
+    ))
+    .await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&here, transport).await;
+        let reply = call(&*handler, "echo/Echo", "\"by a file\"").await;
+        assert_eq!(reply.expect("answered"), "\"by a file\"", "{transport}");
+    }
+    drop(there);
+}
