@@ -105,7 +105,17 @@ async fn the_catalogue_has_what_a_peer_and_the_gateway_itself_answer_for() {
             .collect::<Vec<_>>()
     };
     let here = listed(&east).await;
-    assert_eq!(names(&here), ["directory", "events", "routes", "users"]);
+    let expected = [
+        "directory",
+        "events",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "routes",
+        "user.UserService",
+        "users",
+    ];
+    assert_eq!(names(&here), expected);
     patiently("west tells of the service as east does", async || {
         listed(&west).await == here
     })

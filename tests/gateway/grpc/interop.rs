@@ -94,8 +94,12 @@ async fn proxy(certificates: &DevCertificates) -> (ToolProcess, Gateway, SocketA
     let mut command = process::Command::new(tool("grpc-interop-server"));
     let mut server = ToolProcess::start(command.args(["-port", &upstream.port().to_string()]));
     server.listening(upstream).await;
+    // Cases in which the server is asked for UNKNOWN again and again would open the breaker of one that is well.
     let instances = SERVICES.iter().enumerate().map(|(n, service)| {
-        format!("[instances.i{n}]\nservice = \"{service}\"\naddresses = [\"grpc://{upstream}\"]\n")
+        format!(
+            "[instances.i{n}]\nservice = \"{service}\"\naddresses = [\"grpc://{upstream}\"]\n\
+             [services.\"{service}\".breaker]\nenabled = false\n"
+        )
     });
     let setup = Setup {
         config: instances.collect(),
