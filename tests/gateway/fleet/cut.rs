@@ -255,11 +255,13 @@ async fn serve(name: &str, gateway: &Gateway) -> Served {
     Served { by, failed }
 }
 
-/// What the directory of a gateway has.
+/// What the directory of a gateway has, but for the other service of `users`, which comes and goes with it.
 async fn listing(gateway: &Gateway) -> Listing {
     let directory = gateway.admin_json("/directory").await;
     let services = directory["services"].as_array().cloned();
-    let instances = services.into_iter().flatten().flat_map(|service| {
+    let services = services.into_iter().flatten();
+    let services = services.filter(|service| service["service"] != "user.UserService");
+    let instances = services.flat_map(|service| {
         let instances = service["instances"].as_array().cloned();
         instances.unwrap_or_default()
     });
