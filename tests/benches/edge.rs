@@ -105,7 +105,7 @@ async fn compare(table: &mut Table, ask: &Ask<'_>, gateway: &Gateway, nginx: &Ng
 }
 
 /// Made once, shown by both.
-fn write_certificate(folder: &Path) -> io::Result<()> {
+pub(crate) fn write_certificate(folder: &Path) -> io::Result<()> {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(names).map_err(io::Error::other)?;

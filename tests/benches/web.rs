@@ -10,7 +10,7 @@ use std::{
 use postern_tests::{Gateway, Setup, ToolProcess, component, free_address};
 
 use crate::{
-    edge::Nginx,
+    edge::{Nginx, write_certificate},
     serve::cpu,
     table::{Goal, Table, progress},
     wrk,
@@ -28,7 +28,8 @@ const REUSE: &str = "10000";
 pub(crate) async fn run(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let gateway = Gateway::start(setup()).await;
-    // It proxies nothing here.
+    // It proxies nothing here, and its other server wants one.
+    write_certificate(folder.path()).expect("writable");
     let nginx = Nginx::start(folder.path(), free_address().expect("a free port")).await;
     let file = folder.path().join("web-p2.wasm");
     std::fs::write(&file, component("web-p2")).expect("writable");
