@@ -48,13 +48,17 @@ pub(crate) fn services(
         )?,
         coded(
             "grpc/reflection/v1/reflection.proto",
-            include_str!("protos/reflection_v1.proto"),
+            REFLECTION,
             Arc::clone(&reflection),
         )?,
         coded(
             "grpc/reflection/v1alpha/reflection.proto",
-            include_str!("protos/reflection_v1alpha.proto"),
+            &REFLECTION.replace(PACKAGE, "package grpc.reflection.v1alpha;"),
             reflection,
         )?,
     ])
 }
+
+/// Of version v1. Clients knew the same under the name v1alpha before.
+const REFLECTION: &str = include_str!("protos/reflection.proto");
+const PACKAGE: &str = "package grpc.reflection.v1;";
