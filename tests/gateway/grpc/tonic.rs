@@ -99,3 +99,45 @@ async fn octets_come_back_and_nobody_implements_what_nobody_has() {
     let status = status.expect_err("it fails");
     assert_eq!(status.code(), Code::Unimplemented, "{status}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_messages_are_those_of_the_listener_and_change_while_it_serves() {
+    let _machine = share().await;
+    let config = |request: &str, reply: &str| {
+        format!(
+            "[listeners.http.grpc]\nmessage-bytes-max = \"{request}\"\nreply-bytes-max = \"{reply}\"\n"
+        )
+    };
+    let setup = Setup {
+        config: config("2KiB", "1KiB"),
+        ..Setup::default()
+    };
+    let gateway = Gateway::start(setup.plugin("echo")).await;
+    let client = connect(gateway.http).await;
+    let ask = async |n_octets: usize| {
+        let message = Bytes::from(vec![b'1'; n_octets]);
+        unary(client.clone(), "/echo/Echo", message).await
+    };
+    assert_eq!(ask(1024).await.expect("within both").len(), 1024);
+    for (n_octets, key) in [
+        (1025, "grpc.reply-bytes-max"),
+        (2049, "grpc.message-bytes-max"),
+    ] {
+        let status = ask(n_octets).await.expect_err("over a limit");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        let told = status.message();
+        assert!(
+            told.contains(key) && told.contains(&n_octets.to_string()),
+            "{told}"
+        );
+    }
+    let text = std::fs::read_to_string(gateway.folder().join("postern.toml")).expect("it is there");
+    let wider = text.replace(&config("2KiB", "1KiB"), &config("4KiB", "4KiB"));
+    assert_ne!(text, wider);
+    std::fs::write(gateway.folder().join("postern.toml"), wider).expect("writable");
+    patiently(
+        "the connection that is open has the new limits",
+        async || ask(2049).await.is_ok(),
+    )
+    .await;
+}
