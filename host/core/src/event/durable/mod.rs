@@ -1,0 +1,169 @@
+//! Events that are not lost: logs of what was published, and consumers that acknowledge.
+//!
+//! ```text
+//! publish ─▶ EventLog::append ─▶ on disk ─▶ EventConsumer::take ─▶ acknowledge
+//!                                              ▲        │ refuse, or no word for `ack_wait`
+//!                                              └─ back-off ─ after `deliveries_max`: dead letter
+//! ```
+//!
+//! A log keeps the events of the topics that it wants, each at a [`Position`]. A consumer has a name
+//! and remembers by it what was acknowledged, so whoever comes again under that name goes on there.
+//! Several members may take from one consumer; each event is with one of them at a time.
+
+use std::{fmt, time::Duration};
+
+use super::{Event, TopicPattern};
+use crate::{error::Error, handler::BoxFuture, text::Text};
+
+/// Where an event lies in its log. Counts from 1, in the order of storing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position(pub u64);
+
+/// An event as a log keeps it.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    pub position: Position,
+    /// When it was stored, in milliseconds since 1970.
+    pub stored_at_ms: u64,
+    /// How often it was given out, this time included.
+    pub n_deliveries: u32,
+    pub event: Event,
+}
+
+/// Where a consumer begins when there is none of its name yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConsumerStart {
+    /// With the oldest event that the log keeps.
+    First,
+    /// With what is stored from here on.
+    #[default]
+    New,
+    /// Behind this position.
+    After(Position),
+}
+
+/// What a consumer is, and how it is given events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerSettings {
+    /// Unique within its log. At most 255 octets.
+    pub name: Text,
+    /// Which of the log's events it gets. Replaced when a consumer of that name is opened again.
+    pub patterns: Vec<TopicPattern>,
+    pub start: ConsumerStart,
+    /// How long a member may keep an event before it counts as not handled. Zero: for ever, until the
+    /// member releases it.
+    pub ack_wait: Duration,
+    /// Waits before the second, third … delivery; the last one repeats.
+    pub back_off: Vec<Duration>,
+    /// Deliveries before an event goes to the dead letters. 0: no bound.
+    pub deliveries_max: u32,
+    /// Events that are with members at a time.
+    pub in_flight_max: usize,
+    /// Whether an event waits for the ones before it of the same publisher and key (the header
+    /// `event-key`; without it, the topic) to be acknowledged.
+    pub is_ordered: bool,
+}
+
+/// What is to become of an event that was not handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redelivery {
+    /// It comes again after the consumer's back-off.
+    BackOff,
+    /// It comes again at once, and this delivery does not count: the member went away.
+    Released,
+    /// It goes to the dead letters.
+    Never,
+}
+
+/// Events of some topics, kept. Implementations are shared: a log outlives its callers.
+pub trait EventLog: Send + Sync + fmt::Debug {
+    /// Whether an event of `topic` is to be appended here.
+    fn wants(&self, topic: &str) -> bool;
+
+    /// Keeps an event. It is on disk, or with whoever keeps the log, when this resolves.
+    ///
+    /// # Errors
+    /// Why it was not kept: `resource-exhausted` when the log is full and refuses, `unavailable`
+    /// when the store cannot write.
+    fn append(&self, event: Event) -> BoxFuture<Result<Position, Error>>;
+
+    /// The consumer of that name, made where there is none.
+    ///
+    /// # Errors
+    /// `invalid-argument` for settings that cannot be met; what the store says.
+    fn consumer(&self, settings: ConsumerSettings)
+    -> BoxFuture<Result<Box<dyn EventConsumer>, Error>>;
+
+    /// Forgets a consumer and what it was to get. Says whether there was one.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn delete_consumer(&self, name: &Text) -> BoxFuture<Result<bool, Error>>;
+
+    /// At most `events_max` events from `from` on, for whoever looks at the log.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn read(&self, from: Position, events_max: usize) -> BoxFuture<Result<Vec<StoredEvent>, Error>>;
+
+    /// # Errors
+    /// What the store says.
+    fn info(&self) -> BoxFuture<Result<LogInfo, Error>>;
+}
+
+/// One member of a consumer. Dropping it releases what it has not acknowledged.
+pub trait EventConsumer: Send + Sync + fmt::Debug {
+    /// The next events for this member, at least one and at most `events_max`; waits for the first.
+    ///
+    /// # Errors
+    /// What the store says; `not-found` once the consumer was deleted.
+    fn take(&self, events_max: usize) -> BoxFuture<Result<Vec<StoredEvent>, Error>>;
+
+    /// Events that were handled. Says how many of them were with this consumer's members. It is on
+    /// disk when this resolves; a caller to whom a repetition does no harm need not wait.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn acknowledge(&self, positions: Vec<Position>) -> BoxFuture<Result<u64, Error>>;
+
+    /// An event that was not handled, with the reason that a dead letter has.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn refuse(
+        &self,
+        position: Position,
+        redelivery: Redelivery,
+        reason: Text,
+    ) -> BoxFuture<Result<(), Error>>;
+}
+
+/// A log, for whoever looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogInfo {
+    /// The configuration's name of it: its pattern.
+    pub name: Text,
+    /// What keeps it: `local`, or the name of a store.
+    pub store: Text,
+    pub n_events: u64,
+    pub n_bytes: u64,
+    /// Positions of the oldest and the newest event; 0 where there is none.
+    pub first: Position,
+    pub last: Position,
+    pub consumers: Vec<ConsumerInfo>,
+}
+
+/// A consumer, for whoever looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerInfo {
+    pub name: Text,
+    pub patterns: Vec<TopicPattern>,
+    /// Everything up to here was acknowledged.
+    pub acknowledged: Position,
+    /// Events that wait for a member, those that wait for their next delivery included.
+    pub n_pending: u64,
+    pub n_in_flight: u64,
+    pub n_redelivered: u64,
+    pub n_dead: u64,
+    pub n_members: u64,
+}
