@@ -14,6 +14,7 @@
 //! what is news, and since the loss lies before the event that it reads next, the number it missed
 //! can be told with that very event. Were the newest lost, nobody would learn of it until another came.
 
+pub mod broker;
 pub mod durable;
 mod hub;
 mod mailbox;

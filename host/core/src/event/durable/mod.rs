@@ -91,8 +91,10 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `invalid-argument` for settings that cannot be met; what the store says.
-    fn consumer(&self, settings: ConsumerSettings)
-    -> BoxFuture<Result<Box<dyn EventConsumer>, Error>>;
+    fn consumer(
+        &self,
+        settings: ConsumerSettings,
+    ) -> BoxFuture<Result<Box<dyn EventConsumer>, Error>>;
 
     /// Forgets a consumer and what it was to get. Says whether there was one.
     ///
@@ -104,7 +106,8 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// What the store says.
-    fn read(&self, from: Position, events_max: usize) -> BoxFuture<Result<Vec<StoredEvent>, Error>>;
+    fn read(&self, from: Position, events_max: usize)
+    -> BoxFuture<Result<Vec<StoredEvent>, Error>>;
 
     /// # Errors
     /// What the store says.
