@@ -151,6 +151,8 @@ pub use stage::{Deployed, Needs, Refusal, Stage};
 pub use stats::{BUCKETS_MICROS, Entries, PluginStats, StatsSnapshot};
 pub use stats_table::{StatsTable, VersionStats};
 pub use status::{InlinePathStatus, PluginEvent, PluginState, PluginStatus, RefusalRecord};
-pub use store::{StoreError, StoreFault, StoreHealth};
+pub use store::{
+    OpenFile, StoreError, StoreFault, StoreFile, StoreHealth, StoreRecovery, store_fault,
+};
 pub use store_stats::HostImport;
 pub use trap_policy::TrapStatus;

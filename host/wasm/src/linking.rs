@@ -63,7 +63,7 @@ const IMPORTS: [Import; 24] = [
     ours("directory", directory::link)
         .inline(directory::link_inline)
         .direct(directory::link_direct),
-    ours("events", events::link).direct(events::link),
+    ours("events", events::link).direct(events::link_direct),
     ours("request", exchange::link).direct(exchange::link),
     ours("frame", frame::link).direct(frame::link),
     ours("kv", kv::link),

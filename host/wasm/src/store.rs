@@ -4,10 +4,11 @@
 //! that wait while a commit is on its way and commits them together, so that sixteen writers cost
 //! one sync, not sixteen. A write that has been answered is on disk.
 //!
-//! After an error of the disk the writer opens the file again (`writer`); until that has been seen to
+//! After an error of the disk the writer opens the file again (`recovery`); until that has been seen to
 //! help, writes are refused with their kind and the time to come again (`failure`).
 
 mod failure;
+mod recovery;
 mod writer;
 
 use std::{
@@ -23,10 +24,13 @@ use redb::{
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::failure::{BYTES_OF_COPY_MAX, KEYS_OF_COPY_MAX};
-pub use self::failure::{StoreError, StoreFault, StoreHealth};
 use self::{
     failure::fault,
-    writer::{File, ReadFailure, Request, Writer},
+    writer::{ReadFailure, Request, Writer},
+};
+pub use self::{
+    failure::{StoreError, StoreFault, StoreHealth, fault as store_fault},
+    recovery::{OpenFile, StoreFile, StoreRecovery},
 };
 
 /// Writes that may wait for the writer; a caller beyond waits until one is taken.
@@ -40,7 +44,7 @@ type Table<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
 
 /// An open store.
 pub(crate) struct Store {
-    file: Arc<File>,
+    file: Arc<StoreFile>,
     health: Arc<StoreHealth>,
     writes: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
@@ -102,10 +106,10 @@ impl Store {
             source: Arc::new(source),
         };
         let thread = |error| StoreError::Thread(Arc::new(error));
-        let file = Arc::new(File::new(open).map_err(failed)?);
+        let file = Arc::new(StoreFile::new(open).map_err(failed)?);
         let (writes, queue) = mpsc::channel(QUEUE_MAX);
-        let writer = Writer::new(Arc::clone(&file), queue, Arc::clone(health));
-        let writer = writer.map_err(thread)?;
+        let recovery = StoreRecovery::new(Arc::clone(&file), Arc::clone(health));
+        let writer = Writer::new(recovery, queue).map_err(thread)?;
         let writer = thread::Builder::new()
             .name("postern-kv".to_owned())
             .spawn(move || writer.run())

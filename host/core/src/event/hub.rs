@@ -4,22 +4,25 @@
 //! One publisher's events reach each subscriber in the order in which it published them. Nothing is
 //! said about the order between publishers.
 
+mod state;
+
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     pin::Pin,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{self, Poll},
 };
 
-use bytes::Bytes;
 use futures_core::Stream;
 use smallvec::SmallVec;
 
+use self::state::HubState;
 use super::{
-    Delivery, Event, EventSink, OWN_TOPICS, bytes_of, is_carried,
+    Delivery, Event, OWN_TOPICS, bytes_of,
     mailbox::Mailbox,
     pattern::{TopicPattern, check_topic},
     queue::{EventCounts, QueueBounds},
@@ -53,6 +56,16 @@ pub struct HubConfig {
 pub struct Hub {
     shared: Arc<Shared>,
 }
+
+/// Where somebody else puts the events of a subscription that no publisher reaches: those of a durable
+/// name, which come out of a log.
+#[derive(Debug)]
+pub struct EventFeed {
+    subscriber: Weak<Subscriber>,
+}
+
+/// Called once, when a subscription has ended. It runs under the hub's lock, so it only wakes others.
+pub type OnEnd = Box<dyn FnOnce() + Send + Sync>;
 
 /// One subscriber's end. It is a stream; dropping it ends the subscription.
 #[derive(Debug)]
@@ -92,37 +105,27 @@ pub struct SubscriptionInfo {
 
 #[derive(Debug)]
 struct Shared {
-    state: RwLock<State>,
+    state: RwLock<HubState>,
     published: AtomicU64,
     unheard: AtomicU64,
     refused: AtomicU64,
     offered: AtomicU64,
 }
 
-#[derive(Debug)]
-struct State {
-    config: HubConfig,
-    table: SubscriptionTable<Arc<Subscriber>>,
-    subscribers: BTreeMap<u64, Arc<Subscriber>>,
-    owners: HashMap<Text, usize>,
-    next_id: u64,
-    /// Of subscriptions that have ended.
-    ended: EventCounts,
-}
-
-#[derive(Debug)]
 struct Subscriber {
     id: u64,
     name: Text,
     owner: Text,
     topics: Vec<TopicPattern>,
     mailbox: Mailbox,
+    /// Of one that is fed.
+    on_end: Mutex<Option<OnEnd>>,
 }
 
 impl Hub {
     #[must_use]
     pub fn new(config: HubConfig) -> Self {
-        let state = State {
+        let state = HubState {
             config,
             table: SubscriptionTable::new(),
             subscribers: BTreeMap::new(),
@@ -161,32 +164,41 @@ impl Hub {
     pub fn subscribe(
         &self,
         owner: &Text,
-        mut topics: Vec<TopicPattern>,
+        topics: Vec<TopicPattern>,
         queue: Option<QueueBounds>,
     ) -> Result<Subscription, Error> {
-        topics.sort_unstable();
-        topics.dedup();
         let mut state = self.write();
-        state.admit(owner, topics.len())?;
-        let id = state.next_id;
-        state.next_id += 1;
-        let subscriber = Arc::new(Subscriber {
-            id,
-            name: id.to_string().into(),
-            owner: Text::from(owner.as_str()),
-            topics,
-            mailbox: Mailbox::new(queue.unwrap_or(state.config.queue)),
-        });
+        let subscriber = state.add(owner, topics, queue, None)?;
         for pattern in &subscriber.topics {
-            state.table.insert(pattern, id, Arc::clone(&subscriber));
+            let value = Arc::clone(&subscriber);
+            state.table.insert(pattern, subscriber.id, value);
         }
-        state.subscribers.insert(id, Arc::clone(&subscriber));
-        *state.owners.entry(subscriber.owner.clone()).or_insert(0) += 1;
         drop(state);
         Ok(Subscription {
             hub: self.clone(),
             subscriber,
         })
+    }
+
+    /// As `subscribe`, but no publisher reaches the subscription: its events come by the feed.
+    ///
+    /// # Errors
+    /// As `subscribe`.
+    pub fn subscribe_fed(
+        &self,
+        owner: &Text,
+        topics: Vec<TopicPattern>,
+        queue: QueueBounds,
+        on_end: OnEnd,
+    ) -> Result<(Subscription, EventFeed), Error> {
+        let mut state = self.write();
+        let subscriber = state.add(owner, topics, Some(queue), Some(on_end))?;
+        drop(state);
+        let feed = EventFeed {
+            subscriber: Arc::downgrade(&subscriber),
+        };
+        let hub = self.clone();
+        Ok((Subscription { hub, subscriber }, feed))
     }
 
     /// Ends the subscription `id` of `owner`; what waits for it is dropped, and its stream ends.
@@ -249,7 +261,7 @@ impl Hub {
         self.read().table.patterns()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn read(&self) -> RwLockReadGuard<'_, HubState> {
         // No panic is possible between two changes that belong together.
         self.shared
             .state
@@ -257,7 +269,7 @@ impl Hub {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn write(&self) -> RwLockWriteGuard<'_, HubState> {
         self.shared
             .state
             .write()
@@ -284,8 +296,12 @@ impl Hub {
     }
 }
 
-impl EventSink for Hub {
-    fn publish(&self, event: Event) -> Result<u32, Error> {
+impl Hub {
+    /// Puts the event into the queue of every subscriber of its topic and gives how many there were.
+    ///
+    /// # Errors
+    /// Why the event was not taken at all.
+    pub fn publish(&self, event: Event) -> Result<u32, Error> {
         if event.topic.as_str().starts_with(OWN_TOPICS) {
             self.shared.refused.fetch_add(1, Relaxed);
             let message = format!("topics that begin with {OWN_TOPICS} are the gateway's own");
@@ -293,9 +309,18 @@ impl EventSink for Hub {
         }
         self.publish_own(event)
     }
-}
 
-impl Hub {
+    /// Whether `publish` would take the event, for those who do something with it before.
+    ///
+    /// # Errors
+    /// As `publish`; then it counts as refused.
+    pub fn check(&self, event: &Event) -> Result<(), Error> {
+        let checked = self.read().config.check(event);
+        checked.inspect_err(|_| {
+            self.shared.refused.fetch_add(1, Relaxed);
+        })
+    }
+
     /// As `publish`, for what the gateway itself has to tell.
     ///
     /// # Errors
@@ -309,7 +334,7 @@ impl Hub {
             self.shared.unheard.fetch_add(1, Relaxed);
             return Ok(0);
         }
-        let event = compact(event);
+        let event = event.into_compact();
         let mut n_told = 0;
         for subscriber in subscribers {
             // One that has just ended takes nothing.
@@ -322,50 +347,6 @@ impl Hub {
         }
         self.shared.offered.fetch_add(n_told.into(), Relaxed);
         Ok(n_told)
-    }
-}
-
-impl State {
-    fn admit(&self, owner: &Text, n_topics: usize) -> Result<(), Error> {
-        let config = &self.config;
-        let limit = config.topics_max;
-        if n_topics == 0 {
-            return Err(Error::invalid_argument("a subscription needs a topic"));
-        }
-        if n_topics > limit {
-            return Err(Error::invalid_argument(format!(
-                "{n_topics} topics exceed the limit of {limit} for one subscription"
-            )));
-        }
-        let full = |message| Err(Error::new(Kind::ResourceExhausted, Blame::Client, message));
-        let limit = config.subscriptions_per_owner_max;
-        if self.owners.get(owner).is_some_and(|n| *n >= limit) || limit == 0 {
-            return full(format!(
-                "the session has {limit} subscriptions, which is the limit"
-            ));
-        }
-        let limit = config.subscriptions_max;
-        if self.subscribers.len() >= limit {
-            return full(format!("all {limit} subscriptions are in use"));
-        }
-        Ok(())
-    }
-
-    /// Takes a subscriber off every list. What waits for it counts as dropped.
-    fn remove(&mut self, id: u64) -> Option<Arc<Subscriber>> {
-        let subscriber = self.subscribers.remove(&id)?;
-        for pattern in &subscriber.topics {
-            self.table.remove(pattern, id);
-        }
-        if let Some(n) = self.owners.get_mut(&subscriber.owner) {
-            *n = n.saturating_sub(1);
-            if *n == 0 {
-                self.owners.remove(&subscriber.owner);
-            }
-        }
-        subscriber.mailbox.discard();
-        self.ended.add(subscriber.mailbox.counts());
-        Some(subscriber)
     }
 }
 
@@ -395,6 +376,31 @@ impl Subscriber {
             counts: self.mailbox.counts(),
             queued_bytes: self.mailbox.bytes(),
         }
+    }
+}
+
+impl EventFeed {
+    /// Hands an event over. False once the subscription has ended.
+    #[must_use]
+    pub fn push(&self, event: Event) -> bool {
+        let Some(subscriber) = self.subscriber.upgrade() else {
+            return false;
+        };
+        subscriber.mailbox.push(Delivery {
+            event,
+            missed: 0,
+            subscription: subscriber.name.clone(),
+        })
+    }
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("id", &self.id)
+            .field("owner", &self.owner)
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
     }
 }
 
@@ -456,18 +462,5 @@ impl Default for HubConfig {
 impl Default for Hub {
     fn default() -> Self {
         Self::new(HubConfig::default())
-    }
-}
-
-/// The event in buffers of its own, with the headers that go along: what waits in queues must not
-/// hold the much larger buffer of the connection that it came from.
-fn compact(event: Event) -> Event {
-    let headers = event.headers.without(|key| !is_carried(key));
-    Event {
-        topic: Text::from(event.topic.as_str()),
-        // What was a section stays one.
-        headers: headers.to_owned_buffer(),
-        payload: Bytes::copy_from_slice(&event.payload),
-        publisher: event.publisher,
     }
 }

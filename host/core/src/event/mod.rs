@@ -10,7 +10,7 @@
 //!  never waits         bounded      read by one
 //! ```
 //!
-//! Delivery is at most once. A full mailbox loses its *oldest* event: a subscriber that lags gets
+//! Delivery is at most once, but for topics that are `durable`. A full mailbox loses its *oldest* event: a subscriber that lags gets
 //! what is news, and since the loss lies before the event that it reads next, the number it missed
 //! can be told with that very event. Were the newest lost, nobody would learn of it until another came.
 
@@ -23,12 +23,13 @@ mod pattern;
 mod queue;
 mod table;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{
     error::Error,
+    handler::BoxFuture,
     headers::Headers,
     peer::{Peer, Principal},
     text::Text,
@@ -36,7 +37,7 @@ use crate::{
 };
 
 pub use self::{
-    hub::{Hub, HubConfig, HubTotals, Subscription, SubscriptionInfo},
+    hub::{EventFeed, Hub, HubConfig, HubTotals, OnEnd, Subscription, SubscriptionInfo},
     mailbox::Mailbox,
     outbox::{Outbox, Push},
     pattern::{TopicError, TopicPattern, check_topic},
@@ -83,12 +84,43 @@ pub struct Publisher {
 
 /// Where events are published.
 pub trait EventSink: Send + Sync {
-    /// Puts the event into the queue of every subscriber of its topic and gives how many there were.
-    /// It neither waits nor runs a subscriber: a full queue misses the event.
+    /// Puts the event into the queue of every subscriber of its topic. It neither waits nor runs a
+    /// subscriber: a full queue misses the event. One of a durable topic is stored first.
     ///
     /// # Errors
     /// Why the event was not taken at all.
-    fn publish(&self, event: Event) -> Result<u32, Error>;
+    fn publish(&self, event: Event) -> Result<Published, Error>;
+}
+
+/// What has become of an event.
+pub enum Published {
+    /// So many subscribers are told; nothing had to be stored.
+    Told(u32),
+    /// Nothing has happened yet. Once this has resolved the event is stored and its subscribers are told;
+    /// it gives how many, or why the event was not kept.
+    Storing(BoxFuture<Result<u32, Error>>),
+}
+
+impl Published {
+    /// How many subscribers are told, once the event is stored.
+    ///
+    /// # Errors
+    /// Why it was not kept.
+    pub async fn stored(self) -> Result<u32, Error> {
+        match self {
+            Self::Told(n_told) => Ok(n_told),
+            Self::Storing(storing) => storing.await,
+        }
+    }
+}
+
+impl fmt::Debug for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Told(n_told) => f.debug_tuple("Told").field(n_told).finish(),
+            Self::Storing(_) => f.write_str("Storing"),
+        }
+    }
 }
 
 /// An event on its way to one subscriber.
@@ -115,6 +147,22 @@ impl Default for Publisher {
             trace: None,
             priority: Self::USUAL_PRIORITY,
             depth: 0,
+        }
+    }
+}
+
+impl Event {
+    /// The event in buffers of its own, with the headers that go along (`is_carried`): what waits must not
+    /// hold the much larger buffer of the connection that it came from.
+    #[must_use]
+    pub fn into_compact(self) -> Self {
+        let headers = self.headers.without(|key| !is_carried(key));
+        Self {
+            topic: Text::from(self.topic.as_str()),
+            // What was a section stays one.
+            headers: headers.to_owned_buffer(),
+            payload: Bytes::copy_from_slice(&self.payload),
+            publisher: self.publisher,
         }
     }
 }

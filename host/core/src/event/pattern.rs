@@ -84,6 +84,22 @@ impl TopicPattern {
         levels.next().is_none()
     }
 
+    /// Whether some topic is matched by both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs) = (self.levels(), other.levels());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) => return true,
+                (Some(REST), Some(_)) | (Some(_), Some(REST)) => return true,
+                (None, Some(_)) | (Some(_), None) => return false,
+                (Some(ANY), Some(_)) | (Some(_), Some(ANY)) => {}
+                (Some(ours), Some(theirs)) if ours == theirs => {}
+                (Some(_), Some(_)) => return false,
+            }
+        }
+    }
+
     pub(super) fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.as_str().split('.')
     }
@@ -161,6 +177,24 @@ mod tests {
         assert!(matches("user.>", "user.created.twice"));
         assert!(!matches("user.>", "user"));
         assert!(matches(">", "user"));
+    }
+
+    #[test]
+    fn patterns_overlap_where_a_topic_is_matched_by_both() {
+        let overlap = |one: &str, other: &str| {
+            let pattern = |text| TopicPattern::new(text).expect("a pattern");
+            let (one, other) = (pattern(one), pattern(other));
+            let found = one.overlaps(&other);
+            assert_eq!(found, other.overlaps(&one), "{one} {other}");
+            found
+        };
+        assert!(overlap("orders.>", "orders.created"));
+        assert!(overlap("orders.*", "*.created"));
+        assert!(overlap(">", "a"));
+        assert!(overlap("a.*.c", "a.b.>"));
+        assert!(!overlap("orders.>", "orders"));
+        assert!(!overlap("orders.*", "orders.a.b"));
+        assert!(!overlap("a.b", "a.c"));
     }
 
     #[test]

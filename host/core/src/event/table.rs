@@ -94,6 +94,25 @@ impl<T> SubscriptionTable<T> {
         }
     }
 
+    /// Whether a pattern matches `topic`. It counts for none of them.
+    #[must_use]
+    pub fn has(&self, topic: &str) -> bool {
+        let mut nodes: Nodes<'_, T> = smallvec![&self.root];
+        let mut next: Nodes<'_, T> = SmallVec::new();
+        for level in topic.split('.') {
+            for node in &nodes {
+                if !node.rest.values.is_empty() {
+                    return true;
+                }
+                next.extend(node.levels.get(level));
+                next.extend(node.any.as_deref());
+            }
+            std::mem::swap(&mut nodes, &mut next);
+            next.clear();
+        }
+        nodes.iter().any(|node| !node.here.values.is_empty())
+    }
+
     /// Every pattern, in order.
     #[must_use]
     pub fn patterns(&self) -> Vec<PatternInfo> {
@@ -331,6 +350,7 @@ mod tests {
                     .filter(|(_, pattern)| pattern.matches(&topic))
                     .map(|(id, _)| *id)
                     .collect();
+                prop_assert_eq!(table.has(&topic), !naive.is_empty(), "{}", topic);
                 prop_assert_eq!(found(&table, &topic), naive, "{}", topic);
             }
             for (id, pattern) in left {

@@ -22,8 +22,8 @@ use super::Script;
 use crate::{
     Headers, Text,
     event::{
-        Delivery, Event, EventSink, Hub, HubConfig, Publisher, QueueBounds, Subscription,
-        TopicPattern, check_topic,
+        Delivery, Event, Hub, HubConfig, Publisher, QueueBounds, Subscription, TopicPattern,
+        check_topic,
     },
 };
 

@@ -16,6 +16,7 @@ use crate::{
         Auth, ChallengeKind, Config, ListenAddress, Loaded,
         tls::{ListenerTls, UpstreamTls},
     },
+    events::{EventStore, store_file},
     control::{FoundAtStart, Missing, PluginView},
     plugins::{deployer::Deployer, folder::Package, trust},
     telemetry::log,
@@ -116,6 +117,7 @@ pub(crate) async fn check_component(
 impl Parts {
     async fn close(self) {
         self.control.close().await;
+        self.control.events().topics().close().await;
         self.runtime.shutdown();
     }
 }
@@ -134,7 +136,8 @@ fn check_data_dir(path: &Path) -> Result<(), StartError> {
     let checked = fs::create_dir_all(path)
         .map_err(unusable)
         .and_then(|()| Ok(Runtime::check_cache(path)?))
-        .and_then(|()| Ok(Runtime::check_store(path)?));
+        .and_then(|()| Ok(Runtime::check_store(path)?))
+        .and_then(|()| Ok(EventStore::check(&store_file(path))?));
     for folder in made {
         // One that somebody uses meanwhile is not empty and stays.
         drop(fs::remove_dir(folder));

@@ -32,7 +32,7 @@ use postern_net::{
 };
 use postern_system::clock;
 use postern_wasm::{Runtime, RuntimeError, StoreError};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
 pub(crate) use self::check::{Checked, check, check_component};
@@ -52,6 +52,7 @@ use crate::{
     config::{Config, Faults, ListenAddress, Loaded},
     control::{Control, Missing, UpstreamSchemaError},
     directory::probes,
+    events::EventStoreError,
     guard::{Failures, Guard, GuardError},
     memory,
     pipeline::{Pipeline, PipelineRules, PipelineSettings},
@@ -100,6 +101,10 @@ pub(crate) enum StartError {
     Schemas(#[from] Faults),
     #[error("directory: {0}")]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Events(#[from] EventStoreError),
+    #[error("{0}")]
+    Topics(postern_core::Error),
     #[error("pool: {0}")]
     Pool(#[from] PoolConfigError),
     #[error(transparent)]
@@ -263,7 +268,12 @@ impl App {
         });
         tasks.spawn(follow_expiry(Arc::clone(&self.gateway), last.clone()));
         tasks.spawn(issuing::issue(Arc::clone(&self.gateway), shutdown.clone()));
-        tasks.spawn(follow_store(Arc::clone(&self.control), last.clone()));
+        let outage = self.control.store_health().outage();
+        let (control, ending) = (Arc::clone(&self.control), last.clone());
+        tasks.spawn(follow_store(control, ("", outage), ending));
+        let outage = self.control.events().topics().health().outage();
+        let (control, ending) = (Arc::clone(&self.control), last.clone());
+        tasks.spawn(follow_store(control, ("events", outage), ending));
         tasks.spawn(memory::give_back(shutdown.clone()));
         let reload = Reload {
             gateway: Arc::clone(&self.gateway),
@@ -303,6 +313,7 @@ impl App {
             () = tokio::time::sleep(limit) => warn!("calls of plugins took too long and are cut off"),
         }
         self.control.versions_written().await;
+        self.control.events().topics().close().await;
         self.runtime.shutdown();
         last.drain();
         while tasks.join_next().await.is_some() {}
@@ -450,18 +461,21 @@ async fn follow_expiry(gateway: Arc<Gateway>, last: Shutdown) {
     }
 }
 
-/// Tells the readiness how the store is, until the end.
-async fn follow_store(control: Arc<Control>, last: Shutdown) {
-    let mut outage = control.store_health().outage();
+/// Tells the readiness how a store is, until the end. That of events has the subject `events`.
+async fn follow_store(
+    control: Arc<Control>,
+    (subject, mut outage): (&'static str, watch::Receiver<Option<Arc<str>>>),
+    last: Shutdown,
+) {
     let readiness = control.readiness();
     loop {
         let reason = outage.borrow_and_update().clone();
         match reason {
             Some(reason) => {
                 let message = format!("the store cannot be written: {reason}");
-                readiness.raise(ReasonKind::Store, "", message);
+                readiness.raise(ReasonKind::Store, subject, message);
             }
-            None => readiness.clear(ReasonKind::Store, ""),
+            None => readiness.clear(ReasonKind::Store, subject),
         }
         tokio::select! {
             changed = outage.changed() => if changed.is_err() { return },

@@ -45,8 +45,11 @@ impl Parts {
         let guard = guard(config, None, &failures)?;
         let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
         let extensions = Arc::<Extensions>::default();
-        let events = EventService::new(config.events.to_hub(config.calls.depth_max));
-        runtime.set_events(Arc::new(events.hub().clone()));
+        let hub = config.events.to_hub(config.calls.depth_max);
+        let events = EventService::new(hub, &config.data_dir);
+        let logs = events.topics().prepare(config).await;
+        events.topics().apply(logs.map_err(StartError::Topics)?);
+        runtime.set_events(Arc::new(events.publisher().clone()));
         let health = Arc::new(HealthService::new());
         let tls = certificates.upstream();
         let (fleet, directory_service) =

@@ -58,6 +58,8 @@ pub(crate) enum ReloadError {
     Certificates(#[from] CertificatesError),
     #[error(transparent)]
     Schemas(#[from] UpstreamSchemaError),
+    #[error("{0}")]
+    Topics(postern_core::Error),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -280,6 +282,9 @@ impl Reload {
             let read = tokio::task::spawn_blocking(reading).await;
             read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
         };
+        let topics = Arc::clone(self.gateway.control().events().topics());
+        let logs = topics.prepare(&after.config).await;
+        let logs = logs.map_err(ReloadError::Topics)?;
         self.log.apply(&after.config.log)?;
         let undo = self.gateway.certificates().apply(certificates);
         if let Err(error) = listeners.apply(&after.config).await {
@@ -292,6 +297,7 @@ impl Reload {
         self.gateway.certificates().tell(self.gateway.readiness());
         self.pipeline.apply(rules(&after.config, guard, failures));
         self.gateway.control().fleet().grpc().set_schemas(schemas);
+        topics.apply(logs);
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
         Ok(true)
@@ -345,7 +351,8 @@ impl ReloadError {
             | Self::Certificates(CertificatesError::File {
                 source: ReadError::Unreadable { .. },
                 ..
-            }) => true,
+            })
+            | Self::Topics(_) => true,
             Self::Load(_)
             | Self::NotText(_)
             | Self::Cold { .. }

@@ -5,6 +5,7 @@ mod admission;
 mod callers;
 pub(crate) mod routes;
 mod security;
+mod stores;
 mod tls;
 
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     config.services.check(reader);
     routes::check(config, reader);
     config.pool.check(reader);
+    config.topics.check(reader);
+    stores::check(config, reader);
     supply::check(config, reader);
     let calls = &config.calls;
     in_order(

@@ -42,6 +42,7 @@ mod settings;
 mod sockets;
 mod supply;
 pub(crate) mod tls;
+mod topics;
 mod traps;
 mod units;
 pub(crate) mod value;
@@ -91,6 +92,7 @@ pub(crate) use settings::{AccessLog, Admin, Config, InstanceMode, Log, LogFormat
 #[cfg(test)]
 pub(crate) use supply::SigningKey;
 pub(crate) use supply::{Approval, SignatureSettings};
+pub(crate) use topics::{LOCAL_STORE, TopicDelivery, TopicSettings};
 pub(crate) use units::{Size, parse_duration};
 pub(crate) use value::Provenance;
 pub(crate) use websocket::WebSocketPath;

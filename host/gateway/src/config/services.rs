@@ -305,7 +305,7 @@ impl Field for ServiceTables {
 }
 
 /// As TOML writes a key: names of gRPC services have dots.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match name.chars().all(is_bare) {
         true => name.to_owned(),

@@ -18,6 +18,7 @@ use super::{
     services::ServiceTables,
     supply::{Approval, SignatureSettings},
     tls::{ListenerTls, UpstreamTls},
+    topics::TopicTables,
     traps::{OnTrapSetting, Traps},
     units::Size,
 };
@@ -61,6 +62,9 @@ section! {
         pub upstream_tls: UpstreamTls = UpstreamTls::default();
         /// Events, and what waits for those who subscribed to them.
         pub events: Events = Events::default();
+        /// Topics whose events are kept, by a pattern over them. Of all others, events are told to
+        /// whoever listens at that moment.
+        pub topics: TopicTables = TopicTables::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// Who can answer for which service, and who may say so.

@@ -3,11 +3,12 @@
 //! ```json
 //! {"topic":"user.created","content-type":"application/json","payload":{"id":1},"missed":2}
 //! ```
+//! A durable subscription has `delivery`, `position` and `deliveries` beside it.
 //! The payload is written as `net::json_payload` has it. `missed` is absent when nothing was.
 
 use bytes::Bytes;
 use postern_core::{
-    Error,
+    Error, Headers,
     event::Delivery,
     json::{self, push_string},
 };
@@ -57,11 +58,26 @@ pub(crate) fn write(delivery: &Delivery) -> Bytes {
         push_string(&mut line, kind);
     }
     json_payload::push(&mut line, kind.as_deref(), &event.payload);
+    push_delivery(&mut line, &event.headers);
     if delivery.missed > 0 {
         line.extend_from_slice(format!(",\"missed\":{}", delivery.missed).as_bytes());
     }
     line.push(b'}');
     line.into()
+}
+
+/// What a durable subscription says of an event: `"delivery":"7-0-12","position":12,"deliveries":1`.
+fn push_delivery(line: &mut Vec<u8>, headers: &Headers) {
+    let Some(delivery) = headers.get_str("delivery") else {
+        return;
+    };
+    line.extend_from_slice(b",\"delivery\":");
+    push_string(line, &delivery);
+    for key in ["position", "deliveries"] {
+        let number = headers.get_str(key).and_then(|text| text.parse().ok());
+        let number: u64 = number.unwrap_or_default();
+        line.extend_from_slice(format!(",\"{key}\":{number}").as_bytes());
+    }
 }
 
 fn text(document: &[u8], key: &str) -> Result<Option<String>, Error> {
@@ -76,7 +92,7 @@ fn text(document: &[u8], key: &str) -> Result<Option<String>, Error> {
 #[cfg(test)]
 mod tests {
     use postern_core::{
-        Headers, Text,
+        Text,
         event::{Event, Publisher},
     };
 

@@ -4,15 +4,28 @@
 //! |---|---|---|
 //! | `publish` | an event as JSON (document.rs), or, with header `event-type`, its payload as it is | `{"subscribers":2}` |
 //! | `subscribe` | `{"topics":["user.*"]}` | on a session `{"subscription":"7"}`, and event frames from then on; elsewhere, and as a streaming call, a stream of events |
+//! |  | `{"topics":["user.*"],"durable":"NAME","start":"first"}` | the same out of the logs of durable topics, each event with the header `delivery` until it is acknowledged |
+//! | `acknowledge` | `{"deliveries":["7-0-12"]}` | `{"acknowledged":1}`, once it is on disk |
+//! | `refuse` | `{"delivery":"7-0-12","reason":"no stock","redelivery":"back-off"}` (or `released`, `never`) | `{}` |
 //! | `unsubscribe` | `{"subscription":"7"}` | `{}` |
 
+mod consuming;
 mod document;
+mod durable_subscription;
 mod listener;
+mod publisher;
+mod request;
+mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod topics;
+mod view;
 
-use std::sync::{Arc, Weak, atomic::Ordering::Relaxed};
+use std::{
+    path::Path,
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -20,17 +33,29 @@ use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Peer, Reply,
     Text, Transport,
     event::{
-        Event, EventCounts, EventSink, Hub, HubConfig, HubTotals, QueueBounds, Subscription,
+        Event, EventCounts, Hub, HubConfig, HubTotals, QueueBounds, Subscription,
         TopicPattern,
+        durable::{ConsumerStart, Redelivery},
     },
     extension::EventHandler,
     service::{MethodInfo, ServiceInfo},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 pub(crate) use self::document::write as to_line;
-pub(crate) use self::listener::EventListener;
-use self::{listener::ListenerInfo, stream::Lines};
+pub(crate) use self::{
+    listener::EventListener,
+    publisher::EventPublisher,
+    store::{EventStore, EventStoreError},
+    topics::{ConsumerDefaults, DurableTopics, store_file},
+    view::EventsView,
+};
+use self::{
+    durable_subscription::{DurableSubscriptions, DurableWish, consumer_name},
+    listener::ListenerInfo,
+    request::{Acknowledging, Ending, Refusing, RedeliveryWord, Start, Wanted},
+    stream::Lines,
+};
 
 /// What the service says of itself.
 pub(crate) fn info() -> ServiceInfo {
@@ -48,6 +73,14 @@ pub(crate) fn info() -> ServiceInfo {
             ),
             subscribe.with_summary("Asks for the events of topics."),
             method("unsubscribe", "Asks for them no more."),
+            method(
+                "acknowledge",
+                "Says that deliveries of a durable subscription were handled.",
+            ),
+            method(
+                "refuse",
+                "Says that a delivery of a durable subscription was not handled.",
+            ),
         ],
         ..ServiceInfo::default()
     }
@@ -57,6 +90,9 @@ pub(crate) fn info() -> ServiceInfo {
 #[derive(Debug, Clone)]
 pub(crate) struct EventService {
     hub: Hub,
+    topics: Arc<DurableTopics>,
+    publisher: EventPublisher,
+    durable: Arc<DurableSubscriptions>,
     listeners: Arc<Mutex<Vec<Weak<ListenerInfo>>>>,
 }
 
@@ -76,54 +112,37 @@ pub(crate) struct ListenerNumbers {
     pub failed: u64,
 }
 
-/// For the admin listener.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct EventsView {
-    pub published: u64,
-    pub unheard: u64,
-    pub refused: u64,
-    pub delivered: u64,
-    pub dropped: u64,
-    pub queued: u64,
-    pub subscriptions: Vec<SubscriptionView>,
-    pub topics: Vec<TopicView>,
-}
-
-/// One subscription.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct SubscriptionView {
-    pub id: String,
-    /// The session, the plugin as `plugin NAME`, or the caller's address.
-    pub owner: String,
-    pub topics: Vec<String>,
-    pub delivered: u64,
-    pub dropped: u64,
-    pub queued: u64,
-    pub queued_bytes: usize,
-}
-
-/// One pattern that somebody wants.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct TopicView {
-    pub pattern: String,
-    pub subscribers: usize,
-    /// Events that it matched since it was first subscribed to.
-    pub matched: u64,
-}
-
 impl EventService {
+    /// No topic is durable until `topics().apply`. Events that are kept lie below `data_dir`.
     #[must_use]
-    pub(crate) fn new(config: HubConfig) -> Self {
+    pub(crate) fn new(config: HubConfig, data_dir: &Path) -> Self {
+        let hub = Hub::new(config);
+        let topics = DurableTopics::new(hub.clone(), store_file(data_dir));
         Self {
-            hub: Hub::new(config),
+            publisher: EventPublisher::new(hub.clone(), Arc::clone(&topics)),
+            hub,
+            topics,
+            durable: Arc::default(),
             listeners: Arc::default(),
         }
     }
 
-    /// Where events are published and who gets them; an `EventSink` for plugins.
+    /// Who listens.
     #[must_use]
     pub(crate) const fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// Whose events are kept.
+    #[must_use]
+    pub(crate) const fn topics(&self) -> &Arc<DurableTopics> {
+        &self.topics
+    }
+
+    /// Where events are published.
+    #[must_use]
+    pub(crate) const fn publisher(&self) -> &EventPublisher {
+        &self.publisher
     }
 
     /// Tells `handler` of every event whose topic one of `patterns` matches, one after the other, for
@@ -142,8 +161,9 @@ impl EventService {
         queue: Option<QueueBounds>,
     ) -> Result<EventListener, Error> {
         let owner = Text::from(format!("plugin {name}"));
-        let subscription = self.hub.subscribe(&owner, patterns, queue)?;
-        let listener = EventListener::start(name, subscription, handler);
+        let subscription = self.hub.subscribe(&owner, patterns.clone(), queue)?;
+        let wanted = (subscription, patterns);
+        let listener = EventListener::start(name, wanted, handler, &self.topics);
         let mut listeners = self.listeners.lock();
         listeners.retain(|known| known.strong_count() > 0);
         listeners.push(Arc::downgrade(&listener.info));
@@ -179,44 +199,13 @@ impl EventService {
         }
     }
 
-    #[must_use]
-    pub(crate) fn view(&self) -> EventsView {
-        let totals = self.hub.totals();
-        let subscriptions = self.hub.subscriptions().into_iter();
-        let patterns = self.hub.patterns().into_iter();
-        EventsView {
-            published: totals.published,
-            unheard: totals.unheard,
-            refused: totals.refused,
-            delivered: totals.delivered,
-            dropped: totals.dropped,
-            queued: totals.queued,
-            subscriptions: subscriptions
-                .map(|info| SubscriptionView {
-                    id: info.id.to_string(),
-                    owner: info.owner.to_string(),
-                    topics: info.topics.iter().map(ToString::to_string).collect(),
-                    delivered: info.counts.delivered,
-                    dropped: info.counts.dropped,
-                    queued: info.counts.queued,
-                    queued_bytes: info.queued_bytes,
-                })
-                .collect(),
-            topics: patterns
-                .map(|info| TopicView {
-                    pattern: info.pattern.to_string(),
-                    subscribers: info.n_values,
-                    matched: info.n_matched,
-                })
-                .collect(),
-        }
-    }
-
     async fn answer(self, call: Call) -> Result<Reply, Error> {
         match call.method.as_str() {
             "publish" => self.publish(call).await,
             "subscribe" => self.subscribe(call).await,
             "unsubscribe" => self.unsubscribe(call).await,
+            "acknowledge" => self.acknowledge(call).await,
+            "refuse" => self.refuse(call).await,
             method => {
                 let message = format!("service events has no method {}", method.escape_debug());
                 Err(Error::new(Kind::Unimplemented, Blame::Client, message))
@@ -243,7 +232,7 @@ impl EventService {
             },
             None => of_document(&headers, &body, context)?,
         };
-        let n_told = self.hub.publish(event)?;
+        let n_told = self.publisher.publish_stored(event).await?;
         Ok(json(format!("{{\"subscribers\":{n_told}}}")))
     }
 
@@ -255,7 +244,11 @@ impl EventService {
             return Err(Error::new(Kind::FailedPrecondition, Blame::Guest, message));
         }
         let is_stream = body.is_stream();
-        let Wanted { topics } = read(&first(body).await?)?;
+        let Wanted {
+            topics,
+            durable,
+            start,
+        } = read(&first(body).await?)?;
         let mut patterns = Vec::new();
         for topic in topics {
             let pattern =
@@ -264,6 +257,21 @@ impl EventService {
         }
         let is_stream = is_stream || !context.outbox.is_open();
         let own = context.outbox.queue_max().filter(|_| !is_stream);
+        if let Some(name) = durable {
+            let wish = DurableWish {
+                owner: owner(&context.peer),
+                name: consumer_name(&name, context.principal.as_deref())?,
+                patterns,
+                start: start.map_or(ConsumerStart::New, Start::to_consumer),
+                queue_max: own,
+            };
+            let subscription = self.durable.subscribe(&self.hub, &self.topics, wish);
+            return attach(subscription.await?, &context, is_stream);
+        }
+        if start.is_some() {
+            let message = "only a subscription with a durable name has a start";
+            return Err(Error::invalid_argument(message));
+        }
         let queue = own.map(|events_max| {
             let queue = self.hub.queue();
             QueueBounds {
@@ -272,13 +280,29 @@ impl EventService {
             }
         });
         let subscription = self.hub.subscribe(&owner(&context.peer), patterns, queue)?;
-        if is_stream {
-            return Ok(streamed(subscription, &context));
-        }
-        // Digits need no quoting.
-        let reply = json(format!("{{\"subscription\":\"{}\"}}", subscription.id()));
-        context.outbox.attach(subscription)?;
-        Ok(reply)
+        attach(subscription, &context, is_stream)
+    }
+
+    async fn acknowledge(self, call: Call) -> Result<Reply, Error> {
+        let Acknowledging { deliveries } = read(&first(call.body).await?)?;
+        let owner = owner(&call.context.peer);
+        let n = self.durable.acknowledge(&owner, &deliveries).await?;
+        Ok(json(format!("{{\"acknowledged\":{n}}}")))
+    }
+
+    async fn refuse(self, call: Call) -> Result<Reply, Error> {
+        let Refusing {
+            delivery,
+            reason,
+            redelivery,
+        } = read(&first(call.body).await?)?;
+        let owner = owner(&call.context.peer);
+        let reason = Text::from(reason.unwrap_or_default());
+        let redelivery = redelivery.map_or(Redelivery::BackOff, RedeliveryWord::to_redelivery);
+        self.durable
+            .refuse(&owner, &delivery, redelivery, reason)
+            .await?;
+        Ok(json("{}".to_owned()))
     }
 
     async fn unsubscribe(self, call: Call) -> Result<Reply, Error> {
@@ -297,18 +321,6 @@ impl Handler for EventService {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         Box::pin(self.clone().answer(call))
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    topics: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ending {
-    subscription: String,
 }
 
 /// Of a stranger's text, shown back to it.
@@ -336,6 +348,21 @@ fn of_document(headers: &Headers, body: &Bytes, context: Context) -> Result<Even
         payload: published.payload,
         publisher: context.into(),
     })
+}
+
+/// Gives a subscription to who asked for it: as the stream of the reply, or to its session.
+fn attach(
+    subscription: Subscription,
+    context: &Context,
+    is_stream: bool,
+) -> Result<Reply, Error> {
+    if is_stream {
+        return Ok(streamed(subscription, context));
+    }
+    // Digits need no quoting.
+    let reply = json(format!("{{\"subscription\":\"{}\"}}", subscription.id()));
+    context.outbox.attach(subscription)?;
+    Ok(reply)
 }
 
 fn streamed(subscription: Subscription, context: &Context) -> Reply {

@@ -41,7 +41,7 @@ impl EventHandler for Told {
 }
 
 fn events() -> EventService {
-    EventService::new(HubConfig::default())
+    EventService::new(HubConfig::default(), Path::new("."))
 }
 
 /// A caller of the name `session`, whose events go to `outbox`.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Body, BoxFuture, Call, Error, Handler, Headers, Reply, Text,
-    event::{Delivery, Event, EventSink, Hub, HubConfig, Publisher, TopicPattern},
+    event::{Delivery, Event, Hub, HubConfig, Publisher, TopicPattern},
 };
 use postern_net::{
     Client, ClientConfig, Counters, ServerConfig, Shutdown, Target,

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Headers, Kind, Reply, Text,
-    event::{Event, EventSink as _, Hub, HubConfig, Publisher, TopicPattern},
+    event::{Event, Hub, HubConfig, Publisher, TopicPattern},
 };
 use postern_net::{
     ByteBudget, Counters, Shutdown, WebSocketConfig,

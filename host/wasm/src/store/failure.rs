@@ -49,7 +49,8 @@ pub(crate) const BYTES_OF_COPY_MAX: usize = 2 * 1024 * 1024;
 
 impl StoreError {
     /// Whether another process has the store open.
-    pub(crate) fn is_open_elsewhere(&self) -> bool {
+    #[must_use]
+    pub fn is_open_elsewhere(&self) -> bool {
         match self {
             Self::Open { source, .. } => {
                 matches!(**source, redb::DatabaseError::DatabaseAlreadyOpen)
@@ -83,7 +84,9 @@ pub struct StoreHealth {
 }
 
 impl StoreError {
-    pub(crate) const fn failed(fault: StoreFault, reason: Arc<str>) -> Self {
+    /// The disk failed; it is tried again by itself.
+    #[must_use]
+    pub const fn failed(fault: StoreFault, reason: Arc<str>) -> Self {
         Self::Failed {
             fault,
             reason,
@@ -159,7 +162,8 @@ impl StoreHealth {
     }
 
     /// What a read is told while the file is not open.
-    pub(super) fn refusal(&self) -> StoreError {
+    #[must_use]
+    pub fn refusal(&self) -> StoreError {
         let reason = self.outage.borrow().clone();
         let reason = reason.unwrap_or_else(|| "it is being opened again".into());
         StoreError::failed(StoreFault::Io, reason)
@@ -167,7 +171,8 @@ impl StoreHealth {
 }
 
 /// What is wrong with the disk; `None` where the database is well and the change was at fault.
-pub(super) fn fault(error: &redb::Error) -> Option<StoreFault> {
+#[must_use]
+pub fn fault(error: &redb::Error) -> Option<StoreFault> {
     use redb::Error as E;
     if let E::Io(error) = error {
         return Some(io_fault(error));

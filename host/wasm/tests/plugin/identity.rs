@@ -8,7 +8,7 @@ use std::{
 use postern_core::{
     Call, Error, Headers, Kind, Principal,
     event::TopicPattern,
-    event::{Event, EventSink, Publisher},
+    event::{Event, EventSink, Published, Publisher},
     extension::{Asked, AuthFault, Credentials, Identity, Step},
 };
 use postern_wasm::{Grants, Plugin, PluginSpec, Role};
@@ -108,9 +108,9 @@ async fn an_authorizer_asks_for_claims() {
 struct Sink(Mutex<Vec<Event>>);
 
 impl EventSink for Sink {
-    fn publish(&self, event: Event) -> Result<u32, Error> {
+    fn publish(&self, event: Event) -> Result<Published, Error> {
         self.0.lock().unwrap().push(event);
-        Ok(1)
+        Ok(Published::Told(1))
     }
 }
 

@@ -10,14 +10,51 @@
 //! and remembers by it what was acknowledged, so whoever comes again under that name goes on there.
 //! Several members may take from one consumer; each event is with one of them at a time.
 
+mod consumer;
+mod consumer_set;
+mod dead_letter;
+mod log;
+mod order;
+mod record;
+#[cfg(test)]
+mod simulation;
+
 use std::{fmt, time::Duration};
 
+pub use self::{
+    consumer::{ConsumerCounts, ConsumerState, DeadEvent, MemberId, WAITING_MAX},
+    consumer_set::{ConsumerId, ConsumerSet, Retention},
+    dead_letter::{DEAD_LETTERS, DeadLetter, is_dead_letter},
+    log::{EventMark, LogFull, LogLimits, LogState, RECORD_OVERHEAD_BYTES, WhenFull},
+    order::OrderKey,
+    record::{RecordError, VERSION, decode_event, encode_event, stored_at_ms},
+};
 use super::{Event, TopicPattern};
 use crate::{error::Error, handler::BoxFuture, text::Text};
 
 /// Where an event lies in its log. Counts from 1, in the order of storing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub u64);
+
+impl Position {
+    /// The one behind it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The one before it; of the first, none.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// An event as a log keeps it.
 #[derive(Debug, Clone)]
@@ -64,6 +101,55 @@ pub struct ConsumerSettings {
     pub is_ordered: bool,
 }
 
+impl ConsumerSettings {
+    /// Of a consumer that nobody has opened since the gateway started: it is given nothing.
+    #[must_use]
+    pub const fn restored(name: Text, patterns: Vec<TopicPattern>) -> Self {
+        Self {
+            name,
+            patterns,
+            start: ConsumerStart::First,
+            ack_wait: Duration::ZERO,
+            back_off: Vec::new(),
+            deliveries_max: 0,
+            in_flight_max: 0,
+            is_ordered: false,
+        }
+    }
+
+    /// # Errors
+    /// `invalid-argument` for a name or patterns that cannot be.
+    pub fn check(&self) -> Result<(), Error> {
+        let length = self.name.len();
+        if length == 0 || length > CONSUMER_NAME_BYTES_MAX {
+            return Err(Error::invalid_argument(format!(
+                "a durable name has 1 to {CONSUMER_NAME_BYTES_MAX} octets, this one has {length}"
+            )));
+        }
+        if let Some(found) = self.name.chars().find(|c| c.is_control()) {
+            return Err(Error::invalid_argument(format!(
+                "the durable name holds {found:?}, which no name may"
+            )));
+        }
+        let n = self.patterns.len();
+        if n > PATTERNS_MAX {
+            return Err(Error::invalid_argument(format!(
+                "{n} patterns exceed the limit of {PATTERNS_MAX} for one consumer"
+            )));
+        }
+        if self.in_flight_max == 0 {
+            let message = "a consumer of which nothing is in flight gets nothing";
+            return Err(Error::invalid_argument(message));
+        }
+        Ok(())
+    }
+}
+
+/// Longest name of a consumer, in octets.
+pub const CONSUMER_NAME_BYTES_MAX: usize = 255;
+/// Patterns of one consumer.
+pub const PATTERNS_MAX: usize = 10_000;
+
 /// What is to become of an event that was not handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redelivery {
@@ -79,6 +165,10 @@ pub enum Redelivery {
 pub trait EventLog: Send + Sync + fmt::Debug {
     /// Whether an event of `topic` is to be appended here.
     fn wants(&self, topic: &str) -> bool;
+
+    /// Other limits are in force from here on, and another topic of dead letters. Which topics a log keeps
+    /// belongs to its name. By default both are those that it was opened with.
+    fn apply(&self, _limits: LogLimits, _dead_letter: Option<Text>) {}
 
     /// Keeps an event. It is on disk, or with whoever keeps the log, when this resolves.
     ///

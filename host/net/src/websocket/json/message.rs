@@ -264,6 +264,14 @@ impl ServerMessage {
         if delivery.missed > 0 {
             message.number("missed", u128::from(delivery.missed));
         }
+        // Of a durable subscription: what it is acknowledged by, and where and how often it comes.
+        if let Some(id) = event.headers.get_str("delivery") {
+            message.text("delivery", &id);
+            for key in ["position", "deliveries"] {
+                let number = event.headers.get_str(key).and_then(|text| text.parse().ok());
+                message.number(key, number.unwrap_or_default());
+            }
+        }
         message.finish()
     }
 

@@ -1,0 +1,57 @@
+//! Where every front publishes: the hub of those who listen, and the logs of durable topics.
+//!
+//! ```text
+//! publish ─▶ a log wants the topic? ── no ──▶ hub, at once
+//!                    │ yes
+//!                    └─▶ on disk in each of them ─▶ hub ─▶ the publisher is answered
+//! ```
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use postern_core::{
+    Error,
+    event::{Event, EventSink, Hub, Published},
+};
+
+use super::topics::DurableTopics;
+
+/// Publishes events. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct EventPublisher {
+    hub: Hub,
+    topics: Arc<DurableTopics>,
+}
+
+impl EventPublisher {
+    #[must_use]
+    pub(super) const fn new(hub: Hub, topics: Arc<DurableTopics>) -> Self {
+        Self { hub, topics }
+    }
+
+    /// Publishes an event and gives how many subscribers are told of it; one of a durable topic is stored
+    /// when this returns.
+    ///
+    /// # Errors
+    /// Why the event was not taken, or not kept.
+    pub(crate) async fn publish_stored(&self, event: Event) -> Result<u32, Error> {
+        self.publish(event)?.stored().await
+    }
+}
+
+impl EventSink for EventPublisher {
+    fn publish(&self, event: Event) -> Result<Published, Error> {
+        let logs = self.topics.logs_for(&event.topic);
+        if logs.is_empty() {
+            return self.hub.publish(event).map(Published::Told);
+        }
+        self.hub.check(&event)?;
+        let event = event.into_compact();
+        let hub = self.hub.clone();
+        Ok(Published::Storing(Box::pin(async move {
+            try_join_all(logs.iter().map(|log| log.append(event.clone()))).await?;
+            // It is kept, whatever those say who only listen.
+            Ok(hub.publish(event).unwrap_or(0))
+        })))
+    }
+}

@@ -1,0 +1,284 @@
+//! What one commit does to one log: it is put together, written, and then either shown to the log's
+//! members or taken back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use postern_core::{
+    Text,
+    event::durable::{
+        ConsumerId, EventMark, LogLimits, LogState, OrderKey, Position, Retention, StoredEvent,
+        decode_event, stored_at_ms,
+    },
+};
+use postern_system::clock;
+use postern_wasm::StoreError;
+use redb::{ReadableTable, WriteTransaction};
+
+use super::{
+    disk::{self, Events, LOGS, Rows},
+    log::LogCore,
+    sync::Waiting,
+    writer::{AppendRequest, ConsumerRequest, Done, Request, WriteFailure},
+};
+
+/// The part of a commit that is one log's.
+pub(super) struct LogBatch {
+    log: Arc<LogCore>,
+    appends: Vec<AppendRequest>,
+    openings: Vec<ConsumerRequest>,
+    deletions: Vec<(Text, Done<bool>)>,
+    staged: Staged,
+}
+
+/// What was put into the commit.
+#[derive(Default)]
+struct Staged {
+    state: LogState,
+    first: Option<Position>,
+    /// In the order of the appends.
+    results: Vec<Result<Position, WriteFailure>>,
+    opened: Vec<ConsumerId>,
+    synced: Vec<ConsumerId>,
+    waiting: Vec<Waiting>,
+    freed: Vec<Position>,
+    removed: Vec<Position>,
+    deleted: Vec<bool>,
+}
+
+type EventTable<'t> = redb::Table<'t, u64, &'static [u8]>;
+type RowTable<'t> = redb::Table<'t, &'static str, &'static [u8]>;
+
+impl LogBatch {
+    pub(super) fn new(log: Arc<LogCore>) -> Self {
+        Self {
+            log,
+            appends: Vec::new(),
+            openings: Vec::new(),
+            deletions: Vec::new(),
+            staged: Staged::default(),
+        }
+    }
+
+    pub(super) fn add(&mut self, request: Request) {
+        match request {
+            Request::Append(append) => self.appends.push(append),
+            Request::Consumer(opening) => self.openings.push(opening),
+            Request::Delete { name, done, .. } => self.deletions.push((name, done)),
+            // What they ask for is done with every commit.
+            Request::Sync(_)
+            | Request::Trim(_)
+            | Request::ReadFailed { .. }
+            | Request::Close => {}
+        }
+    }
+
+    /// Octets that it writes, about.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.appends.iter().map(|append| append.record.len()).sum()
+    }
+
+    pub(super) fn write(&mut self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        let log = Arc::clone(&self.log);
+        let mut events = transaction.open_table(Events::new(&log.tables.events))?;
+        let mut rows = transaction.open_table(Rows::new(&log.tables.consumers))?;
+        let (state, limits) = {
+            let inner = log.lock();
+            (inner.state, inner.limits)
+        };
+        self.staged.state = state;
+        self.trim(&mut events, &limits)?;
+        self.write_appends(&mut events, &limits)?;
+        self.trim(&mut events, &limits)?;
+        self.write_consumers(&mut rows)?;
+        self.free(&mut events)?;
+        self.staged.first = disk::first(&events)?;
+        if self.staged.state != state {
+            let mut logs = transaction.open_table(LOGS)?;
+            logs.insert(log.name.as_str(), &*self.staged.state.encode())?;
+        }
+        Ok(())
+    }
+
+    fn write_appends(
+        &mut self,
+        events: &mut EventTable<'_>,
+        limits: &LogLimits,
+    ) -> Result<(), redb::Error> {
+        for append in &self.appends {
+            let n_bytes = append.record.len() as u64;
+            let admitted = self.staged.state.admit(limits, n_bytes);
+            if let Ok(position) = admitted {
+                events.insert(position.0, &*append.record)?;
+            }
+            let result = admitted.map_err(WriteFailure::Full);
+            self.staged.results.push(result);
+        }
+        Ok(())
+    }
+
+    /// Takes out what is too old or too much.
+    fn trim(&mut self, events: &mut EventTable<'_>, limits: &LogLimits) -> Result<(), redb::Error> {
+        let now_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
+        for _ in 0..TRIMMED_MAX {
+            let Some(oldest) = oldest(events)? else {
+                return Ok(());
+            };
+            if !self.staged.state.is_excess(limits, &oldest, now_ms) {
+                return Ok(());
+            }
+            events.remove(oldest.position.0)?;
+            self.staged.state.on_removed(oldest.record_bytes);
+            self.staged.removed.push(oldest.position);
+        }
+        Ok(())
+    }
+
+    /// Consumers that are opened, deleted, or have changed.
+    fn write_consumers(&mut self, rows: &mut RowTable<'_>) -> Result<(), redb::Error> {
+        let last = self.staged.state.last;
+        let mut inner = self.log.lock();
+        let inner = &mut *inner;
+        for opening in &self.openings {
+            let (id, is_changed) = inner.set.open(opening.settings.clone(), last);
+            if is_changed {
+                inner.unsynced.insert(id);
+            }
+            self.staged.opened.push(id);
+        }
+        for (name, _) in &self.deletions {
+            let is_known = inner.set.iter().any(|(known, _)| known == name);
+            if is_known {
+                rows.remove(name.as_str())?;
+            }
+            self.staged.deleted.push(is_known);
+        }
+        inner.is_sync_requested = false;
+        self.staged.waiting = std::mem::take(&mut inner.waiting);
+        self.staged.synced = inner.unsynced.drain().collect();
+        self.staged.freed = inner.set.take_freed();
+        for id in &self.staged.synced {
+            let Some(state) = inner.set.state(*id) else {
+                continue;
+            };
+            let name = &state.settings().name;
+            let is_deleted = self.deletions.iter().any(|(deleted, _)| deleted == name);
+            if !is_deleted {
+                rows.insert(name.as_str(), &*state.encode())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out what nobody wants any more.
+    fn free(&mut self, events: &mut EventTable<'_>) -> Result<(), redb::Error> {
+        for position in &self.staged.freed {
+            if let Some(record) = events.remove(position.0)? {
+                let n_bytes = record.value().len() as u64;
+                self.staged.state.on_removed(n_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// It is on disk: shows it to the log's members, and answers.
+    pub(super) fn on_committed(self) {
+        let Self {
+            log,
+            appends,
+            openings,
+            deletions,
+            staged,
+        } = self;
+        let mut told = Vec::new();
+        let mut inner = log.lock();
+        inner.state = staged.state;
+        inner.first = staged.first.unwrap_or_else(|| staged.state.last.next());
+        let mut answers = Vec::with_capacity(appends.len());
+        for (append, result) in appends.into_iter().zip(staged.results) {
+            if let Ok(position) = result
+                && let Ok(stored) = decode_event(position, Bytes::from(append.record))
+            {
+                let key = OrderKey::of(&stored.event);
+                let topic = stored.event.topic.clone();
+                inner.set.on_stored(position, &topic, key, |id| told.push(id));
+                inner.recent.push(stored);
+            }
+            answers.push((append.done, result));
+        }
+        for position in &staged.removed {
+            inner.set.on_removed(*position);
+        }
+        told.sort_unstable();
+        told.dedup();
+        let mut members: Vec<_> = told
+            .iter()
+            .filter_map(|id| inner.members.get(id).cloned())
+            .collect();
+        for ((name, _), is_known) in deletions.iter().zip(&staged.deleted) {
+            if *is_known && let Some(id) = inner.set.remove(name) {
+                members.extend(inner.members.remove(&id));
+            }
+        }
+        let frees_more = inner.set.has_freed();
+        drop(inner);
+        if frees_more {
+            drop(log.store.requests.send(Request::Trim(log.this())));
+        }
+        for members in members {
+            members.told.notify_waiters();
+            members.told.notify_one();
+        }
+        // Whoever has gone away need not hear it.
+        answers.into_iter().for_each(|(done, result)| drop(done.send(result)));
+        for (opening, id) in openings.into_iter().zip(staged.opened) {
+            drop(opening.done.send(Ok(id)));
+        }
+        for ((_, done), is_known) in deletions.into_iter().zip(staged.deleted) {
+            drop(done.send(Ok(is_known)));
+        }
+        for waiting in staged.waiting {
+            drop(waiting.send(Ok(())));
+        }
+    }
+
+    /// Nothing of it is on disk: consumers are written with the next commit.
+    pub(super) fn on_failed(self, error: &StoreError) {
+        let mut inner = self.log.lock();
+        inner.is_sync_requested = false;
+        inner.unsynced.extend(self.staged.synced);
+        inner.set.give_back_freed(self.staged.freed);
+        let mut waiting = std::mem::take(&mut inner.waiting);
+        drop(inner);
+        waiting.extend(self.staged.waiting);
+        let failed = || WriteFailure::Store(error.clone());
+        for append in self.appends {
+            drop(append.done.send(Err(failed())));
+        }
+        for opening in self.openings {
+            drop(opening.done.send(Err(failed())));
+        }
+        for (_, done) in self.deletions {
+            drop(done.send(Err(failed())));
+        }
+        for waiting in waiting {
+            drop(waiting.send(Err(error.clone())));
+        }
+    }
+}
+
+fn oldest(events: &EventTable<'_>) -> Result<Option<EventMark>, redb::Error> {
+    let Some((position, record)) = events.first()? else {
+        return Ok(None);
+    };
+    let record = record.value();
+    Ok(Some(EventMark {
+        position: Position(position.value()),
+        record_bytes: record.len() as u64,
+        // What cannot be read goes as the oldest there is.
+        stored_at_ms: stored_at_ms(record).unwrap_or(0),
+    }))
+}
+
+/// Events that one commit takes out on its own account; a lowered limit is met over several.
+const TRIMMED_MAX: usize = 4096;

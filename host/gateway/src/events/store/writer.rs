@@ -1,0 +1,204 @@
+//! The thread that writes: one commit after the other, each with all that waits, whichever log it is for.
+//! It alone says where events lie, so they become visible in their order. What errors of the disk do is
+//! in `postern_wasm`'s recovery; a commit that failed has changed nothing.
+
+use std::{collections::HashMap, io, sync::{Arc, Weak}};
+
+use postern_core::{
+    Error, Text,
+    event::durable::{ConsumerId, ConsumerSettings, LogFull, Position},
+};
+use postern_system::clock;
+use postern_wasm::{OpenFile, StoreError, StoreFault, StoreRecovery};
+use tokio::{
+    runtime,
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    time::timeout_at,
+};
+
+use super::{batch::LogBatch, log::LogCore};
+
+/// What the writer is asked.
+pub(super) enum Request {
+    Append(AppendRequest),
+    Consumer(ConsumerRequest),
+    Delete {
+        log: Arc<LogCore>,
+        name: Text,
+        done: Done<bool>,
+    },
+    /// Consumers of the log have changed.
+    Sync(Arc<LogCore>),
+    /// Events of the log may have become too old, or too many.
+    Trim(Weak<LogCore>),
+    /// A read of the file as it was opened for the `opening`th time met an error of the disk.
+    ReadFailed {
+        fault: StoreFault,
+        reason: Arc<str>,
+        opening: u64,
+    },
+    Close,
+}
+
+pub(super) struct AppendRequest {
+    pub log: Arc<LogCore>,
+    pub record: Vec<u8>,
+    pub done: Done<Position>,
+    /// Of the room for what waits.
+    pub _permit: OwnedSemaphorePermit,
+}
+
+pub(super) struct ConsumerRequest {
+    pub log: Arc<LogCore>,
+    pub settings: ConsumerSettings,
+    pub done: Done<ConsumerId>,
+}
+
+pub(super) type Done<T> = oneshot::Sender<Result<T, WriteFailure>>;
+
+/// Why something was not written.
+#[derive(Debug, Clone)]
+pub(super) enum WriteFailure {
+    Full(LogFull),
+    Store(StoreError),
+}
+
+pub(super) struct Writer {
+    recovery: StoreRecovery,
+    queue: mpsc::UnboundedReceiver<Request>,
+    /// Waits for the queue and for the time of the next trial.
+    clock: runtime::Runtime,
+}
+
+impl Writer {
+    pub(super) fn new(
+        recovery: StoreRecovery,
+        queue: mpsc::UnboundedReceiver<Request>,
+    ) -> io::Result<Self> {
+        let clock = runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        Ok(Self {
+            recovery,
+            queue,
+            clock,
+        })
+    }
+
+    /// Writes until it is told to close.
+    pub(super) fn run(mut self) {
+        let mut requests = Vec::with_capacity(BATCH_MAX);
+        loop {
+            let next = self.recovery.next_trial();
+            let queue = &mut self.queue;
+            let received = self.clock.block_on(async {
+                let receiving = queue.recv_many(&mut requests, BATCH_MAX);
+                match next {
+                    None => Some(receiving.await),
+                    Some(next) => timeout_at(next.into(), receiving).await.ok(),
+                }
+            });
+            match received {
+                Some(0) => break,
+                Some(_) => {
+                    if self.take(std::mem::take(&mut requests)) {
+                        break;
+                    }
+                }
+                None => self.recovery.try_again(),
+            }
+        }
+    }
+
+    /// Says whether it is to end.
+    fn take(&mut self, requests: Vec<Request>) -> bool {
+        let next = self.recovery.next_trial();
+        if next.is_some_and(|next| next <= clock::now()) {
+            self.recovery.try_again();
+        }
+        let mut is_closing = false;
+        let mut logs = HashMap::<Text, LogBatch>::new();
+        for request in requests {
+            let log = match &request {
+                Request::Append(AppendRequest { log, .. })
+                | Request::Consumer(ConsumerRequest { log, .. })
+                | Request::Delete { log, .. }
+                | Request::Sync(log) => Arc::clone(log),
+                Request::Trim(log) => match log.upgrade() {
+                    Some(log) => log,
+                    None => continue,
+                },
+                Request::ReadFailed {
+                    fault,
+                    reason,
+                    opening,
+                } => {
+                    let reason = Arc::clone(reason);
+                    self.recovery.on_failed_read(*opening, *fault, reason);
+                    continue;
+                }
+                Request::Close => {
+                    is_closing = true;
+                    continue;
+                }
+            };
+            let batch = logs
+                .entry(log.name.clone())
+                .or_insert_with(|| LogBatch::new(log));
+            batch.add(request);
+        }
+        if !logs.is_empty() {
+            self.write(logs.into_values().collect());
+        }
+        is_closing
+    }
+
+    fn write(&mut self, mut batches: Vec<LogBatch>) {
+        let Some(opened) = self.recovery.writable() else {
+            return self.refuse(batches);
+        };
+        let committed = commit(&opened, &mut batches);
+        drop(opened);
+        match committed {
+            Ok(()) => batches.into_iter().for_each(LogBatch::on_committed),
+            Err(error) => {
+                let n_bytes = batches.iter().map(LogBatch::n_bytes).sum();
+                if self.recovery.on_failed_commit(&error, n_bytes).is_some() {
+                    return self.refuse(batches);
+                }
+                let error = StoreError::Database(Arc::new(error));
+                for batch in batches {
+                    batch.on_failed(&error);
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, batches: Vec<LogBatch>) {
+        let error = self.recovery.refusal();
+        for batch in batches {
+            batch.on_failed(&error);
+        }
+    }
+}
+
+impl WriteFailure {
+    pub(super) fn to_error(&self, log: &Text) -> Error {
+        match self {
+            Self::Full(full) => full.to_error(log),
+            Self::Store(error) => error.to_error(),
+        }
+    }
+}
+
+fn commit(opened: &OpenFile, batches: &mut [LogBatch]) -> Result<(), redb::Error> {
+    let transaction = opened.database.begin_write()?;
+    for batch in batches {
+        batch.write(&transaction)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Requests in one commit.
+const BATCH_MAX: usize = 1024;
