@@ -150,6 +150,13 @@ impl OutgoingQueue {
         self.entries.len() < self.bounds.events_max && self.bytes < self.bounds.bytes_max
     }
 
+    /// Whether more than three quarters of what may wait do.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.entries.len() > self.bounds.events_max / 4 * 3
+            || self.bytes > self.bounds.bytes_max / 4 * 3
+    }
+
     /// Of all that were ever put in, those that there was no room for.
     #[must_use]
     pub const fn n_lost(&self) -> u64 {

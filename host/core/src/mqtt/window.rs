@@ -32,7 +32,8 @@ struct InFlight {
 #[derive(Debug)]
 enum Stage {
     Sent(Outgoing),
-    Released,
+    /// With its position, where it had one and that is known.
+    Released(Option<Position>),
 }
 
 /// What is to be sent again.
@@ -48,7 +49,7 @@ impl Window {
     pub fn with_released(ids: &[u16]) -> Self {
         let mut window = Self::default();
         for id in ids {
-            window.insert(*id, Stage::Released);
+            window.insert(*id, Stage::Released(None));
         }
         window
     }
@@ -90,13 +91,14 @@ impl Window {
     /// What was sent, or nothing where it was released before; an error where it is not known.
     pub(super) fn on_pubrec(&mut self, id: u16) -> Result<Option<Outgoing>, ()> {
         let in_flight = self.in_flight.get_mut(&id).ok_or(())?;
-        match std::mem::replace(&mut in_flight.stage, Stage::Released) {
-            Stage::Sent(outgoing) if outgoing.qos == Qos::ExactlyOnce => Ok(Some(outgoing)),
-            Stage::Released => Ok(None),
-            sent @ Stage::Sent(_) => {
-                in_flight.stage = sent;
-                Err(())
-            }
+        let position = match &in_flight.stage {
+            Stage::Sent(outgoing) if outgoing.qos == Qos::ExactlyOnce => outgoing.position,
+            Stage::Sent(_) => return Err(()),
+            Stage::Released(_) => return Ok(None),
+        };
+        match std::mem::replace(&mut in_flight.stage, Stage::Released(position)) {
+            Stage::Sent(outgoing) => Ok(Some(outgoing)),
+            Stage::Released(_) => Ok(None),
         }
     }
 
@@ -104,7 +106,7 @@ impl Window {
         let is_released = matches!(
             self.in_flight.get(&id),
             Some(InFlight {
-                stage: Stage::Released,
+                stage: Stage::Released(_),
                 ..
             })
         );
@@ -114,11 +116,11 @@ impl Window {
     fn remove_sent(&mut self, id: u16, qos: Qos) -> Option<Outgoing> {
         match &self.in_flight.get(&id)?.stage {
             Stage::Sent(outgoing) if outgoing.qos == qos => {}
-            Stage::Sent(_) | Stage::Released => return None,
+            Stage::Sent(_) | Stage::Released(_) => return None,
         }
         match self.in_flight.remove(&id)?.stage {
             Stage::Sent(outgoing) => Some(outgoing),
-            Stage::Released => None,
+            Stage::Released(_) => None,
         }
     }
 
@@ -137,7 +139,7 @@ impl Window {
     #[must_use]
     pub fn released(&self) -> Vec<u16> {
         let released = self.in_flight.iter().filter_map(|(id, in_flight)| {
-            matches!(in_flight.stage, Stage::Released).then_some(*id)
+            matches!(in_flight.stage, Stage::Released(_)).then_some(*id)
         });
         let mut released: Vec<_> = released.collect();
         released.sort_unstable();
@@ -152,7 +154,11 @@ impl Window {
                 Some(WindowStanding::Sent)
             }
             Stage::Sent(_) => None,
-            Stage::Released => Some(WindowStanding::Released),
+            // One of an earlier run: nothing says whose it was but the identifier.
+            Stage::Released(known) => {
+                let is_same = known.is_none_or(|known| known == position);
+                is_same.then_some(WindowStanding::Released)
+            }
         }
     }
 
@@ -164,7 +170,7 @@ impl Window {
                 outgoing.is_duplicate = true;
                 outgoing.position.is_none()
             }
-            Stage::Released => true,
+            Stage::Released(_) => true,
         });
         let mut ids: Vec<_> = self.in_flight.iter().map(|(id, one)| (one.number, *id)).collect();
         ids.sort_unstable();
@@ -176,7 +182,7 @@ impl Window {
         let is_shared = |in_flight: &InFlight| match &in_flight.stage {
             // What was sent with QoS 2 stays with its session (section 4.8.2).
             Stage::Sent(outgoing) => outgoing.share.is_some() && outgoing.qos == Qos::AtLeastOnce,
-            Stage::Released => false,
+            Stage::Released(_) => false,
         };
         let ids = self.in_flight.iter().filter(|(_, one)| is_shared(one));
         let mut ids: Vec<_> = ids.map(|(id, one)| (one.number, *id)).collect();
@@ -186,7 +192,7 @@ impl Window {
         taken
             .filter_map(|in_flight| match in_flight.stage {
                 Stage::Sent(outgoing) => Some(outgoing),
-                Stage::Released => None,
+                Stage::Released(_) => None,
             })
             .collect()
     }
@@ -197,7 +203,7 @@ impl Window {
             if self.in_flight.contains_key(&id) {
                 return match &self.in_flight.get(&id)?.stage {
                     Stage::Sent(outgoing) => Some(Repeated::Publish(id, outgoing)),
-                    Stage::Released => Some(Repeated::Pubrel(id)),
+                    Stage::Released(_) => Some(Repeated::Pubrel(id)),
                 };
             }
         }
@@ -276,7 +282,7 @@ mod tests {
             last_id: u16::MAX - 1,
             ..Window::default()
         };
-        window.insert(1, Stage::Released);
+        window.insert(1, Stage::Released(None));
         assert_eq!(send(&mut window, outgoing(Qos::AtLeastOnce)), u16::MAX);
         assert_eq!(send(&mut window, outgoing(Qos::AtLeastOnce)), 2);
     }

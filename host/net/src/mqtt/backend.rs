@@ -82,10 +82,14 @@ pub trait MqttStore: Send + Sync + fmt::Debug + 'static {
     /// What the store says.
     fn delete_session(&self, client_id: Text) -> BoxFuture<Result<(), Error>>;
 
+    /// Whether there are stored queues. Otherwise sessions outlive their connection in memory only.
+    fn keeps_queues(&self) -> bool;
+
     /// What waits for a session with QoS 1 and 2: a consumer by the client's name of what was published
     /// with `is_kept` to one of `filters`, made where there is none, beginning with what is published
-    /// from here on. It is not ordered, has no `ack_wait` and no bound of deliveries. None where nothing is stored: sessions are
-    /// then kept in memory.
+    /// from here on. It is not ordered, has no `ack_wait` and no bound of
+    /// deliveries. Asked only where `keeps_queues` says so, and again with each change of the filters:
+    /// the consumer that was given before is dropped then.
     ///
     /// # Errors
     /// What the store says.
@@ -94,7 +98,7 @@ pub trait MqttStore: Send + Sync + fmt::Debug + 'static {
         client_id: Text,
         filters: Vec<TopicFilter>,
         in_flight_max: usize,
-    ) -> BoxFuture<Result<Option<Box<dyn EventConsumer>>, Error>>;
+    ) -> BoxFuture<Result<Box<dyn EventConsumer>, Error>>;
 }
 
 /// A client that wants to connect.
@@ -118,7 +122,9 @@ pub struct Admission {
     /// None where nobody had to say who he is.
     pub principal: Option<Arc<Principal>>,
     /// Bounds for this client; none takes those of the listener.
-    pub limits: Option<ClientLimits>,
+    pub limits: Option<Arc<ClientLimits>>,
+    /// Told to a client of MQTT 5 that asks: what the topics of its responses are to begin with.
+    pub response_information: Option<Text>,
 }
 
 /// Why a client may not connect, or a publication was not taken.

@@ -29,7 +29,7 @@ pub struct MqttConfig {
     /// Longest client identifier, in octets. Default 256; at least 23 (section 3.1.3.1).
     pub client_id_bytes_max: usize,
     /// Bounds of a client for which the gateway says nothing else.
-    pub client: ClientLimits,
+    pub client: Arc<ClientLimits>,
 }
 
 /// All listeners together.
@@ -54,7 +54,7 @@ impl Default for MqttConfig {
             held_bytes_max: 32 * 1024 * 1024,
             proxies: None,
             client_id_bytes_max: 256,
-            client: ClientLimits::default(),
+            client: Arc::default(),
         }
     }
 }

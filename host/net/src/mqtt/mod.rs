@@ -11,7 +11,14 @@
 mod backend;
 mod broker;
 mod config;
+mod connection;
+mod routes;
 mod server;
+mod service;
+mod session;
+mod sessions;
+mod sys;
+mod wills;
 
 pub use self::{
     backend::{
@@ -20,9 +27,10 @@ pub use self::{
     },
     broker::{Broker, BrokerNumbers},
     config::{BrokerConfig, MqttConfig},
-    server::{MqttControl, MqttServer},
+    server::{MqttControl, MqttFront, MqttServer},
 };
 
+pub(crate) use self::service::{MqttService, serve_stream};
 pub use postern_core::mqtt::ClientLimits;
 
 /// The path of MQTT on the HTTP port.
