@@ -31,6 +31,7 @@ use crate::{
         proxy_protocol::{ProxyHandshake, ProxyTrust},
     },
     link::{StreamLink, WatchedLink},
+    mqtt::MqttFront,
     sockets::{LocalAddress, SocketListener},
     tcp,
     tls::{ChallengeAnswers, ServerTls, TlsHandshake},
@@ -119,6 +120,7 @@ impl HttpServer {
                 handler,
                 counters: Arc::clone(&counters),
                 sessions: settings,
+                mqtt: None,
             },
         };
         let shared = Shared {
@@ -160,6 +162,13 @@ impl HttpServer {
     #[must_use]
     pub fn with_challenges(mut self, answers: Arc<dyn ChallengeAnswers>) -> Self {
         self.shared.answer.challenges = Some(answers);
+        self
+    }
+
+    /// Serves clients of MQTT over WebSocket, at `/mqtt`.
+    #[must_use]
+    pub fn with_mqtt(mut self, front: &MqttFront) -> Self {
+        self.shared.answer.websockets.mqtt = Some(Arc::clone(&front.service));
         self
     }
 

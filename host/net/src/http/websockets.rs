@@ -4,6 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, Response, StatusCode, request};
 use postern_core::{
     Blame, Body, Call, Error, Handler, Headers, Kind, Peer, Text, Transport,
@@ -26,6 +27,7 @@ use super::{
 };
 use crate::{
     ConnectionBytes, Counters, Shutdown,
+    mqtt::{self, MQTT_PATH, MQTT_PROTOCOL, MqttService},
     server::{self, Settings},
     websocket::{
         self, Accepted, CALLS_PATH, CALLS_PROTOCOL, CallForm, Channel, ChannelConfig,
@@ -40,6 +42,8 @@ pub(super) struct WebSockets {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) counters: Arc<Counters>,
     pub(super) sessions: Settings,
+    /// Where clients of MQTT are served.
+    pub(super) mqtt: Option<Arc<MqttService>>,
 }
 
 /// Who asks for a WebSocket.
@@ -55,13 +59,17 @@ pub(super) struct WebSocketAsker<'a> {
 enum Endpoint {
     /// VSTP.
     Sessions,
+    Mqtt,
     /// JSON; calls are of this method where they name no other.
     Calls { service: Text, method: Text },
 }
 
 impl Endpoint {
     /// What is at `path`, where anything is.
-    fn at(path: &str, config: &HttpConfig) -> Result<Option<Self>, PathError> {
+    fn at(path: &str, config: &HttpConfig, has_mqtt: bool) -> Result<Option<Self>, PathError> {
+        if path == MQTT_PATH {
+            return Ok(has_mqtt.then_some(Self::Mqtt));
+        }
         if path == SESSION_PATH {
             return Ok(config.websocket.serves_sessions.then_some(Self::Sessions));
         }
@@ -85,13 +93,14 @@ impl Endpoint {
     const fn protocol(&self) -> &'static str {
         match self {
             Self::Sessions => SESSION_PROTOCOL,
+            Self::Mqtt => MQTT_PROTOCOL,
             Self::Calls { .. } => CALLS_PROTOCOL,
         }
     }
 
     const fn kind(&self) -> DataKind {
         match self {
-            Self::Sessions => DataKind::Binary,
+            Self::Sessions | Self::Mqtt => DataKind::Binary,
             Self::Calls { .. } => DataKind::Text,
         }
     }
@@ -105,7 +114,7 @@ impl WebSockets {
         config: &HttpConfig,
         asker: &WebSocketAsker<'_>,
     ) -> Result<Option<Response<ReplyBody>>, Refusal> {
-        let endpoint = Endpoint::at(head.uri.path(), config);
+        let endpoint = Endpoint::at(head.uri.path(), config, self.mqtt.is_some());
         let endpoint = endpoint
             .map_err(|error| Refusal::invalid(StatusCode::BAD_REQUEST, error.to_string()))?;
         let Some(endpoint) = endpoint else {
@@ -154,6 +163,18 @@ impl WebSockets {
                     let channel = Channel::new(link, input, channel_config, bytes);
                     let link = WebSocketLink::new(channel, Some(shutdown.clone()));
                     Box::pin(server::serve_session(link, peer, sessions, shutdown))
+                })
+            }
+            Endpoint::Mqtt => {
+                let mqtt = self.mqtt.clone();
+                Box::new(move |UpgradedStream { link, input }, shutdown: Shutdown| {
+                    let channel = Channel::new(link, input, channel_config, bytes);
+                    let link = WebSocketLink::new(channel, Some(shutdown.clone()));
+                    Box::pin(async move {
+                        if let Some(mqtt) = mqtt {
+                            mqtt::serve_stream(mqtt, link, BytesMut::new(), peer, shutdown).await;
+                        }
+                    })
                 })
             }
             Endpoint::Calls { service, method } => {
@@ -282,7 +303,7 @@ mod tests {
     use super::*;
 
     fn at(path: &str) -> Option<Endpoint> {
-        Endpoint::at(path, &HttpConfig::default()).expect("decoded")
+        Endpoint::at(path, &HttpConfig::default(), false).expect("decoded")
     }
 
     #[test]
@@ -316,7 +337,7 @@ mod tests {
         config.websocket.serves_sessions = false;
         config.websocket.serves_calls = false;
         for path in ["/vstp", "/ws/a/b", "/ws/%zz/b"] {
-            assert_eq!(Endpoint::at(path, &config), Ok(None));
+            assert_eq!(Endpoint::at(path, &config, false), Ok(None));
         }
     }
 
