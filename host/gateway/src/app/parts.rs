@@ -15,6 +15,7 @@ use crate::{
     directory::{SharedDirectory, service},
     events::{self, EventService},
     grpc::{self, HealthService, ServiceStates},
+    mqtt::{self, MqttFront, MqttRecords, MqttService},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     proto::{LoadedSchemas, PoolDetails},
     telemetry::calls::CallBook,
@@ -27,6 +28,7 @@ pub(super) struct Parts {
     pub pipeline: Arc<Pipeline>,
     pub book: Arc<CallBook>,
     pub certificates: Arc<Certificates>,
+    pub mqtt: Arc<MqttFront>,
 }
 
 impl Parts {
@@ -47,6 +49,12 @@ impl Parts {
         let extensions = Arc::<Extensions>::default();
         let events = EventService::new(config.events.to_hub(config.calls.depth_max));
         runtime.set_events(Arc::new(events.hub().clone()));
+        let records = MqttRecords {
+            retained: runtime.records("mqtt-retained")?,
+            sessions: runtime.records("mqtt-sessions")?,
+        };
+        let mqtt = MqttFront::open(config, records, events.clone()).await;
+        let mqtt = Arc::new(mqtt.map_err(StartError::Mqtt)?);
         let health = Arc::new(HealthService::new());
         let tls = certificates.upstream();
         let (fleet, directory_service) =
@@ -77,6 +85,7 @@ impl Parts {
             pipeline,
             book,
             certificates: Arc::new(certificates),
+            mqtt,
         })
     }
 }
@@ -119,7 +128,11 @@ async fn start_fleet(
         info: events::info(),
         handler: Arc::new(events.clone()),
     };
-    let mut built_in = vec![built_in, publish_and_subscribe];
+    let clients_of_mqtt = BuiltIn {
+        info: mqtt::info(),
+        handler: Arc::new(MqttService),
+    };
+    let mut built_in = vec![built_in, publish_and_subscribe, clients_of_mqtt];
     let loaded = Arc::<LoadedSchemas>::default();
     for service in grpc::services(health, &loaded)? {
         built_in.extend(BuiltIn::of_schema(service, &loaded));

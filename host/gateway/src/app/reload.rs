@@ -292,6 +292,7 @@ impl Reload {
         self.gateway.certificates().tell(self.gateway.readiness());
         self.pipeline.apply(rules(&after.config, guard, failures));
         self.gateway.control().fleet().grpc().set_schemas(schemas);
+        self.gateway.mqtt().apply(&after.config);
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
         Ok(true)

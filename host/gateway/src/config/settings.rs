@@ -11,6 +11,7 @@ use super::{
     extensions::Extension,
     leaf::{Secret, word_leaf},
     listener::{Listener, built_in_listeners, local},
+    mqtt::Mqtt,
     pool::Pool,
     routes::RouteSettings,
     section::section,
@@ -61,6 +62,8 @@ section! {
         pub upstream_tls: UpstreamTls = UpstreamTls::default();
         /// Events, and what waits for those who subscribed to them.
         pub events: Events = Events::default();
+        /// MQTT: sessions, topics, and publishes that are calls.
+        pub mqtt: Mqtt = Mqtt::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// Who can answer for which service, and who may say so.

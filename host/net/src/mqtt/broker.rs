@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use postern_core::{
-    Error,
-    event::Event,
-    mqtt::Publication,
-};
+use postern_core::{Error, event::Event, mqtt::Publication};
 
 use super::{BrokerConfig, MqttStore};
 use crate::Shutdown;
