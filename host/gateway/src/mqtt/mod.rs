@@ -37,6 +37,7 @@ use postern_net::{
     Shutdown,
     mqtt::{Acceptance, Broker, BrokerConfig, ClientLimits, MqttClient, Refusal},
 };
+use postern_system::clock;
 use postern_wasm::Records;
 use tokio_util::sync::CancellationToken;
 
@@ -231,7 +232,7 @@ impl MqttFront {
                 Err(refused) => return Acceptance::Now(Err(refused)),
             }
         }
-        let event = event_of(client, publication);
+        let event = event_of(client, publication, is_kept);
         if let Some(log) = self.store.log().filter(|_| is_kept) {
             let appended = log.append(event.clone());
             writing.push(Box::pin(async move { appended.await.map(drop) }));
@@ -295,14 +296,16 @@ fn principal_of(client: &MqttClient) -> Option<&Principal> {
     client.principal.as_deref()
 }
 
-/// The event that a publication is.
-fn event_of(client: &MqttClient, publication: &Publication) -> Event {
+/// The event that a publication is. One that is kept says whose it was: its client may want nothing of
+/// its own.
+fn event_of(client: &MqttClient, publication: &Publication, is_kept: bool) -> Event {
     let publisher = Publisher {
         peer: Arc::clone(&client.peer),
         principal: client.principal.clone(),
         ..Publisher::default()
     };
-    publication.to_event(publisher)
+    let client_id = is_kept.then_some(client.client_id.as_str());
+    publication.to_event(clock::now(), publisher, client_id)
 }
 
 fn broker_config(mqtt: &Mqtt) -> BrokerConfig {
