@@ -102,3 +102,31 @@ async fn rumqttc_has_ten_thousand_messages_acknowledged() {
     });
     tokio::join!(publishing, acknowledging);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_listed_shown_and_disconnected() {
+    let _machine = share().await;
+    let broker = Broker::start("").await;
+    let (client, mut events) = connect(&broker, "ops/one");
+    client
+        .subscribe("ops/#", QoS::AtLeastOnce)
+        .await
+        .expect("queued");
+    until(&mut events, |packet| {
+        matches!(packet, Incoming::SubAck(_)).then_some(())
+    })
+    .await;
+    let list = broker.postern(&["mqtt", "sessions", "list"]);
+    assert_eq!(list.code, Some(0), "{list:?}");
+    assert!(list.out.contains("ops/one") && list.out.contains("connected"));
+    let info = broker.postern(&["mqtt", "sessions", "info", "ops/one"]);
+    assert!(info.out.contains("ops/#"), "{info:?}");
+    let (status, text) = broker.admin("/mqtt/sessions").await.expect("asked");
+    assert!(status == 200 && text.contains("\"client\":\"ops/one\""), "{text}");
+    let none = broker.postern(&["mqtt", "sessions", "info", "nobody"]);
+    assert_eq!(none.code, Some(1), "{none:?}");
+    let ended = broker.postern(&["mqtt", "sessions", "disconnect", "ops/one"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ending = async { while events.poll().await.is_ok() {} };
+    timeout(PATIENCE, ending).await.expect("it is disconnected");
+}

@@ -27,7 +27,7 @@ use crate::{
     config::Loaded,
     control::Control,
     directory::listing::MethodListing,
-    mqtt::MqttFront,
+    mqtt::MqttGateway,
     pipeline::route::{Route, RouteTarget},
     readiness::{Readiness, ReadinessReason, ReasonKind},
     sources::troubles::SourceTroubles,
@@ -45,7 +45,7 @@ pub(crate) struct Gateway {
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
     certificates: Arc<Certificates>,
-    mqtt: Arc<MqttFront>,
+    mqtt: Arc<MqttGateway>,
     loaded: ArcSwap<Loaded>,
     bound_addresses: ArcSwap<BTreeMap<String, Vec<BoundAddress>>>,
     /// Where operators ask.
@@ -104,7 +104,7 @@ impl Gateway {
 
     /// Sessions of MQTT.
     #[must_use]
-    pub(crate) const fn mqtt(&self) -> &Arc<MqttFront> {
+    pub(crate) const fn mqtt(&self) -> &Arc<MqttGateway> {
         &self.mqtt
     }
 

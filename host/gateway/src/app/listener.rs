@@ -28,7 +28,7 @@ use crate::{
     certificates::{self, Certificates},
     config::{self, ListenAddress, Protocol},
     grpc::KnownMethods,
-    mqtt::MqttFront,
+    mqtt::MqttGateway,
     pipeline::Pipeline,
 };
 
@@ -51,7 +51,7 @@ pub(crate) struct ListenerDependencies {
     /// What clients of gRPC are told of failures.
     pub details: Arc<dyn StatusDetails>,
     /// Sessions, topics and calls of MQTT.
-    pub mqtt: Arc<MqttFront>,
+    pub mqtt: Arc<MqttGateway>,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.

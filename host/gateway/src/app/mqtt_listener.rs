@@ -9,7 +9,7 @@ use postern_net::{
 };
 
 use super::listener::{ListenerDependencies, ListenerSettings};
-use crate::mqtt::{ListenerBackend, MqttFront};
+use crate::mqtt::{ListenerBackend, MqttGateway};
 
 /// The server of a listener of MQTT.
 pub(super) fn server(
@@ -52,6 +52,6 @@ pub(super) fn mqtt_config(
         held_bytes_max: listener.held_bytes_per_connection_max.octets(),
         proxies: proxies.then(|| TrustedProxies(listener.forwarded.trusted.clone())),
         client_id_bytes_max: mqtt.client_id_bytes_max,
-        client: MqttFront::client_limits(mqtt),
+        client: MqttGateway::client_limits(mqtt),
     }
 }

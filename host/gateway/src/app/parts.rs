@@ -15,7 +15,7 @@ use crate::{
     directory::{SharedDirectory, service},
     events::{self, EventService},
     grpc::{self, HealthService, ServiceStates},
-    mqtt::{self, MqttFront, MqttRecords, MqttService},
+    mqtt::{self, MqttGateway, MqttRecords, ConnectService},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     proto::{LoadedSchemas, PoolDetails},
     telemetry::calls::CallBook,
@@ -28,7 +28,7 @@ pub(super) struct Parts {
     pub pipeline: Arc<Pipeline>,
     pub book: Arc<CallBook>,
     pub certificates: Arc<Certificates>,
-    pub mqtt: Arc<MqttFront>,
+    pub mqtt: Arc<MqttGateway>,
 }
 
 impl Parts {
@@ -53,7 +53,7 @@ impl Parts {
             retained: runtime.records("mqtt-retained")?,
             sessions: runtime.records("mqtt-sessions")?,
         };
-        let mqtt = MqttFront::open(config, records, events.clone()).await;
+        let mqtt = MqttGateway::open(config, records, events.clone()).await;
         let mqtt = Arc::new(mqtt.map_err(StartError::Mqtt)?);
         let health = Arc::new(HealthService::new());
         let tls = certificates.upstream();
@@ -130,7 +130,7 @@ async fn start_fleet(
     };
     let clients_of_mqtt = BuiltIn {
         info: mqtt::info(),
-        handler: Arc::new(MqttService),
+        handler: Arc::new(ConnectService),
     };
     let mut built_in = vec![built_in, publish_and_subscribe, clients_of_mqtt];
     let loaded = Arc::<LoadedSchemas>::default();

@@ -1,6 +1,6 @@
 //! Topics of MQTT as keys write them: permissions with `%c` and `%u`, and routes with names for levels.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use postern_core::{Text, json};
 
@@ -308,24 +308,24 @@ const FILTER_BYTES_MAX: usize = 65_535;
 /// Of a filter that is refused, shown.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// What a table says, for tests of its users.
-#[cfg(test)]
-pub(crate) fn routes(pairs: &[(&str, &str)]) -> Result<MqttRoutes, String> {
-    let pairs: BTreeMap<_, _> = pairs
-        .iter()
-        .map(|(filter, target)| ((*filter).to_owned(), (*target).to_owned()))
-        .collect();
-    let text = super::inline::Pairs(pairs).written().unwrap_or_default();
-    let table = format!("[mqtt]\nroutes = {text}\n");
-    let parsed = super::parse("t", &table, &BTreeMap::new());
-    parsed
-        .map(|(config, _)| config.mqtt.routes)
-        .map_err(|faults| faults.to_string())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    fn routes(pairs: &[(&str, &str)]) -> Result<MqttRoutes, String> {
+        let pairs: BTreeMap<_, _> = pairs
+            .iter()
+            .map(|(filter, target)| ((*filter).to_owned(), (*target).to_owned()))
+            .collect();
+        let text = crate::config::inline::Pairs(pairs).written();
+        let table = format!("[mqtt]\nroutes = {}\n", text.unwrap_or_default());
+        let parsed = crate::config::parse("t", &table, &BTreeMap::new());
+        parsed
+            .map(|(config, _)| config.mqtt.routes)
+            .map_err(|faults| faults.to_string())
+    }
 
     #[track_caller]
     fn refused(text: &str, why: &str) {

@@ -12,14 +12,14 @@ use postern_core::{
 use postern_net::mqtt::{Acceptance, Admission, ConnectAttempt, MqttBackend, MqttClient, Refusal};
 
 use super::{
-    MqttFront, calls, principal_of,
+    MqttGateway, calls, principal_of,
     service::{CONNECT, SERVICE, read},
 };
 use crate::pipeline::Pipeline;
 
 /// What the clients of one listener are judged by.
 pub(crate) struct ListenerBackend {
-    mqtt: Arc<MqttFront>,
+    mqtt: Arc<MqttGateway>,
     pipeline: Arc<Pipeline>,
     /// The pipeline, for the calls of this listener.
     handler: Arc<dyn Handler>,
@@ -27,7 +27,7 @@ pub(crate) struct ListenerBackend {
 
 impl ListenerBackend {
     #[must_use]
-    pub(crate) fn new(mqtt: Arc<MqttFront>, pipeline: Arc<Pipeline>, listener: &str) -> Self {
+    pub(crate) fn new(mqtt: Arc<MqttGateway>, pipeline: Arc<Pipeline>, listener: &str) -> Self {
         let handler = Arc::new(pipeline.listener_handler(listener));
         Self {
             mqtt,
@@ -51,7 +51,7 @@ impl ListenerBackend {
 }
 
 async fn admit(
-    mqtt: Arc<MqttFront>,
+    mqtt: Arc<MqttGateway>,
     handler: Arc<dyn Handler>,
     attempt: ConnectAttempt,
 ) -> Result<Admission, Refusal> {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{
-    MqttFront,
+    MqttGateway,
     request::{
         ReplyAddress, ReplyPart, call_of, failure_publication, reply_address, reply_publication,
     },
@@ -37,13 +37,13 @@ pub(super) struct RunningCalls {
 
 /// One call of a client. Dropping it makes room for another.
 struct RunningCall {
-    mqtt: Arc<MqttFront>,
+    mqtt: Arc<MqttGateway>,
     client_id: Text,
 }
 
 /// A publish that is a call, with everything that answering takes.
 struct PublishedCall {
-    mqtt: Arc<MqttFront>,
+    mqtt: Arc<MqttGateway>,
     handler: Arc<dyn Handler>,
     client: Arc<MqttClient>,
     publication: Arc<Publication>,
@@ -66,7 +66,7 @@ impl RunningCalls {
 /// Begins the call that a publish is. Nobody is told of one with QoS 0, so that nobody waits for it
 /// while the client has few of them.
 pub(super) fn begin(
-    mqtt: &Arc<MqttFront>,
+    mqtt: &Arc<MqttGateway>,
     handler: &Arc<dyn Handler>,
     client: &Arc<MqttClient>,
     publication: &Arc<Publication>,
@@ -173,7 +173,7 @@ impl PublishedCall {
 
 impl RunningCall {
     /// None where the client has as many as it may.
-    fn begin(mqtt: &Arc<MqttFront>, client_id: &Text) -> Option<Self> {
+    fn begin(mqtt: &Arc<MqttGateway>, client_id: &Text) -> Option<Self> {
         let mut by_client = mqtt.calls().by_client.lock();
         let limit = mqtt.calls_in_flight_max();
         let n_calls = by_client.entry(client_id.clone()).or_insert(0);

@@ -29,7 +29,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use postern_core::{
-    BoxFuture, Error, Kind, Principal, Text,
+    Blame, BoxFuture, Error, Kind, Principal,
     event::{Event, EventSink, OWN_TOPICS, Publisher, durable::EventLog},
     mqtt::{Publication, Qos, Reason, TopicName},
 };
@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     backend::ListenerBackend,
-    service::{MqttService, info},
+    service::{ConnectService, info},
     view::{MqttNumbers, SessionsView},
 };
 use self::{
@@ -61,7 +61,7 @@ use crate::{
 
 /// MQTT of a gateway, for all listeners together.
 #[derive(Debug)]
-pub(crate) struct MqttFront {
+pub(crate) struct MqttGateway {
     settings: ArcSwap<MqttSettings>,
     /// Counts settings, and whatever else changes who may do what.
     version: AtomicU64,
@@ -90,7 +90,7 @@ pub(crate) struct MqttRecords {
     pub sessions: Records,
 }
 
-impl MqttFront {
+impl MqttGateway {
     /// A broker with what `records` has kept.
     ///
     /// # Errors
@@ -212,7 +212,7 @@ impl MqttFront {
                 "client {} may not publish to its response topic {}; see [mqtt.rules]",
                 client.client_id, topic.name
             );
-            Error::new(Kind::PermissionDenied, postern_core::Blame::Client, message)
+            Error::new(Kind::PermissionDenied, Blame::Client, message)
         })
     }
 
@@ -268,7 +268,7 @@ impl MqttFront {
                 Reason::QUOTA_EXCEEDED => Kind::ResourceExhausted,
                 _ => Kind::Unavailable,
             };
-            Error::new(kind, postern_core::Blame::Gateway, refused.text.to_string())
+            Error::new(kind, Blame::Gateway, refused.text.to_string())
         })?;
         Ok(n_told + self.broker.deliver(&publication))
     }

@@ -19,7 +19,7 @@ pub(crate) const CONNECT: &str = "connect";
 
 /// Says who calls.
 #[derive(Debug)]
-pub(crate) struct MqttService;
+pub(crate) struct ConnectService;
 
 /// A principal as the service answers it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ fn write(principal: Option<&Principal>) -> Vec<u8> {
     serde_json::to_vec(&caller).unwrap_or_default()
 }
 
-impl Handler for MqttService {
+impl Handler for ConnectService {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         let answer = match call.method.as_str() {
             CONNECT => {

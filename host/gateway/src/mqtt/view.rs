@@ -3,7 +3,7 @@
 use postern_net::mqtt::BrokerNumbers;
 use serde::Serialize;
 
-use super::MqttFront;
+use super::MqttGateway;
 
 /// For the exporter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) struct SessionView {
     pub client: String,
 }
 
-impl MqttFront {
+impl MqttGateway {
     #[must_use]
     pub(crate) fn numbers(&self) -> MqttNumbers {
         let (calls, calls_failed) = self.calls.counts();
@@ -45,6 +45,13 @@ impl MqttFront {
             calls,
             calls_failed,
         }
+    }
+
+    /// The session of `client`, if it is known.
+    #[must_use]
+    pub(crate) fn session(&self, client: &str) -> Option<SessionView> {
+        let mut sessions = self.view().clients.into_iter();
+        sessions.find(|session| session.client == client)
     }
 
     /// Every session.
