@@ -28,10 +28,6 @@ def client(name):
     return made
 
 
-def named(number):
-    return number.decode()
-
-
 class Reader:
     def __init__(self):
         self.seen = {qos: Counter() for qos in QOS}
@@ -55,26 +51,36 @@ class Reader:
 class Writer:
     """Publishes numbers and remembers which were acknowledged."""
 
-    def __init__(self, qos):
-        self.qos, self.next, self.by_mid, self.acknowledged = qos, 0, {}, set()
+    def __init__(self, qos, reader):
+        self.reader = reader.seen[qos]
+        self.qos, self.next, self.by_mid, self.early, self.acknowledged = qos, 0, {}, set(), set()
         self.lock = threading.Lock()
         self.paho = client(f"kill-writer-{qos}")
         self.paho.on_publish = self.on_publish
         self.paho.loop_start()
 
     def on_publish(self, _client, _user, mid, reason, _properties):
+        assert reason.value < 0x80, reason
         with self.lock:
-            number = self.by_mid.pop(mid, None)
-            if number is not None and reason.value < 0x80:
-                self.acknowledged.add(number)
+            if mid in self.by_mid:
+                self.acknowledged.add(self.by_mid.pop(mid))
+            else:
+                self.early.add(mid)
 
     def step(self):
-        if self.next - len(self.acknowledged) > 200 or not self.paho.is_connected():
+        # What waits for the reader stays far below every bound.
+        behind = self.next - min(len(self.acknowledged), len(self.reader))
+        if behind > 200 or not self.paho.is_connected():
             time.sleep(0.005)
             return
+        # Not under the lock: paho has its own, and calls back under that.
+        info = self.paho.publish(f"kill/{self.qos}", str(self.next), self.qos)
         with self.lock:
-            info = self.paho.publish(f"kill/{self.qos}", str(self.next), self.qos)
-            self.by_mid[info.mid] = self.next
+            if info.mid in self.early:
+                self.early.remove(info.mid)
+                self.acknowledged.add(self.next)
+            else:
+                self.by_mid[info.mid] = self.next
             self.next += 1
 
     def run(self, stopped):
@@ -86,7 +92,7 @@ class Writer:
 
 def main():
     reader = Reader()
-    writers = [Writer(qos) for qos in QOS]
+    writers = [Writer(qos, reader) for qos in QOS]
     stopped = threading.Event()
     threads = [threading.Thread(target=writer.run, args=(stopped,)) for writer in writers]
     for thread in threads:

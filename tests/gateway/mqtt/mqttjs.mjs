@@ -24,15 +24,16 @@ class Client {
 
   static async connect(url, options = {}) {
     const client = new Client();
-    client.mqtt = await within(
-      mqtt.connectAsync(url, { reconnectPeriod: 0, ...options }, false),
-      "CONNACK",
-    );
+    client.mqtt = mqtt.connect(url, { reconnectPeriod: 0, ...options });
     client.mqtt.on("message", (topic, payload, packet) => {
       const message = { topic, payload: payload.toString(), packet };
       const next = client.waiting.shift();
       next ? next(message) : client.messages.push(message);
     });
+    await within(
+      new Promise((done, fail) => client.mqtt.once("connect", done).once("error", fail)),
+      "CONNACK",
+    );
     return client;
   }
 
