@@ -15,6 +15,7 @@ mod gateway;
 mod grpc;
 mod hostile;
 mod languages;
+mod mqtt;
 mod nats;
 mod passes;
 mod quic;
@@ -87,6 +88,10 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         // By its name only: it needs what five languages need.
         if chosen.iter().any(|word| word == "languages") {
             languages::run(&mut table).await;
+        }
+        // By its name only: it needs mosquitto.
+        if chosen.iter().any(|word| word == "mqtt") {
+            mqtt::run(&mut table).await;
         }
         if is_chosen("hostile") {
             hostile::run(&mut table).await;

@@ -40,6 +40,7 @@ mod lossy;
 mod manifests;
 mod metrics;
 mod misbehave;
+mod mqtt;
 mod neighbours;
 mod passed;
 mod peers;

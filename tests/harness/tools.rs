@@ -6,6 +6,7 @@
 //! | `target/tools/bin` | programs in Go | `tests/tools/go.mod` |
 //! | `target/tools/python` | an environment of Python | `tests/tools/requirements.txt` |
 //! | `target/tools/grpc` | packages of Node: clients of gRPC and Connect | `tests/tools/grpc` |
+//! | `target/tools/mqtt` | packages of Node: a client of MQTT | `tests/tools/mqtt` |
 //! | the system | packages | `need` of `tests/run` |
 //!
 //! A test whose program is missing fails and says so.
@@ -99,13 +100,13 @@ pub fn python() -> PathBuf {
     path
 }
 
-/// The folder that has the packages of `tests/tools/grpc`, in `node_modules`.
+/// The folder that has the packages of `tests/tools/NAME`, in `node_modules`.
 ///
 /// # Panics
 /// When it is not there.
 #[must_use]
-pub fn node_packages() -> PathBuf {
-    let path = guests::target().join("tools/grpc");
+pub fn node_packages(name: &str) -> PathBuf {
+    let path = guests::target().join("tools").join(name);
     if !path.join("node_modules").is_dir() {
         unusable("node", "its packages are not in target/tools/grpc");
     }

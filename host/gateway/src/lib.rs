@@ -17,6 +17,7 @@ mod guard;
 mod inspect;
 mod local_authority;
 mod memory;
+mod mqtt;
 mod name_table;
 mod nearest;
 mod oci;

@@ -49,7 +49,7 @@ fn node(name: &str) -> Command {
     let mut command = Command::new(system_tool("node"));
     command
         .arg(repository().join("tests/gateway/grpc").join(name))
-        .arg(node_packages());
+        .arg(node_packages("grpc"));
     command
 }
 

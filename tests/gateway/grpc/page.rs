@@ -21,7 +21,7 @@ async fn a_page_calls_and_reads_a_stream_by_grpc_web_and_connect() {
              listeners = [\"pages\"]\n"
         )
     };
-    let packages = node_packages().join("node_modules");
+    let packages = node_packages("grpc").join("node_modules");
     let config = [
         files("packages", packages.display().to_string()),
         files("schema", folder.path().display().to_string()),

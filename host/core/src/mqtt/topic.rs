@@ -249,12 +249,7 @@ pub fn from_event(topic: &str) -> String {
     map_levels(topic, ".", "/", push_name_level)
 }
 
-fn map_levels(
-    text: &str,
-    from: &str,
-    to: &str,
-    push: impl Fn(&str, &mut String),
-) -> String {
+fn map_levels(text: &str, from: &str, to: &str, push: impl Fn(&str, &mut String)) -> String {
     let mut mapped = String::with_capacity(text.len() + SPARE_BYTES);
     for (idx, level) in text.split(from).enumerate() {
         if idx > 0 {
@@ -279,7 +274,9 @@ fn push_event_level(level: &str, into: &mut String) {
         let (text, tail) = rest.split_at(found.len_utf8());
         rest = tail;
         if found == '%' {
-            let known = NAME_ESCAPES.iter().find(|(escape, _)| tail.starts_with(escape));
+            let known = NAME_ESCAPES
+                .iter()
+                .find(|(escape, _)| tail.starts_with(escape));
             if let Some((escape, plain)) = known {
                 into.push(*plain);
                 rest = tail.get(escape.len()..).unwrap_or_default();
@@ -335,7 +332,10 @@ fn push_name_level(level: &str, into: &mut String) {
 /// as they are, so that what they stand for does not become a name that leads elsewhere.
 fn unescaped(digits: &[u8]) -> Option<u8> {
     let digits = std::str::from_utf8(digits).ok()?;
-    if digits.bytes().any(|digit| digit.is_ascii_lowercase() || digit == b'+') {
+    if digits
+        .bytes()
+        .any(|digit| digit.is_ascii_lowercase() || digit == b'+')
+    {
         return None;
     }
     let octet = u8::from_str_radix(digits, 16).ok()?;

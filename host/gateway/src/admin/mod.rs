@@ -4,6 +4,7 @@
 
 mod approval;
 mod guard;
+mod mqtt;
 mod operator;
 mod recording;
 mod scrape;
@@ -150,6 +151,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins/{name}/replay", post(recording::replay))
         .route("/plugins/{name}/release", post(release))
         .merge(versions::router())
+        .merge(mqtt::router())
         .route("/plugins/{name}/approve", post(approval::approve))
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
@@ -182,6 +184,7 @@ async fn own_pages_only(
 async fn help() -> Response {
     let endpoint = |(method, path, does): &(&str, &str, &str)| json!({ "method": method, "path": path, "does": does });
     let all = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    let all = all.chain(&mqtt::ENDPOINTS);
     Json(json!({ "endpoints": all.map(endpoint).collect::<Vec<_>>() })).into_response()
 }
 
@@ -344,6 +347,7 @@ fn answer_drain(
 async fn unknown(request: Request) -> AdminFailure {
     let path = request.uri().path();
     let known = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    let all = all.chain(&mqtt::ENDPOINTS);
     let known = known.map(|(_, path, _)| *path);
     let failure = AdminFailure::new(StatusCode::NOT_FOUND, format!("nothing is at {path}"));
     failure.with_hint(match nearest(path, known) {

@@ -27,6 +27,7 @@ use crate::{
     config::Loaded,
     control::Control,
     directory::listing::MethodListing,
+    mqtt::MqttGateway,
     pipeline::route::{Route, RouteTarget},
     readiness::{Readiness, ReadinessReason, ReasonKind},
     sources::troubles::SourceTroubles,
@@ -44,6 +45,7 @@ pub(crate) struct Gateway {
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
     certificates: Arc<Certificates>,
+    mqtt: Arc<MqttGateway>,
     loaded: ArcSwap<Loaded>,
     bound_addresses: ArcSwap<BTreeMap<String, Vec<BoundAddress>>>,
     /// Where operators ask.
@@ -75,6 +77,7 @@ impl Gateway {
             transports: Arc::clone(&dependencies.transports),
             bytes: Arc::clone(&dependencies.bytes),
             certificates: Arc::clone(&dependencies.certificates),
+            mqtt: Arc::clone(&dependencies.mqtt),
             loaded: ArcSwap::from_pointee(loaded),
             bound_addresses: ArcSwap::default(),
             admin_address: ArcSwapOption::empty(),
@@ -97,6 +100,12 @@ impl Gateway {
     #[must_use]
     pub(crate) const fn certificates(&self) -> &Arc<Certificates> {
         &self.certificates
+    }
+
+    /// Sessions of MQTT.
+    #[must_use]
+    pub(crate) const fn mqtt(&self) -> &Arc<MqttGateway> {
+        &self.mqtt
     }
 
     /// The configuration in force.
@@ -208,6 +217,7 @@ impl Gateway {
             directory: self.control.directory().numbers(),
             pool: Some(self.control.fleet().pool().snapshot()),
             events: self.control.events().numbers(),
+            mqtt: self.mqtt.numbers(),
             certificates: self.certificates.shown(),
             acme: self.certificates.acme().numbers(),
             held_bytes: self.bytes.held(),

@@ -13,12 +13,14 @@ use postern_net::{
     QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
     SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer,
     http::{HttpReconfigure, HttpRoutes, HttpServer, StatusDetails},
+    mqtt::{MqttControl, MqttServer},
     tls::ServerTls,
     udp::UdpLink,
 };
 
 use super::{
     http_listener::{self, http_config},
+    mqtt_listener::{self, mqtt_config},
     sockets,
     transports::Transports,
 };
@@ -26,6 +28,7 @@ use crate::{
     certificates::{self, Certificates},
     config::{self, ListenAddress, Protocol},
     grpc::KnownMethods,
+    mqtt::MqttGateway,
     pipeline::Pipeline,
 };
 
@@ -47,6 +50,8 @@ pub(crate) struct ListenerDependencies {
     pub methods: KnownMethods,
     /// What clients of gRPC are told of failures.
     pub details: Arc<dyn StatusDetails>,
+    /// Sessions, topics and calls of MQTT.
+    pub mqtt: Arc<MqttGateway>,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -57,6 +62,7 @@ pub(crate) struct ListenerSettings {
     pub transports: Vec<Transport>,
     /// Largest message of a call, in octets.
     pub body_bytes_max: usize,
+    pub mqtt: config::Mqtt,
 }
 
 /// A socket that is bound and not served yet.
@@ -66,6 +72,7 @@ pub(crate) enum ListenerServer {
     Udp(UdpServer),
     Quic(QuicServer),
     Http(HttpServer),
+    Mqtt(MqttServer, Transport),
 }
 
 /// Changes the settings of a server while it serves.
@@ -73,6 +80,7 @@ pub(crate) enum ListenerControl {
     Vstp(ServerControl),
     Quic(ServerControl, QuicControl),
     Http(HttpReconfigure),
+    Mqtt(MqttControl),
 }
 
 /// Where a listener was bound.
@@ -140,6 +148,11 @@ impl ListenerServer {
             Transport::Tcp | Transport::Tls | Transport::Unix => {
                 let listener = sockets::stream(address, file, passed)?;
                 may_be_at(&listener.local_addr()?, tls.as_ref())?;
+                if settings.listener.protocol == Protocol::Mqtt {
+                    let server =
+                        mqtt_listener::server(name, transport, listener, settings, dependencies)?;
+                    return Ok(Self::Mqtt(server.with_tls(tls), transport));
+                }
                 let (config, handler, counters) = vstp(name, transport, settings, dependencies);
                 Ok(match listener {
                     SocketListener::Tcp(listener) => {
@@ -201,6 +214,7 @@ impl ListenerServer {
                 };
                 (transport, server.local_addr().clone())
             }
+            Self::Mqtt(server, transport) => (*transport, server.local_addr().clone()),
         };
         BoundAddress { transport, address }
     }
@@ -212,6 +226,7 @@ impl ListenerServer {
             Self::Udp(server) => ListenerControl::Vstp(server.control()),
             Self::Quic(server) => ListenerControl::Quic(server.control(), server.quic_control()),
             Self::Http(server) => ListenerControl::Http(server.reconfigure()),
+            Self::Mqtt(server, _) => ListenerControl::Mqtt(server.control()),
         }
     }
 
@@ -223,6 +238,7 @@ impl ListenerServer {
             Self::Udp(server) => server.serve(shutdown).await,
             Self::Quic(server) => server.serve(shutdown).await,
             Self::Http(server) => server.serve(shutdown).await,
+            Self::Mqtt(server, _) => server.serve(shutdown).await,
         }
     }
 }
@@ -249,6 +265,7 @@ impl ListenerControl {
                 let sessions = websocket_sessions(name, settings, dependencies);
                 control.apply_sessions(Arc::new(sessions));
             }
+            Self::Mqtt(control) => control.reconfigure(mqtt_config(settings, dependencies)),
         }
     }
 }
@@ -263,7 +280,10 @@ pub(crate) fn transports(listener: &config::Listener, passed: &PassedSockets) ->
     match (listener.protocol, &listener.address) {
         (Protocol::Http | Protocol::Grpc, _) if listener.tls.is_on() => vec![Transport::Https],
         (Protocol::Http | Protocol::Grpc, _) => vec![Transport::Http],
-        (Protocol::Vstp, ListenAddress::Unix(_)) => vec![Transport::Unix],
+        (Protocol::Vstp | Protocol::Mqtt, ListenAddress::Unix(_)) => vec![Transport::Unix],
+        (Protocol::Mqtt, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
+            vec![carried(Transport::Tcp)]
+        }
         (Protocol::Vstp, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
             let transports = listener.transports.iter();
             transports.map(|one| carried(one.0)).collect()

@@ -431,6 +431,7 @@ fn wanted(config: &Config, passed: &PassedSockets) -> BTreeMap<String, ListenerS
                     transports: listener::transports(listener, passed),
                     listener: listener.clone(),
                     body_bytes_max,
+                    mqtt: config.mqtt.clone(),
                 },
             )
         })

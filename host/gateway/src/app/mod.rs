@@ -12,6 +12,7 @@ pub(crate) mod http_listener;
 mod issuing;
 pub(crate) mod listener;
 mod listeners;
+mod mqtt_listener;
 mod parts;
 mod reload;
 mod restart_key;
@@ -105,6 +106,8 @@ pub(crate) enum StartError {
     Events(#[from] EventStoreError),
     #[error("{0}")]
     Topics(postern_core::Error),
+    #[error("mqtt: {0}")]
+    Mqtt(postern_core::Error),
     #[error("pool: {0}")]
     Pool(#[from] PoolConfigError),
     #[error(transparent)]
@@ -169,6 +172,7 @@ impl App {
             pipeline,
             book,
             certificates,
+            mqtt,
         } = Parts::build(&config).await?;
         if loaded.is_development {
             runtime.tell_callers();
@@ -185,6 +189,7 @@ impl App {
             routes: control.fleet().http_routes().clone(),
             methods: control.known_methods(),
             details: Arc::new(PoolDetails::new(Arc::clone(control.fleet().schemas()))),
+            mqtt,
         };
         let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;
@@ -275,6 +280,8 @@ impl App {
         let (control, ending) = (Arc::clone(&self.control), last.clone());
         tasks.spawn(follow_store(control, ("events", outage), ending));
         tasks.spawn(memory::give_back(shutdown.clone()));
+        let mqtt = Arc::clone(self.gateway.mqtt());
+        tasks.spawn(Arc::clone(&mqtt).run(shutdown.clone()));
         let reload = Reload {
             gateway: Arc::clone(&self.gateway),
             pipeline: Arc::clone(&self.pipeline),
@@ -304,6 +311,10 @@ impl App {
             () = plugins => return,
         };
         listeners.closed().await;
+        tokio::select! {
+            () = mqtt.close() => {}
+            () = self.gateway.shutdown().ended() => warn!("calls of publishes are cut off"),
+        }
         // Calls have ended; what is open to other gateways is closed in order.
         self.control.fleet().pool().close().await;
         let limit = self.gateway.loaded().config.plugins.drain_timeout;

@@ -15,6 +15,7 @@ use crate::{
     directory::{SharedDirectory, service},
     events::{self, EventService},
     grpc::{self, HealthService, ServiceStates},
+    mqtt::{self, MqttGateway, MqttRecords, ConnectService},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     proto::{LoadedSchemas, PoolDetails},
     telemetry::calls::CallBook,
@@ -27,6 +28,7 @@ pub(super) struct Parts {
     pub pipeline: Arc<Pipeline>,
     pub book: Arc<CallBook>,
     pub certificates: Arc<Certificates>,
+    pub mqtt: Arc<MqttGateway>,
 }
 
 impl Parts {
@@ -50,6 +52,12 @@ impl Parts {
         let logs = events.topics().prepare(config).await;
         events.topics().apply(logs.map_err(StartError::Topics)?);
         runtime.set_events(Arc::new(events.publisher().clone()));
+        let records = MqttRecords {
+            retained: runtime.records("mqtt-retained")?,
+            sessions: runtime.records("mqtt-sessions")?,
+        };
+        let mqtt = MqttGateway::open(config, records, events.clone()).await;
+        let mqtt = Arc::new(mqtt.map_err(StartError::Mqtt)?);
         let health = Arc::new(HealthService::new());
         let tls = certificates.upstream();
         let (fleet, directory_service) =
@@ -80,6 +88,7 @@ impl Parts {
             pipeline,
             book,
             certificates: Arc::new(certificates),
+            mqtt,
         })
     }
 }
@@ -122,7 +131,11 @@ async fn start_fleet(
         info: events::info(),
         handler: Arc::new(events.clone()),
     };
-    let mut built_in = vec![built_in, publish_and_subscribe];
+    let clients_of_mqtt = BuiltIn {
+        info: mqtt::info(),
+        handler: Arc::new(ConnectService),
+    };
+    let mut built_in = vec![built_in, publish_and_subscribe, clients_of_mqtt];
     let loaded = Arc::<LoadedSchemas>::default();
     for service in grpc::services(health, &loaded)? {
         built_in.extend(BuiltIn::of_schema(service, &loaded));

@@ -298,6 +298,7 @@ impl Reload {
         self.pipeline.apply(rules(&after.config, guard, failures));
         self.gateway.control().fleet().grpc().set_schemas(schemas);
         topics.apply(logs);
+        self.gateway.mqtt().apply(&after.config);
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
         Ok(true)

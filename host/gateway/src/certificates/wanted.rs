@@ -29,6 +29,7 @@ pub(super) fn wanted(config: &Config) -> impl Iterator<Item = WantedTls<'_>> {
             settings,
             protocols: match protocol {
                 Some((_, Protocol::Vstp)) => &[alpn::VSTP],
+                Some((_, Protocol::Mqtt)) => &[alpn::MQTT],
                 Some((_, Protocol::Http | Protocol::Grpc)) | None => &alpn::HTTP[..],
             },
             table,

@@ -190,7 +190,7 @@ fn check_proxies(path: &str, listener: &Listener, reader: &mut SectionReader) {
     if !trusted.is_empty() && !listener.proxy_protocol {
         reader.fault_of_key(
             &key("forwarded.trusted"),
-            "over VSTP a proxy says for whom it connects by the PROXY protocol alone",
+            "here a proxy says for whom it connects by the PROXY protocol alone",
             format!("write proxy-protocol = true below [{path}], or remove it"),
         );
     }
@@ -271,7 +271,7 @@ fn require(reader: &mut SectionReader, path: &str, key: &str) {
         return;
     }
     let remedy = match key {
-        "protocol" => "add protocol = \"vstp\", \"http\" or \"grpc\"",
+        "protocol" => "add protocol = \"vstp\", \"http\", \"grpc\" or \"mqtt\"",
         _ => "add address = \"127.0.0.1:PORT\"",
     };
     reader.fault_of_table(path, format!("the key \"{key}\" is missing"), remedy);
@@ -304,9 +304,12 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
     {
         let transports = match listener.protocol {
             Protocol::Http | Protocol::Grpc => vec![Transport::Tcp],
-            Protocol::Vstp if matches!(listener.address, ListenAddress::Unix(_)) => {
+            Protocol::Vstp | Protocol::Mqtt
+                if matches!(listener.address, ListenAddress::Unix(_)) =>
+            {
                 vec![Transport::Unix]
             }
+            Protocol::Mqtt => vec![Transport::Tcp],
             Protocol::Vstp => listener.transports.iter().map(|one| one.0).collect(),
         };
         let key = format!("listeners.{name}.address");
@@ -347,11 +350,12 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
 }
 
 /// Keys that only some listeners have, with what those speak.
-const KEYS_OF_SOME: [(&str, &[Protocol]); 23] = [
+const KEYS_OF_SOME: [(&str, &[Protocol]); 24] = [
     ("transports", VSTP),
     ("default-service", VSTP),
     ("calls-in-flight-max", VSTP),
     ("keep-alive", VSTP),
+    ("idle-timeout", NOT_MQTT),
     ("udp", VSTP),
     ("quic", VSTP),
     ("limits", VSTP),
@@ -375,6 +379,8 @@ const KEYS_OF_SOME: [(&str, &[Protocol]); 23] = [
 const VSTP: &[Protocol] = &[Protocol::Vstp];
 const HTTP: &[Protocol] = &[Protocol::Http];
 const OVER_HTTP: &[Protocol] = &[Protocol::Http, Protocol::Grpc];
+/// Clients of MQTT say for how long they may be silent; `mqtt.keep-alive-max` bounds it.
+const NOT_MQTT: &[Protocol] = &[Protocol::Vstp, Protocol::Http, Protocol::Grpc];
 
 /// Whether a listener that speaks `protocol` refuses `key`, which is a path below its table.
 pub(crate) fn is_foreign_key(protocol: &str, key: &str) -> bool {

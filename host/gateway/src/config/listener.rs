@@ -27,8 +27,9 @@ section! {
     pub(crate) struct Listener {
         /// Whether it is opened at all.
         pub enabled: bool = true;
-        /// What is spoken: "vstp", "http" (HTTP/1.1 and HTTP/2, gRPC among it), or "grpc" (gRPC,
-        /// gRPC-Web and Connect alone). Needed for names other than `vstp` and `http`.
+        /// What is spoken: "vstp", "http" (HTTP/1.1 and HTTP/2, gRPC among it), "grpc" (gRPC, gRPC-Web
+        /// and Connect alone), or "mqtt" (MQTT 3.1.1 and 5, see [mqtt]). Needed for names other than
+        /// `vstp` and `http`.
         pub protocol: Protocol = Protocol::Vstp;
         /// Where to listen: "127.0.0.1:9090", "unix:/run/postern.sock", "unix:@postern", or
         /// "systemd:NAME" for a socket that systemd passes. Needed for names other than `vstp` and
@@ -44,7 +45,8 @@ section! {
         pub insecure: bool = false;
         /// TLS of connections; none where left out.
         pub tls: ListenerTls = ListenerTls::default();
-        /// Time for a connection to become one that can be served: with TLS, for its handshake.
+        /// Time for a connection to become one that can be served: with TLS, for its handshake. MQTT: as
+        /// much again for CONNECT.
         pub handshake_timeout: Duration = Duration::from_secs(10), within "100ms" to "10m";
         /// Connections in their handshake at one time; one more is closed.
         pub handshakes_max: usize = 1024, within "1" to "1000000";
@@ -77,8 +79,8 @@ section! {
         /// Proxies in front, and what upstreams of HTTP are told of clients.
         pub forwarded: Forwarded = Forwarded::default();
         /// Whether connections of `forwarded.trusted` begin with a header of the PROXY protocol,
-        /// version 1 or 2, which says for whom they are: over HTTP, and over VSTP on TCP, TLS and Unix
-        /// sockets. It is to come within `handshake-timeout`.
+        /// version 1 or 2, which says for whom they are: over HTTP and MQTT, and over VSTP on TCP, TLS and
+        /// Unix sockets. It is to come within `handshake-timeout`.
         pub proxy_protocol: bool = false;
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
@@ -171,18 +173,19 @@ pub(crate) enum Protocol {
     Http,
     /// Calls over HTTP alone.
     Grpc,
+    Mqtt,
 }
 
-word_leaf!(Protocol { Vstp = "vstp", Http = "http", Grpc = "grpc" });
+word_leaf!(Protocol { Vstp = "vstp", Http = "http", Grpc = "grpc", Mqtt = "mqtt" });
 
 impl Protocol {
-    pub(super) const ALL: [Self; 3] = [Self::Vstp, Self::Http, Self::Grpc];
+    pub(super) const ALL: [Self; 4] = [Self::Vstp, Self::Http, Self::Grpc, Self::Mqtt];
 
     /// Whether it is carried by HTTP.
     #[must_use]
     pub(crate) const fn is_http(self) -> bool {
         match self {
-            Self::Vstp => false,
+            Self::Vstp | Self::Mqtt => false,
             Self::Http | Self::Grpc => true,
         }
     }

@@ -24,6 +24,8 @@ pub(crate) mod leaf;
 mod listener;
 mod listener_transport;
 pub(crate) mod manifest;
+mod mqtt;
+mod mqtt_topics;
 mod named;
 mod opaque_table;
 mod pattern;
@@ -77,6 +79,10 @@ pub(crate) use leaf::{Secret, is_host_name};
 pub(crate) use listener::{Listener, Protocol};
 pub(crate) use listener_transport::ListenerTransport;
 pub(crate) use manifest::{Manifest, PayloadForm};
+pub(crate) use mqtt::{Mqtt, MqttRule};
+pub(crate) use mqtt_topics::{
+    MqttRoutes, PermissionLevel, PermissionPiece, RouteLevel, TopicPermission, TopicRoute,
+};
 pub(crate) use opaque_table::OpaqueTable;
 pub(crate) use pattern::{CallPattern, Wildcard};
 pub(crate) use quantity::{quantities, quantity};

@@ -11,6 +11,7 @@ use super::{
     extensions::Extension,
     leaf::{Secret, word_leaf},
     listener::{Listener, built_in_listeners, local},
+    mqtt::Mqtt,
     pool::Pool,
     routes::RouteSettings,
     section::section,
@@ -65,6 +66,8 @@ section! {
         /// Topics whose events are kept, by a pattern over them. Of all others, events are told to
         /// whoever listens at that moment.
         pub topics: TopicTables = TopicTables::default();
+        /// MQTT: sessions, topics, and publishes that are calls.
+        pub mqtt: Mqtt = Mqtt::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// Who can answer for which service, and who may say so.

@@ -8,8 +8,9 @@ section! {
     /// HTTP: what is served over WebSocket, on the same port.
     pub(crate) struct WebSocketSettings {
         /// What is served: "/vstp" (VSTP in binary messages), "/ws" (calls as JSON text at
-        /// `/ws/SERVICE/METHOD`), both or none.
-        pub paths: Vec<WebSocketPath> = vec![WebSocketPath::Sessions, WebSocketPath::Calls];
+        /// `/ws/SERVICE/METHOD`), "/mqtt" (MQTT, see [mqtt]), any of them or none.
+        pub paths: Vec<WebSocketPath> =
+            vec![WebSocketPath::Sessions, WebSocketPath::Calls, WebSocketPath::Mqtt];
         /// Silence after which a Ping is sent; 0s sends none, and `idle-timeout` holds instead.
         pub ping_interval: Duration = Duration::from_secs(20), within "0s" to "1h";
         /// Time for the answer to a Ping; then the connection is closed.
@@ -30,6 +31,7 @@ section! {
 pub(crate) enum WebSocketPath {
     Sessions,
     Calls,
+    Mqtt,
 }
 
-word_leaf!(WebSocketPath { Sessions = "/vstp", Calls = "/ws" });
+word_leaf!(WebSocketPath { Sessions = "/vstp", Calls = "/ws", Mqtt = "/mqtt" });

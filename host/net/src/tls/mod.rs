@@ -43,6 +43,8 @@ pub(crate) use self::{
 
 /// Application protocols, as ALPN names them (RFC 7301).
 pub mod alpn {
+    /// MQTT (the registry of IANA).
+    pub const MQTT: &str = "mqtt";
     /// VSTP, by our own choice: none is registered.
     pub const VSTP: &str = "vstp";
     pub const HTTP_2: &str = "h2";

@@ -4,6 +4,7 @@
 mod certificates;
 mod extensions;
 mod methods;
+mod mqtt;
 mod own_metrics;
 mod plugin_usage;
 mod plugins;
@@ -31,7 +32,7 @@ pub(crate) use self::versions::VersionNumbers;
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{
     acme::AcmeNumbers, certificates::ShownCertificate, cluster::ServiceNumbers, directory,
-    events::EventNumbers, pipeline::chain::LinkView,
+    events::EventNumbers, mqtt::MqttNumbers, pipeline::chain::LinkView,
 };
 
 /// All numbers at one moment.
@@ -54,6 +55,7 @@ pub(crate) struct MetricsSnapshot {
     /// Sessions with other gateways; `None` where there is no pool.
     pub pool: Option<PoolSnapshot>,
     pub events: EventNumbers,
+    pub mqtt: MqttNumbers,
     /// Of all listeners.
     pub certificates: Vec<ShownCertificate>,
     /// Of those that an authority issues.
@@ -146,6 +148,7 @@ impl Collector for MetricsSnapshot {
         self.encode_supply(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
+        self.encode_mqtt(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
         self.encode_gateway(&mut encoder)
     }

@@ -1,0 +1,324 @@
+//! The gateway's side of MQTT: who may connect and use which topics, what publishes become, and what is
+//! kept over a restart. The broker itself is `postern_net::mqtt`.
+//!
+//! ```text
+//! CONNECT ─▶ credentials ─▶ call mqtt/connect through the pipeline ─▶ principal ─▶ rules
+//! PUBLISH ─▶ rules ─▶ routes ─▶ a call, its answer a publication        (calls, request)
+//!                      └─▶ retained, log of sessions, events ─▶ acknowledged (store, retained)
+//! ```
+//!
+//! **Invariant:** what is acknowledged with QoS 1 or 2 is on disk wherever it is to outlive the process:
+//! retained messages, messages for sessions that are kept, durable topics.
+
+mod backend;
+mod calls;
+mod credentials;
+mod record;
+mod request;
+mod retained;
+mod routes;
+mod rules;
+mod service;
+mod store;
+mod view;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use postern_core::{
+    Blame, BoxFuture, Error, Kind, Principal,
+    event::{Event, EventSink, OWN_TOPICS, Publisher, durable::EventLog},
+    mqtt::{Publication, Qos, Reason, TopicName},
+};
+use postern_net::{
+    Shutdown,
+    mqtt::{Acceptance, Broker, BrokerConfig, ClientLimits, MqttClient, Refusal},
+};
+use postern_system::clock;
+use postern_wasm::Records;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::{
+    backend::ListenerBackend,
+    service::{ConnectService, info},
+    view::{MqttNumbers, SessionsView},
+};
+use self::{
+    calls::{RunningCalls, refusal},
+    credentials::KnownCredentials,
+    retained::{RetainedBounds, RetainedMessages, unavailable},
+    routes::TopicRoutes,
+    rules::TopicRules,
+    store::SessionStore,
+};
+use crate::{
+    config::{Config, Mqtt},
+    events::EventService,
+};
+
+/// MQTT of a gateway, for all listeners together.
+#[derive(Debug)]
+pub(crate) struct MqttGateway {
+    settings: ArcSwap<MqttSettings>,
+    /// Counts settings, and whatever else changes who may do what.
+    version: AtomicU64,
+    store: Arc<SessionStore>,
+    broker: Broker,
+    events: EventService,
+    calls: RunningCalls,
+    /// Nothing is published any more.
+    closing: CancellationToken,
+}
+
+/// What the configuration says.
+#[derive(Debug)]
+struct MqttSettings {
+    mqtt: Mqtt,
+    rules: TopicRules,
+    routes: TopicRoutes,
+    credentials: KnownCredentials,
+    /// Largest message of a call.
+    body_bytes_max: usize,
+}
+
+/// Tables of the gateway's file.
+pub(crate) struct MqttRecords {
+    pub retained: Records,
+    pub sessions: Records,
+}
+
+impl MqttGateway {
+    /// A broker with what `records` has kept.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) async fn open(
+        config: &Config,
+        records: MqttRecords,
+        events: EventService,
+    ) -> Result<Self, Error> {
+        let retained = RetainedMessages::open(records.retained, retained_bounds(&config.mqtt));
+        let retained = retained.await.map_err(|error| unavailable(&error))?;
+        let store = Arc::new(SessionStore::new(Arc::new(retained), records.sessions));
+        let kept = Arc::clone(&store);
+        let broker = Broker::open(broker_config(&config.mqtt), kept).await?;
+        Ok(Self {
+            settings: ArcSwap::from_pointee(MqttSettings::of(config)),
+            version: AtomicU64::new(1),
+            store,
+            broker,
+            events,
+            calls: RunningCalls::default(),
+            closing: CancellationToken::new(),
+        })
+    }
+
+    /// Puts a changed configuration in force.
+    pub(crate) fn apply(&self, config: &Config) {
+        self.settings.store(Arc::new(MqttSettings::of(config)));
+        self.store
+            .retained
+            .set_bounds(retained_bounds(&config.mqtt));
+        self.broker.reconfigure(broker_config(&config.mqtt));
+        // Last: whoever asks anew must be answered by what is in force.
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Runs until `close`: what is retained is written as long as anybody may publish.
+    pub(crate) async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        let writing = async {
+            tokio::select! {
+                () = self.store.retained.run() => {}
+                () = self.closing.cancelled() => {}
+            }
+        };
+        tokio::join!(self.broker.run(shutdown), writing);
+    }
+
+    /// Completes when no call of a publish is under way and everything is written. To be called when
+    /// nobody is connected.
+    pub(crate) async fn close(&self) {
+        self.calls.close().await;
+        self.store.retained.write().await;
+        self.closing.cancel();
+    }
+
+    #[must_use]
+    pub(crate) const fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Bounds of each client.
+    #[must_use]
+    pub(crate) fn client_limits(mqtt: &Mqtt) -> ClientLimits {
+        let limit = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+        let keep_alive_max = mqtt.keep_alive_max;
+        ClientLimits {
+            packet_bytes_max: u32::try_from(mqtt.packet_bytes_max.octets()).unwrap_or(u32::MAX),
+            receive_max: limit(mqtt.receive_maximum),
+            in_flight_max: limit(mqtt.in_flight_max),
+            topic_alias_max: limit(mqtt.topic_alias_max),
+            qos_max: match mqtt.qos_max {
+                0 => Qos::AtMostOnce,
+                1 => Qos::AtLeastOnce,
+                _ => Qos::ExactlyOnce,
+            },
+            keep_alive_max: (!keep_alive_max.is_zero()).then_some(keep_alive_max),
+            session_expiry_max: mqtt.session_expiry_max,
+            subscriptions_max: mqtt.subscriptions_per_session_max,
+            queue_messages_max: mqtt.queue_messages_max,
+            queue_bytes_max: mqtt.queue_bytes_max.octets(),
+            retain: mqtt.retain,
+            wildcards: mqtt.wildcards,
+            shared_subscriptions: mqtt.shared,
+        }
+    }
+
+    const fn calls(&self) -> &RunningCalls {
+        &self.calls
+    }
+
+    fn calls_in_flight_max(&self) -> usize {
+        self.settings.load().mqtt.calls_in_flight_max
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        self.settings.load().body_bytes_max
+    }
+
+    /// Whether `client` may publish to `topic`.
+    fn may_publish(&self, client: &MqttClient, topic: &TopicName) -> Result<(), Reason> {
+        let settings = self.settings.load();
+        let name = topic.name.as_str();
+        let is_own = topic.event.as_str().starts_with(OWN_TOPICS)
+            || (name.starts_with('$') && settings.routes.find(name).is_none());
+        let topics = settings.rules.of(&client.client_id, principal_of(client));
+        match !is_own && topics.may_publish(name) {
+            true => Ok(()),
+            false => Err(Reason::NOT_AUTHORIZED),
+        }
+    }
+
+    /// As `may_publish`, for what is published in the client's name.
+    fn check_publish(&self, client: &MqttClient, topic: &TopicName) -> Result<(), Error> {
+        // A reply is no request.
+        let is_call = topic.name.as_str().starts_with('$');
+        let may = self.may_publish(client, topic);
+        may.ok().filter(|()| !is_call).ok_or_else(|| {
+            let message = format!(
+                "client {} may not publish to its response topic {}; see [mqtt.rules]",
+                client.client_id, topic.name
+            );
+            Error::new(Kind::PermissionDenied, Blame::Client, message)
+        })
+    }
+
+    /// Takes a publication that is no call: everything that its QoS promises, but for MQTT subscribers.
+    fn take(
+        &self,
+        client: &MqttClient,
+        publication: &Arc<Publication>,
+        is_kept: bool,
+    ) -> Acceptance {
+        let mut writing: Vec<BoxFuture<Result<(), Error>>> = Vec::new();
+        if publication.is_retained {
+            match self.store.retained.set(publication) {
+                Ok(written) if publication.qos != Qos::AtMostOnce => writing.push(written),
+                // With QoS 0 nobody waits for the disk.
+                Ok(_) => {}
+                Err(refused) => return Acceptance::Now(Err(refused)),
+            }
+        }
+        let event = event_of(client, publication, is_kept);
+        if let Some(log) = self.store.log().filter(|_| is_kept) {
+            let appended = log.append(event.clone());
+            writing.push(Box::pin(async move { appended.await.map(drop) }));
+        }
+        let hub = self.events.hub();
+        if writing.is_empty() {
+            return Acceptance::Now(hub.publish(event).map_err(|error| refusal(&error)));
+        }
+        let hub = hub.clone();
+        Acceptance::Later(Box::pin(async move {
+            for written in writing {
+                written.await.map_err(|error| refusal(&error))?;
+            }
+            hub.publish(event).map_err(|error| refusal(&error))
+        }))
+    }
+
+    /// Publishes in the name of `client`, to MQTT subscribers as well.
+    async fn publish_for(
+        &self,
+        client: &MqttClient,
+        publication: Publication,
+    ) -> Result<u32, Error> {
+        let publication = Arc::new(publication);
+        let is_kept = publication.qos != Qos::AtMostOnce
+            && self.broker.keeps(publication.topic.event.as_str());
+        let taken = match self.take(client, &publication, is_kept) {
+            Acceptance::Now(taken) => taken,
+            Acceptance::Later(taken) => taken.await,
+        };
+        let n_told = taken.map_err(|refused: Refusal| {
+            let kind = match refused.reason {
+                Reason::QUOTA_EXCEEDED => Kind::ResourceExhausted,
+                _ => Kind::Unavailable,
+            };
+            Error::new(kind, Blame::Gateway, refused.text.to_string())
+        })?;
+        Ok(n_told + self.broker.deliver(&publication))
+    }
+
+    /// Where what waits for sessions is kept.
+    pub(crate) fn set_session_log(&self, log: Arc<dyn EventLog>) {
+        self.store.set_log(log);
+    }
+}
+
+impl MqttSettings {
+    fn of(config: &Config) -> Self {
+        let mqtt = &config.mqtt;
+        Self {
+            mqtt: mqtt.clone(),
+            rules: TopicRules::new(&mqtt.rules),
+            routes: TopicRoutes::new(mqtt.routes.clone(), mqtt.calls),
+            credentials: KnownCredentials::of(&config.auth),
+            body_bytes_max: config.calls.body_bytes_max.octets(),
+        }
+    }
+}
+
+fn principal_of(client: &MqttClient) -> Option<&Principal> {
+    client.principal.as_deref()
+}
+
+/// The event that a publication is. One that is kept says whose it was: its client may want nothing of
+/// its own.
+fn event_of(client: &MqttClient, publication: &Publication, is_kept: bool) -> Event {
+    let publisher = Publisher {
+        peer: Arc::clone(&client.peer),
+        principal: client.principal.clone(),
+        ..Publisher::default()
+    };
+    let client_id = is_kept.then_some(client.client_id.as_str());
+    publication.to_event(clock::now(), publisher, client_id)
+}
+
+fn broker_config(mqtt: &Mqtt) -> BrokerConfig {
+    let interval = mqtt.sys_interval;
+    BrokerConfig {
+        sessions_max: mqtt.sessions_max,
+        sys_interval: (!interval.is_zero()).then_some(interval),
+    }
+}
+
+fn retained_bounds(mqtt: &Mqtt) -> RetainedBounds {
+    RetainedBounds {
+        messages_max: mqtt.retained_max,
+        bytes_max: mqtt.retained_bytes_max.octets(),
+    }
+}

@@ -1,0 +1,134 @@
+"""Publishes and reads without end while the gateway is killed and started again, then tells what was lost.
+
+kill.py HOST PORT: a line `stop` on the standard input ends it. Prints `case: ok`, or what was wrong, and
+figures to the standard error output.
+"""
+
+import sys
+import threading
+import time
+from collections import Counter
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+HOST, PORT = sys.argv[1], int(sys.argv[2])
+QOS = (1, 2)
+
+
+def client(name):
+    made = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5)
+    made.reconnect_delay_set(0.05, 0.2)
+    made.max_inflight_messages_set(50)
+    made.max_queued_messages_set(0)
+    given = Properties(PacketTypes.CONNECT)
+    given.SessionExpiryInterval = 86_400
+    made.connect(HOST, PORT, keepalive=10, clean_start=mqtt.MQTT_CLEAN_START_FIRST_ONLY, properties=given)
+    return made
+
+
+class Reader:
+    def __init__(self):
+        self.seen = {qos: Counter() for qos in QOS}
+        self.order = {qos: [] for qos in QOS}
+        self.ready = threading.Event()
+        self.paho = client("kill-reader")
+        self.paho.on_subscribe = lambda *_: self.ready.set()
+        self.paho.on_message = self.on_message
+        self.paho.loop_start()
+        self.paho.subscribe([(f"kill/{qos}", mqtt.SubscribeOptions(qos=qos)) for qos in QOS])
+        assert self.ready.wait(20), "no SUBACK"
+
+    def on_message(self, _client, _user, message):
+        qos = int(message.topic[-1])
+        number = int(message.payload)
+        self.seen[qos][number] += 1
+        if self.seen[qos][number] == 1:
+            self.order[qos].append(number)
+
+
+class Writer:
+    """Publishes numbers and remembers which were acknowledged."""
+
+    def __init__(self, qos, reader):
+        self.reader = reader.seen[qos]
+        self.qos, self.next, self.by_mid, self.early, self.acknowledged = qos, 0, {}, set(), set()
+        self.lock = threading.Lock()
+        self.paho = client(f"kill-writer-{qos}")
+        self.paho.on_publish = self.on_publish
+        self.paho.loop_start()
+
+    def on_publish(self, _client, _user, mid, reason, _properties):
+        assert reason.value < 0x80, reason
+        with self.lock:
+            if mid in self.by_mid:
+                self.acknowledged.add(self.by_mid.pop(mid))
+            else:
+                self.early.add(mid)
+
+    def step(self):
+        # What waits for the reader stays far below every bound.
+        behind = self.next - min(len(self.acknowledged), len(self.reader))
+        if behind > 200 or not self.paho.is_connected():
+            time.sleep(0.005)
+            return
+        # Not under the lock: paho has its own, and calls back under that.
+        info = self.paho.publish(f"kill/{self.qos}", str(self.next), self.qos)
+        with self.lock:
+            if info.mid in self.early:
+                self.early.remove(info.mid)
+                self.acknowledged.add(self.next)
+            else:
+                self.by_mid[info.mid] = self.next
+            self.next += 1
+
+    def run(self, stopped):
+        while not stopped.is_set():
+            for _ in range(20):
+                self.step()
+            time.sleep(0.002)
+
+
+def main():
+    reader = Reader()
+    writers = [Writer(qos, reader) for qos in QOS]
+    stopped = threading.Event()
+    threads = [threading.Thread(target=writer.run, args=(stopped,)) for writer in writers]
+    for thread in threads:
+        thread.start()
+    print("running: ok", flush=True)
+    sys.stdin.readline()
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    # What was published while the last gateway died is sent again.
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        missing = sum(
+            len(writer.acknowledged - set(reader.seen[writer.qos])) for writer in writers
+        )
+        pending = sum(writer.next - len(writer.acknowledged) for writer in writers)
+        if missing == 0 and pending == 0:
+            break
+        time.sleep(0.1)
+    time.sleep(1)
+    for writer in writers:
+        qos, seen = writer.qos, reader.seen[writer.qos]
+        lost = sorted(writer.acknowledged - set(seen))
+        twice = sum(count - 1 for count in seen.values())
+        backwards = sum(a > b for a, b in zip(reader.order[qos], reader.order[qos][1:]))
+        figures = (
+            f"figure: kill -9, QoS {qos}: {writer.next} published, {len(writer.acknowledged)} acknowledged, "
+            f"{len(lost)} lost, {twice} twice, {backwards} out of order"
+        )
+        print(figures, file=sys.stderr)
+        print(f"nothing-lost-{qos}: " + ("ok" if not lost else f"lost {lost[:10]}"))
+        good = len(writer.acknowledged) == writer.next
+        print(f"all-acknowledged-{qos}: " + ("ok" if good else f"{len(writer.acknowledged)} of {writer.next}"))
+        if qos == 2:
+            print("none-twice-2: " + ("ok" if twice == 0 else f"{twice} came twice"))
+    sys.stdout.flush()
+
+
+main()

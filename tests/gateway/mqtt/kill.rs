@@ -1,0 +1,87 @@
+//! What was acknowledged outlives `kill -9`: sessions, QoS 1 and 2, retained messages.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    process::Child,
+    time::{sleep, timeout},
+};
+
+use super::{Broker, PATIENCE, python_script};
+use crate::{figure, share};
+
+/// How often the gateway is killed.
+fn kills() -> usize {
+    match std::env::var_os("POSTERN_SOAK") {
+        Some(_) => 50,
+        None => 10,
+    }
+}
+
+/// Moments between 50 and 1,500 ms, other ones in each run.
+struct Moments(u64);
+
+impl Moments {
+    fn new() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seed = now.map_or(1, |since| u64::from(since.subsec_nanos())) | 1;
+        figure(&format!("kill -9 of MQTT: moments of seed {seed}"));
+        Self(seed)
+    }
+
+    /// Xorshift, as Marsaglia has it.
+    fn next(&mut self) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_millis(50 + self.0 % 1_450)
+    }
+}
+
+fn clients(broker: &Broker) -> Child {
+    let mut command = python_script("kill.py");
+    command
+        .arg(broker.address.ip().to_string())
+        .arg(broker.address.port().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command.spawn().expect("Python starts")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_acknowledged_is_lost_when_the_gateway_is_killed() {
+    let _machine = share().await;
+    let mut broker = Broker::start("").await;
+    let mut child = clients(&broker);
+    let mut input = child.stdin.take().expect("piped");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let first = timeout(PATIENCE, lines.next_line()).await;
+    assert!(matches!(first, Ok(Ok(Some(line))) if line == "running: ok"));
+    let mut moments = Moments::new();
+    for _ in 0..kills() {
+        sleep(moments.next()).await;
+        broker.signal("KILL");
+        broker.ended().await;
+        broker.start_again().await;
+    }
+    input.write_all(b"stop\n").await.expect("it reads");
+    let mut told = Vec::new();
+    while let Ok(Ok(Some(line))) = timeout(PATIENCE, lines.next_line()).await {
+        told.push(line);
+    }
+    let mut errors = String::new();
+    let mut stderr = child.stderr.take().expect("piped");
+    let read = stderr.read_to_string(&mut errors).await;
+    read.expect("text");
+    for line in errors.lines() {
+        match line.strip_prefix("figure: ") {
+            Some(line) => figure(&format!("{} kills; {line}", kills())),
+            None => panic!("{errors}"),
+        }
+    }
+    let is_good = told.iter().all(|line| line.ends_with(": ok"));
+    assert!(is_good && told.len() == 5, "{told:#?}\n{}", broker.log());
+}
