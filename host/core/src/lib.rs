@@ -18,6 +18,7 @@ pub mod json;
 pub mod limits;
 pub mod message;
 pub mod message_codec;
+pub mod mqtt;
 pub mod origin;
 pub mod peer;
 pub mod quantile;

@@ -13,6 +13,7 @@ pub mod http;
 pub mod json_payload;
 pub mod link;
 pub mod memory;
+pub mod mqtt;
 mod passed;
 pub mod pool;
 pub mod quic;

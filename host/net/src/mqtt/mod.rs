@@ -1,0 +1,29 @@
+//! The MQTT broker: listeners of MQTT 3.1.1 and 5, and the sessions of their clients.
+//!
+//! ```text
+//! stream ─▶ connection ─▶ core::mqtt (packets, session) ─▶ MqttBackend (rules, events, routes, store)
+//!                │                                              │ accepted
+//!                └──────────── Broker ◀─────────────────────────┘
+//!                                │ filters ─▶ mailbox of each subscriber ─▶ its connection
+//! events of others ─▶ Broker::deliver_event
+//! ```
+
+mod backend;
+mod broker;
+mod config;
+mod server;
+
+pub use self::{
+    backend::{
+        Acceptance, Admission, ConnectAttempt, MqttBackend, MqttClient, MqttStore, Refusal,
+        StoredSession, Taken,
+    },
+    broker::{Broker, BrokerNumbers},
+    config::{BrokerConfig, ClientLimits, MqttConfig},
+    server::{MqttControl, MqttServer},
+};
+
+/// The path of MQTT on the HTTP port.
+pub const MQTT_PATH: &str = "/mqtt";
+/// Its subprotocol of WebSocket (section 6).
+pub const MQTT_PROTOCOL: &str = "mqtt";
