@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     admin::view::ServiceMetricsView,
+    bridges::Bridges,
     certificates::Certificates,
     cluster::ServiceNumbers,
     config::Loaded,
@@ -40,6 +41,7 @@ use crate::{
 /// A gateway's state.
 pub(crate) struct Gateway {
     control: Arc<Control>,
+    bridges: Arc<Bridges>,
     book: Arc<CallBook>,
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
@@ -70,6 +72,7 @@ impl Gateway {
         shutdown: Shutdown,
     ) -> Self {
         Self {
+            bridges: Arc::new(Bridges::new(Arc::new(control.events().clone()))),
             control,
             book,
             transports: Arc::clone(&dependencies.transports),
@@ -91,6 +94,18 @@ impl Gateway {
     #[must_use]
     pub(crate) const fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// Brokers of others that topics go to and come from.
+    #[must_use]
+    pub(crate) const fn bridges(&self) -> &Arc<Bridges> {
+        &self.bridges
+    }
+
+    /// Begins and ends bridges as the configuration in force says. Must be called on a runtime.
+    pub(crate) fn apply_bridges(&self) {
+        let loaded = self.loaded();
+        self.bridges.apply(&loaded.config, &self.certificates);
     }
 
     /// What listeners show and dialers are shown.
@@ -208,6 +223,7 @@ impl Gateway {
             directory: self.control.directory().numbers(),
             pool: Some(self.control.fleet().pool().snapshot()),
             events: self.control.events().numbers(),
+            bridges: self.bridges.numbers(),
             certificates: self.certificates.shown(),
             acme: self.certificates.acme().numbers(),
             held_bytes: self.bytes.held(),

@@ -294,6 +294,7 @@ impl Reload {
         self.gateway.control().fleet().grpc().set_schemas(schemas);
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
+        self.gateway.apply_bridges();
         Ok(true)
     }
 

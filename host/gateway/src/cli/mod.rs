@@ -5,6 +5,7 @@
 
 mod admin;
 mod approval;
+mod bridges;
 mod build;
 mod call;
 mod certs;
@@ -86,6 +87,9 @@ enum Command {
     /// Look at services of a running gateway.
     #[command(subcommand)]
     Services(services::ServicesCommand),
+    /// Look at bridges of a running gateway to brokers of others.
+    #[command(subcommand)]
+    Bridges(bridges::BridgesCommand),
     /// Print what a running gateway may be asked, as OpenAPI 3.1.
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApiArgs),
@@ -138,6 +142,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Plugins(command) => plugins::plugins(&options, command, output),
         Command::Record(args) => record::record(&options, &args, output),
         Command::Services(command) => services::services(&options, command, output),
+        Command::Bridges(command) => bridges::bridges(&options, &command, output),
         Command::OpenApi(args) => openapi::openapi(&options, &args, output),
         Command::Certs(command) => certs::certs(&options, &command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),

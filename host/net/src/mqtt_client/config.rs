@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use postern_core::{
-    Text, Transport,
+    BoxFuture, Text, Transport,
     event::QueueBounds,
     mqtt::{MqttVersion, Qos},
 };
@@ -13,7 +13,7 @@ use crate::tls::ClientTls;
 
 /// Where a broker is, and how this client speaks with it.
 #[derive(Debug, Clone)]
-pub struct MqttClientConfig {
+pub struct BrokerClientConfig {
     pub transport: Transport,
     /// `host:port`, `host:port/path` for WebSocket, or the path of a Unix socket.
     pub authority: Text,
@@ -28,7 +28,9 @@ pub struct MqttClientConfig {
     /// Unique at the broker.
     pub client_id: Text,
     pub user_name: Option<Text>,
-    pub password: Option<MqttPassword>,
+    pub password: Option<BrokerPassword>,
+    /// Asked before each connection, in the stead of `password`.
+    pub password_source: Option<Arc<dyn BrokerPasswordSource>>,
     /// Longest silence of this client, in whole seconds; zero turns it off. The broker may ask for
     /// another. Default 60 s.
     pub keep_alive: Duration,
@@ -36,7 +38,7 @@ pub struct MqttClientConfig {
     pub is_clean: bool,
     /// How long it remembers this client after that, in whole seconds. MQTT 5, where not `is_clean`.
     pub session_expiry: Duration,
-    pub will: Option<MqttClientWill>,
+    pub will: Option<BrokerWill>,
     /// Messages with an acknowledgement that the broker may have under way to this client. Default 64.
     pub receive_maximum: u16,
     /// Messages that this client may have under way to the broker; the broker may allow fewer.
@@ -60,13 +62,19 @@ pub struct MqttClientConfig {
     pub source_queue: QueueBounds,
 }
 
+/// Where a password comes from that may change.
+pub trait BrokerPasswordSource: Send + Sync + fmt::Debug + 'static {
+    /// The password at present; the text of the fault where there is none.
+    fn password(&self) -> BoxFuture<Result<BrokerPassword, String>>;
+}
+
 /// Octets that are never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct MqttPassword(pub Bytes);
+pub struct BrokerPassword(pub Bytes);
 
 /// What the broker publishes when this client is gone without a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MqttClientWill {
+pub struct BrokerWill {
     pub topic: Text,
     pub payload: Bytes,
     pub qos: Qos,
@@ -75,7 +83,7 @@ pub struct MqttClientWill {
     pub delay: Duration,
 }
 
-impl Default for MqttClientConfig {
+impl Default for BrokerClientConfig {
     fn default() -> Self {
         Self {
             transport: Transport::Tcp,
@@ -87,6 +95,7 @@ impl Default for MqttClientConfig {
             client_id: Text::default(),
             user_name: None,
             password: None,
+            password_source: None,
             keep_alive: Duration::from_secs(60),
             is_clean: true,
             session_expiry: Duration::ZERO,
@@ -105,9 +114,9 @@ impl Default for MqttClientConfig {
     }
 }
 
-impl fmt::Debug for MqttPassword {
+impl fmt::Debug for BrokerPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MqttPassword")
+        f.write_str("BrokerPassword")
     }
 }
 

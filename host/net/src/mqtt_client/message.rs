@@ -12,11 +12,11 @@ use postern_core::{
     mqtt::{PublicationProperties, Qos},
 };
 
-use super::fault::MqttFault;
+use super::fault::BrokerFault;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MqttClientMessage {
+pub struct BrokerMessage {
     pub topic: Text,
     pub payload: Bytes,
     pub qos: Qos,
@@ -27,7 +27,7 @@ pub struct MqttClientMessage {
     pub expiry_s: Option<u32>,
 }
 
-impl MqttClientMessage {
+impl BrokerMessage {
     #[must_use]
     pub fn new(topic: impl Into<Text>, payload: impl Into<Bytes>, qos: Qos) -> Self {
         Self {
@@ -55,10 +55,10 @@ impl MqttClientMessage {
     }
 
     /// As a packet of 3.1.1.
-    pub(super) fn to_v3(&self, packet_id: Option<u16>, is_dup: bool) -> Result<Bytes, MqttFault> {
+    pub(super) fn to_v3(&self, packet_id: Option<u16>, is_dup: bool) -> Result<Bytes, BrokerFault> {
         let built = v3_1_1::Publish::builder()
             .topic_name(self.topic.as_str())
-            .map_err(MqttFault::unwritable)?
+            .map_err(BrokerFault::unwritable)?
             .qos(to_packet(self.qos))
             .retain(self.is_retained)
             .dup(is_dup)
@@ -67,7 +67,7 @@ impl MqttClientMessage {
             Some(packet_id) => built.packet_id(packet_id),
             None => built,
         };
-        let packet = built.build().map_err(MqttFault::unwritable)?;
+        let packet = built.build().map_err(BrokerFault::unwritable)?;
         Ok(packet.to_continuous_buffer().into())
     }
 
@@ -77,7 +77,7 @@ impl MqttClientMessage {
         packet_id: Option<u16>,
         is_dup: bool,
         alias: Option<SentAlias>,
-    ) -> Result<Bytes, MqttFault> {
+    ) -> Result<Bytes, BrokerFault> {
         let topic = match alias {
             Some(SentAlias {
                 is_known: true, ..
@@ -86,12 +86,12 @@ impl MqttClientMessage {
         };
         let mut properties = self.packet_properties()?;
         if let Some(alias) = alias {
-            let alias = TopicAlias::new(alias.alias).map_err(MqttFault::unwritable)?;
+            let alias = TopicAlias::new(alias.alias).map_err(BrokerFault::unwritable)?;
             properties.push(Property::TopicAlias(alias));
         }
         let built = v5_0::Publish::builder()
             .topic_name(topic)
-            .map_err(MqttFault::unwritable)?
+            .map_err(BrokerFault::unwritable)?
             .qos(to_packet(self.qos))
             .retain(self.is_retained)
             .dup(is_dup)
@@ -101,7 +101,7 @@ impl MqttClientMessage {
             Some(packet_id) => built.packet_id(packet_id),
             None => built,
         };
-        let packet = built.build().map_err(MqttFault::unwritable)?;
+        let packet = built.build().map_err(BrokerFault::unwritable)?;
         Ok(packet.to_continuous_buffer().into())
     }
 
@@ -140,9 +140,9 @@ impl MqttClientMessage {
         user.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    fn packet_properties(&self) -> Result<Vec<Property>, MqttFault> {
+    fn packet_properties(&self) -> Result<Vec<Property>, BrokerFault> {
         let mut properties = Vec::new();
-        let (failed, own) = (MqttFault::unwritable, &self.properties);
+        let (failed, own) = (BrokerFault::unwritable, &self.properties);
         if let Some(content_type) = &own.content_type {
             let content_type = ContentType::new(content_type.as_str()).map_err(failed)?;
             properties.push(Property::ContentType(content_type));
@@ -160,7 +160,7 @@ impl MqttClientMessage {
             properties.push(Property::ResponseTopic(topic));
         }
         if let Some(correlation) = &own.correlation {
-            let correlation = CorrelationData::new(&correlation[..]).map_err(failed)?;
+            let correlation = CorrelationData::new(correlation.to_vec()).map_err(failed)?;
             properties.push(Property::CorrelationData(correlation));
         }
         for (key, value) in &own.user {

@@ -16,14 +16,14 @@ use postern_core::{
     mqtt::{MqttVersion, Qos},
 };
 
-use super::{fault::MqttFault, message::MqttClientMessage};
+use super::{fault::BrokerFault, message::BrokerMessage};
 
 /// A packet of a broker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BrokerPacket {
     Connack(BrokerGreeting),
     Publish {
-        message: MqttClientMessage,
+        message: BrokerMessage,
         /// None with QoS 0.
         packet_id: Option<u16>,
         alias: Option<u16>,
@@ -62,8 +62,26 @@ pub(super) struct RawPacket {
     rest: Bytes,
 }
 
+impl BrokerPacket {
+    /// As the specification numbers it.
+    pub(super) const fn kind(&self) -> u8 {
+        match self {
+            Self::Connack(_) => CONNACK,
+            Self::Publish { .. } => PUBLISH,
+            Self::Puback { .. } => PUBACK,
+            Self::Pubrec { .. } => PUBREC,
+            Self::Pubrel { .. } => PUBREL,
+            Self::Pubcomp { .. } => PUBCOMP,
+            Self::Suback { .. } => SUBACK,
+            Self::Unsuback { .. } => UNSUBACK,
+            Self::Pingresp => PINGRESP,
+            Self::Disconnect { .. } => DISCONNECT,
+        }
+    }
+}
+
 /// Takes the first packet off `input` once it is whole.
-pub(super) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<RawPacket>, MqttFault> {
+pub(super) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<RawPacket>, BrokerFault> {
     let Some(first) = input.first().copied() else {
         return Ok(None);
     };
@@ -80,10 +98,10 @@ pub(super) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<RawPac
         let declared = length + n_head as u64;
         if declared > u64::from(bytes_max) {
             let limit = bytes_max;
-            return Err(MqttFault::TooLong { declared, limit });
+            return Err(BrokerFault::TooLong { declared, limit });
         }
         let Ok(n_rest) = usize::try_from(length) else {
-            return Err(MqttFault::TooLong {
+            return Err(BrokerFault::TooLong {
                 declared,
                 limit: bytes_max,
             });
@@ -95,7 +113,7 @@ pub(super) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<RawPac
         let rest = input.split_to(n_rest).freeze();
         return Ok(Some(RawPacket { first, rest }));
     }
-    Err(MqttFault::Malformed {
+    Err(BrokerFault::Malformed {
         kind: first >> 4,
         reason: format!("its length has more than {LENGTH_BYTES_MAX} octets"),
     })
@@ -106,7 +124,7 @@ impl RawPacket {
         self.first >> 4
     }
 
-    pub(super) fn read(&self, version: MqttVersion) -> Result<BrokerPacket, MqttFault> {
+    pub(super) fn read(&self, version: MqttVersion) -> Result<BrokerPacket, BrokerFault> {
         let (kind, flags) = (self.kind(), self.first & 0x0f);
         let wanted = match kind {
             PUBLISH => flags,
@@ -115,7 +133,7 @@ impl RawPacket {
         };
         if flags != wanted {
             let reason = format!("its flags are {flags:#06b}, not {wanted:#06b}");
-            return Err(MqttFault::Malformed { kind, reason });
+            return Err(BrokerFault::Malformed { kind, reason });
         }
         match version {
             MqttVersion::V3 => self.read_v3(flags),
@@ -123,13 +141,13 @@ impl RawPacket {
         }
     }
 
-    fn read_v3(&self, flags: u8) -> Result<BrokerPacket, MqttFault> {
+    fn read_v3(&self, flags: u8) -> Result<BrokerPacket, BrokerFault> {
         Ok(match self.kind() {
             CONNACK => BrokerPacket::Connack(of_v3(&self.whole(v3_1_1::Connack::parse)?)),
             PUBLISH => {
                 let packet = self.whole(|rest| v3_1_1::Publish::parse(flags, rest.into()))?;
                 BrokerPacket::Publish {
-                    message: MqttClientMessage::of_v3(&packet),
+                    message: BrokerMessage::of_v3(&packet),
                     packet_id: self.id_of_publish(packet.packet_id())?,
                     alias: None,
                 }
@@ -161,16 +179,16 @@ impl RawPacket {
                 packet_id: self.whole(v3_1_1::Unsuback::parse)?.packet_id(),
             },
             PINGRESP => self.empty(BrokerPacket::Pingresp)?,
-            kind => return Err(MqttFault::Unexpected { kind }),
+            kind => return Err(BrokerFault::Unexpected { kind }),
         })
     }
 
-    fn read_v5(&self, flags: u8) -> Result<BrokerPacket, MqttFault> {
+    fn read_v5(&self, flags: u8) -> Result<BrokerPacket, BrokerFault> {
         Ok(match self.kind() {
             CONNACK => BrokerPacket::Connack(of_v5(&self.whole(v5_0::Connack::parse)?)),
             PUBLISH => {
                 let packet = self.whole(|rest| v5_0::Publish::parse(flags, rest.into()))?;
-                let (message, alias) = MqttClientMessage::of_v5(&packet);
+                let (message, alias) = BrokerMessage::of_v5(&packet);
                 BrokerPacket::Publish {
                     message,
                     packet_id: self.id_of_publish(packet.packet_id())?,
@@ -219,7 +237,7 @@ impl RawPacket {
                     code: packet.reason_code().map_or(0, |code| code as u8),
                 }
             }
-            kind => return Err(MqttFault::Unexpected { kind }),
+            kind => return Err(BrokerFault::Unexpected { kind }),
         })
     }
 
@@ -227,22 +245,22 @@ impl RawPacket {
     fn whole<T>(
         &self,
         parse: impl FnOnce(&[u8]) -> Result<(T, usize), MqttError>,
-    ) -> Result<T, MqttFault> {
+    ) -> Result<T, BrokerFault> {
         let kind = self.kind();
         let (packet, n_read) =
-            parse(&self.rest).map_err(|error| MqttFault::malformed(kind, error))?;
+            parse(&self.rest).map_err(|error| BrokerFault::malformed(kind, error))?;
         if n_read != self.rest.len() {
             let n_left = self.rest.len().saturating_sub(n_read);
             let reason = format!("{n_left} octets stand behind its end");
-            return Err(MqttFault::Malformed { kind, reason });
+            return Err(BrokerFault::Malformed { kind, reason });
         }
         Ok(packet)
     }
 
-    fn empty(&self, packet: BrokerPacket) -> Result<BrokerPacket, MqttFault> {
+    fn empty(&self, packet: BrokerPacket) -> Result<BrokerPacket, BrokerFault> {
         match self.rest.len() {
             0 => Ok(packet),
-            n_left => Err(MqttFault::Malformed {
+            n_left => Err(BrokerFault::Malformed {
                 kind: self.kind(),
                 reason: format!("{n_left} octets stand behind its end"),
             }),
@@ -250,9 +268,9 @@ impl RawPacket {
     }
 
     /// The reader takes 0 of a PUBLISH, which is no packet identifier.
-    fn id_of_publish(&self, packet_id: Option<u16>) -> Result<Option<u16>, MqttFault> {
+    fn id_of_publish(&self, packet_id: Option<u16>) -> Result<Option<u16>, BrokerFault> {
         match packet_id {
-            Some(0) => Err(MqttFault::Malformed {
+            Some(0) => Err(BrokerFault::Malformed {
                 kind: self.kind(),
                 reason: "its packet identifier is 0".to_owned(),
             }),
@@ -334,13 +352,13 @@ const DISCONNECT: u8 = 14;
 mod tests {
     use super::*;
 
-    fn taken(octets: &[u8], limit: u32) -> Result<Option<usize>, MqttFault> {
+    fn taken(octets: &[u8], limit: u32) -> Result<Option<usize>, BrokerFault> {
         let mut input = BytesMut::from(octets);
         let taken = take(&mut input, limit)?;
         Ok(taken.map(|packet| packet.rest.len()))
     }
 
-    fn read(octets: &[u8], version: MqttVersion) -> Result<BrokerPacket, MqttFault> {
+    fn read(octets: &[u8], version: MqttVersion) -> Result<BrokerPacket, BrokerFault> {
         let mut input = BytesMut::from(octets);
         let packet = take(&mut input, 1000)?.expect("a whole packet");
         packet.read(version)
@@ -360,13 +378,13 @@ mod tests {
     #[test]
     fn a_length_is_held_against_the_limit_before_anything_is_waited_for() {
         let huge = [0x30, 0xff, 0xff, 0xff, 0x7f];
-        let fault = MqttFault::TooLong {
+        let fault = BrokerFault::TooLong {
             declared: 268_435_460,
             limit: 1000,
         };
         assert_eq!(taken(&huge, 1000), Err(fault));
         assert_eq!(taken(&[0x30, 8], 10), Ok(None));
-        let fault = MqttFault::TooLong {
+        let fault = BrokerFault::TooLong {
             declared: 11,
             limit: 10,
         };
@@ -376,7 +394,7 @@ mod tests {
     #[test]
     fn a_length_of_five_octets_is_malformed() {
         let fault = taken(&[0x30, 0xff, 0xff, 0xff, 0xff, 0x01], 1000);
-        assert!(matches!(fault, Err(MqttFault::Malformed { kind: 3, .. })));
+        assert!(matches!(fault, Err(BrokerFault::Malformed { kind: 3, .. })));
     }
 
     #[test]
@@ -434,8 +452,8 @@ mod tests {
             }
         }
         let auth = read(&[0xf0, 0], MqttVersion::V5);
-        assert_eq!(auth, Err(MqttFault::Unexpected { kind: 15 }));
+        assert_eq!(auth, Err(BrokerFault::Unexpected { kind: 15 }));
         let disconnect = read(&[0xe0, 0], MqttVersion::V3);
-        assert_eq!(disconnect, Err(MqttFault::Unexpected { kind: 14 }));
+        assert_eq!(disconnect, Err(BrokerFault::Unexpected { kind: 14 }));
     }
 }

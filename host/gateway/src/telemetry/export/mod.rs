@@ -1,6 +1,7 @@
 //! Everything countable as Prometheus reads it (OpenMetrics 1.0). Names carry the prefix `postern_`
 //! and base units; label values come from configuration and plugins, never from callers.
 
+mod bridges;
 mod certificates;
 mod extensions;
 mod methods;
@@ -30,7 +31,7 @@ use prometheus_client::{
 pub(crate) use self::versions::VersionNumbers;
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{
-    acme::AcmeNumbers, certificates::ShownCertificate, cluster::ServiceNumbers, directory,
+    acme::AcmeNumbers, bridges::BridgeNumbers, certificates::ShownCertificate, cluster::ServiceNumbers, directory,
     events::EventNumbers, pipeline::chain::LinkView,
 };
 
@@ -54,6 +55,8 @@ pub(crate) struct MetricsSnapshot {
     /// Sessions with other gateways; `None` where there is no pool.
     pub pool: Option<PoolSnapshot>,
     pub events: EventNumbers,
+    /// By their names.
+    pub bridges: Vec<(String, BridgeNumbers)>,
     /// Of all listeners.
     pub certificates: Vec<ShownCertificate>,
     /// Of those that an authority issues.
@@ -146,6 +149,7 @@ impl Collector for MetricsSnapshot {
         self.encode_supply(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
+        self.encode_bridges(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
         self.encode_gateway(&mut encoder)
     }
