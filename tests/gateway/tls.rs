@@ -1,7 +1,7 @@
 //! TLS of the real binary, by TLS itself, QUIC and WebSocket: why a client's certificate is refused
 //! stands in the log and nowhere else, and certificates are renewed under load.
 
-mod authority;
+pub(crate) mod authority;
 mod edge;
 mod renewal;
 

@@ -6,21 +6,21 @@ use rcgen::{
 };
 
 /// The serial number that every list of revocations has.
-pub(super) const REVOKED: u64 = 7;
+pub(crate) const REVOKED: u64 = 7;
 /// A year in which what is valid still is.
-pub(super) const VALID: i32 = 2124;
+pub(crate) const VALID: i32 = 2124;
 
-pub(super) struct Authority(CertifiedIssuer<'static, rcgen::KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, rcgen::KeyPair>);
 
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
-pub(super) struct Pair {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("legal");
         // Of two with one name the signature would be wrong, and not the issuer unknown.
         params.distinguished_name.push(DnType::CommonName, name);
@@ -30,12 +30,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("signs"))
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for `localhost` whose subject is `CN=NAME`, valid until that year.
-    pub(super) fn pair(&self, name: &str, serial: u64, until: i32) -> Pair {
+    pub(crate) fn pair(&self, name: &str, serial: u64, until: i32) -> Pair {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("legal");
         params.distinguished_name.push(DnType::CommonName, name);
         params.serial_number = Some(serial.into());
@@ -49,7 +49,7 @@ impl Authority {
     }
 
     /// A list of revocations on which `REVOKED` is.
-    pub(super) fn list(&self) -> String {
+    pub(crate) fn list(&self) -> String {
         let list = CertificateRevocationListParams {
             this_update: date_time_ymd(2024, 1, 1),
             next_update: date_time_ymd(VALID, 1, 1),

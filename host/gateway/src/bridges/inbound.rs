@@ -98,7 +98,7 @@ impl Inbound {
             return Err(counted(&counts.refused, Reason::TOPIC_NAME_INVALID));
         };
         message.is_retained &= rule.retain != RetainSetting::Never;
-        let mut event = event_of(&message, topic, self.publisher.clone());
+        let mut event = event_of(&message, topic, clock::now(), self.publisher.clone());
         if event.headers.push(VIA, via).is_err() {
             return Err(counted(&counts.refused, Reason::QUOTA_EXCEEDED));
         }

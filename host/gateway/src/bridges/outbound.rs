@@ -144,7 +144,7 @@ impl Outbound {
         let via: Text = shared.mark.added_to(via.as_deref()).into();
         let name = from_event(&event.topic);
         let message = |(topic, rule): (Text, &TopicRule)| {
-            let mut message = message_of(event, topic, rule.qos.max(qos_min));
+            let mut message = message_of(event, topic, clock::now(), rule.qos.max(qos_min));
             message.is_retained = match rule.retain {
                 RetainSetting::Keep => message.is_retained,
                 RetainSetting::Always => true,

@@ -40,7 +40,7 @@ impl EventBroker for BrokerClient {
     fn publish(&self, event: Event) -> BoxFuture<Result<(), Error>> {
         let client = self.clone();
         let topic = Text::from(from_event(&event.topic));
-        let message = message_of(&event, topic, Qos::AtLeastOnce);
+        let message = message_of(&event, topic, clock::now(), Qos::AtLeastOnce);
         Box::pin(async move { Self::publish(&client, message).await })
     }
 
@@ -183,6 +183,9 @@ fn message_of_call(
             message.properties.user.push(pair);
         }
     }
+    let left_ms = left.as_millis().to_string();
+    let timeout = (Text::from_static("timeout-ms"), Text::from(left_ms));
+    message.properties.user.push(timeout);
     // Nobody waits for an answer after that.
     message.expiry_s = u32::try_from(left.as_secs().max(1)).ok();
     message

@@ -388,7 +388,7 @@ impl BrokerDriver {
             if !self.shared.sources.is_empty()
                 && let Some(topic) = event_topic_of(&message.topic)
             {
-                let event = event_of(&message, topic, Publisher::default());
+                let event = event_of(&message, topic, clock::now(), Publisher::default());
                 self.shared.sources.offer(&event);
             }
             if let Some(observer) = &self.observer {

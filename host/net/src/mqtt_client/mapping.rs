@@ -8,14 +8,16 @@
 //! | any other user property `NAME` | header `event-property-NAME` |
 //! | retain flag | header `event-retain: 1` |
 //! | message expiry | header `event-expiry`, in seconds |
-//! | response topic, correlation data | headers `event-response-topic`, `event-correlation` in base64 |
+//! | response topic, correlation data | headers `event-response-topic`, `event-correlation` |
+//! | payload format "UTF-8" | header `event-format: text` |
+//! | QoS 1, 2 | header `event-qos` |
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use bytes::Bytes;
+use std::time::{Duration, Instant};
+
 use postern_core::{
-    Headers, Text,
-    event::{Event, Publisher, TopicPattern, is_carried},
-    mqtt::{Qos, from_event, to_event},
+    Text,
+    event::{Event, Publisher, TopicPattern, check_topic},
+    mqtt::{Publication, PublicationProperties, Qos, TopicName, from_event, to_event},
 };
 
 use super::message::BrokerMessage;
@@ -34,88 +36,60 @@ pub fn filter_of(pattern: &TopicPattern) -> Text {
 
 /// The event that a message is, in the name of `publisher`.
 #[must_use]
-pub fn event_of(message: &BrokerMessage, topic: Text, publisher: Publisher) -> Event {
-    let mut headers = Headers::new();
-    // One that is too long for a header is left out.
-    let mut push = |name: &str, value: &[u8]| drop(headers.push(name, value));
+pub fn event_of(message: &BrokerMessage, topic: Text, now: Instant, publisher: Publisher) -> Event {
+    let expiry = message.expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
     let properties = &message.properties;
-    if let Some(content_type) = &properties.content_type {
-        push("content-type", content_type.as_bytes());
-    }
-    for (name, value) in &properties.user {
-        let name = name.to_ascii_lowercase();
-        let is_own = OWN.contains(&name.as_str()) || name.starts_with(PROPERTY);
-        match is_carried(name.as_bytes()) && !is_own && name != "content-type" {
-            true => push(&name, value.as_bytes()),
-            false => push(&format!("{PROPERTY}{name}"), value.as_bytes()),
-        }
-    }
+    let publication = Publication {
+        properties: (*properties != PublicationProperties::default())
+            .then(|| Box::new(properties.clone())),
+        expires_at: expiry.and_then(|expiry| now.checked_add(expiry)),
+        ..Publication::new(
+            TopicName::of_event(&topic),
+            message.payload.clone(),
+            message.qos,
+        )
+    };
+    let mut event = publication.to_event(now, publisher, None);
     if message.is_retained {
-        push(RETAIN, b"1");
+        // A dozen octets fit.
+        let _ = event.headers.push(RETAIN, "1");
     }
-    if let Some(expiry_s) = message.expiry_s {
-        push(EXPIRY, expiry_s.to_string().as_bytes());
-    }
-    if let Some(topic) = &properties.response_topic {
-        push(RESPONSE_TOPIC, topic.as_bytes());
-    }
-    if let Some(correlation) = &properties.correlation {
-        push(CORRELATION, BASE64_STANDARD.encode(correlation).as_bytes());
-    }
-    Event {
-        topic,
-        headers,
-        payload: message.payload.clone(),
-        publisher,
-    }
+    event
 }
 
 /// The topic of the event that a message of `name` is; none where no event has such a topic.
 #[must_use]
 pub fn event_topic_of(name: &str) -> Option<Text> {
     let topic = to_event(name);
-    postern_core::event::check_topic(&topic).ok()?;
+    check_topic(&topic).ok()?;
     Some(topic.into())
 }
 
 /// The message that an event is, at `topic`.
 #[must_use]
-pub fn message_of(event: &Event, topic: Text, qos: Qos) -> BrokerMessage {
-    let mut message = BrokerMessage::new(topic, event.payload.clone(), qos);
-    let properties = &mut message.properties;
-    for (name, value) in event.headers.iter() {
-        let (Ok(name), Ok(value)) = (std::str::from_utf8(&name), std::str::from_utf8(&value)) else {
-            continue;
-        };
-        match name {
-            "content-type" => properties.content_type = Some(value.into()),
-            RETAIN => message.is_retained = value == "1",
-            EXPIRY => message.expiry_s = value.parse().ok(),
-            RESPONSE_TOPIC => properties.response_topic = Some(value.into()),
-            CORRELATION => {
-                let correlation = BASE64_STANDARD.decode(value).ok();
-                properties.correlation = correlation.map(Bytes::from);
-            }
-            name if !is_carried(name.as_bytes()) => {}
-            name => {
-                let name = name.strip_prefix(PROPERTY).unwrap_or(name);
-                properties.user.push((name.into(), value.into()));
-            }
-        }
+pub fn message_of(event: &Event, topic: Text, now: Instant, qos: Qos) -> BrokerMessage {
+    let publication = Publication::of_event(event, now, Duration::ZERO);
+    let expiry_s = publication.expiry_s(now);
+    let mut properties = publication.properties.map_or_else(PublicationProperties::default, |one| *one);
+    properties.user.retain(|(name, _)| name != RETAIN);
+    let retain = event.headers.get_str(RETAIN);
+    BrokerMessage {
+        topic,
+        payload: event.payload.clone(),
+        qos,
+        is_retained: retain.is_some_and(|retain| retain == "1"),
+        properties,
+        expiry_s,
     }
-    message
 }
 
-const PROPERTY: &str = "event-property-";
 const RETAIN: &str = "event-retain";
-const EXPIRY: &str = "event-expiry";
-const RESPONSE_TOPIC: &str = "event-response-topic";
-const CORRELATION: &str = "event-correlation";
-/// Headers that no user property becomes under its own name.
-const OWN: [&str; 4] = [RETAIN, EXPIRY, RESPONSE_TOPIC, CORRELATION];
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use postern_system::clock;
+
     use super::*;
 
     #[test]
@@ -129,13 +103,12 @@ mod tests {
         message.properties.user = vec![
             ("ce-id".into(), "1".into()),
             ("authorization".into(), "of somebody else".into()),
-            ("event-retain".into(), "what is no flag".into()),
         ];
         let topic = event_topic_of(&message.topic).expect("a topic");
         assert_eq!(topic, "a.b%2Ec");
-        let event = event_of(&message, topic, Publisher::default());
+        let event = event_of(&message, topic, clock::now(), Publisher::default());
         assert_eq!(event.headers.get_str("authorization"), None);
-        let again = message_of(&event, message.topic.clone(), Qos::AtLeastOnce);
+        let again = message_of(&event, message.topic.clone(), clock::now(), Qos::AtLeastOnce);
         assert_eq!(again, message);
     }
 

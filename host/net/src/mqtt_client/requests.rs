@@ -1,13 +1,14 @@
 //! Requests of MQTT 5 (section 4.10): a message with a response topic and correlation data, and the
 //! message that answers it.
 //!
-//! A response whose user property `error` names a kind is a failure, with its payload as the message.
+//! A response whose user property `status` names the kind of an error is a failure, as the MQTT front
+//! writes them: `{"error":…,"code":…}`.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use postern_core::{Blame, Error, Kind, Text};
+use postern_core::{Blame, Error, Kind, Text, json};
 use tokio::sync::oneshot;
 
 use super::{config::BrokerClientConfig, message::BrokerMessage};
@@ -101,10 +102,12 @@ impl Drop for PendingRequest<'_> {
 
 /// The failure that a response tells of.
 pub(super) fn failure_of(response: &BrokerMessage) -> Option<Error> {
-    let name = response.user(ERROR)?;
-    let kind = Kind::from_name(name);
-    let message = String::from_utf8_lossy(&response.payload).into_owned();
-    Some(Error::of_peer(kind.unwrap_or(Kind::Unknown), None, message))
+    let status = response.user(STATUS).filter(|status| *status != SUCCESS)?;
+    let told = json::member(&response.payload, "error").and_then(json::string);
+    let message =
+        told.unwrap_or_else(|| String::from_utf8_lossy(&response.payload).into_owned());
+    let kind = Kind::from_name(status).unwrap_or(Kind::Unknown);
+    Some(Error::of_peer(kind, None, message))
 }
 
 fn number_of(correlation: &Bytes) -> Option<u64> {
@@ -119,5 +122,6 @@ fn level_of(client_id: &str) -> String {
 
 /// Where responses go, followed by the client's name.
 const RESPONSES: &str = "postern/responses/";
-/// The user property that a failure has.
-const ERROR: &str = "error";
+/// The user property that says what became of a request.
+const STATUS: &str = "status";
+const SUCCESS: &str = "success";
