@@ -2,17 +2,38 @@
 //!
 //! Sections that comments name are those of MQTT 5.0 (OASIS, 7 March 2019) unless they say otherwise.
 
+mod connection;
+mod delivery;
+mod event;
+mod filters;
+mod limits;
+mod output;
+mod packet;
 mod publication;
 mod reason;
 mod topic;
+mod window;
 
 pub use self::{
+    connection::{InboundPublish, KeptState, MqttConnection, MqttInput, SendOutcome},
+    delivery::{Outgoing, OutgoingQueue, ShareKey},
+    event::client_of,
+    filters::FilterTable,
+    limits::{ClientLimits, Negotiated},
+    output::PacketBuffer,
+    packet::{
+        AckKind, AckPacket, Connack, Connect, Decoded, Disconnect, FilterRequest, Packet,
+        PacketFault, PublishHead, PublishPacket, ShownName, Subscribe, Unsubscribe, VARINT_MAX,
+        Will, decode, encode_ack, encode_connack, encode_disconnect, encode_pingresp,
+        encode_publish_head, encode_suback, encode_unsuback, publish_bytes,
+    },
     publication::{ClientKey, Publication, PublicationProperties},
     reason::Reason,
     topic::{
         NameError, SHARE_PREFIX, SYS_PREFIX, SharedFilter, TopicFilter, TopicName, check_name,
         filter_to_event, from_event, to_event,
     },
+    window::{Window, WindowStanding},
 };
 
 /// Which protocol a client speaks.

@@ -14,11 +14,9 @@ use postern_core::{
     BoxFuture, Error, Peer, Principal, Text,
     event::durable::EventConsumer,
     mqtt::{
-        MqttVersion, Publication, Reason, SharedFilter, SubscriptionOptions, TopicFilter, TopicName,
+        ClientLimits, MqttVersion, Publication, Reason, SharedFilter, SubscriptionOptions, TopicFilter, TopicName,
     },
 };
-
-use super::ClientLimits;
 
 /// A listener's side: who may do what, and where publications go besides MQTT subscribers. One for
 /// each listener.

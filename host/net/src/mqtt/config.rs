@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use postern_core::mqtt::Qos;
+use postern_core::mqtt::ClientLimits;
 
 use crate::{byte_budget::ByteBudget, trusted::TrustedProxies};
 
@@ -32,39 +32,6 @@ pub struct MqttConfig {
     pub client: ClientLimits,
 }
 
-/// One client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientLimits {
-    /// Largest packet that is taken, in octets. Default 1 MiB.
-    pub packet_bytes_max: u32,
-    /// Publications with QoS 1 and 2 of the client that are not acknowledged. Default 256.
-    pub receive_max: u16,
-    /// Publications with QoS 1 and 2 to the client that it has not acknowledged; what it asks for
-    /// itself counts where it is less. Default 256.
-    pub in_flight_max: u16,
-    /// Topic aliases in each direction. Default 32.
-    pub topic_alias_max: u16,
-    /// The highest QoS of publications. Default 2.
-    pub qos_max: Qos,
-    /// Silence after which a client is cut, where it asks for longer or for none: it is told as "server
-    /// keep alive". Default none: what the client asks for.
-    pub keep_alive_max: Option<Duration>,
-    /// How long a session may outlive its connection. Default 7 days; zero keeps none.
-    pub session_expiry_max: Duration,
-    /// Subscriptions of one session. Default 1,024.
-    pub subscriptions_max: usize,
-    /// Publications that wait for a client, and their octets; of what is more, the oldest is lost and
-    /// counted. Default 10,000 and 8 MiB.
-    pub queue_messages_max: usize,
-    pub queue_bytes_max: usize,
-    /// Whether messages may be retained. Default yes.
-    pub retain: bool,
-    /// Whether filters may have wildcards. Default yes.
-    pub wildcards: bool,
-    /// Whether subscriptions may be shared. Default yes.
-    pub shared_subscriptions: bool,
-}
-
 /// All listeners together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerConfig {
@@ -88,26 +55,6 @@ impl Default for MqttConfig {
             proxies: None,
             client_id_bytes_max: 256,
             client: ClientLimits::default(),
-        }
-    }
-}
-
-impl Default for ClientLimits {
-    fn default() -> Self {
-        Self {
-            packet_bytes_max: 1024 * 1024,
-            receive_max: 256,
-            in_flight_max: 256,
-            topic_alias_max: 32,
-            qos_max: Qos::ExactlyOnce,
-            keep_alive_max: None,
-            session_expiry_max: Duration::from_secs(7 * 24 * 60 * 60),
-            subscriptions_max: 1024,
-            queue_messages_max: 10_000,
-            queue_bytes_max: 8 * 1024 * 1024,
-            retain: true,
-            wildcards: true,
-            shared_subscriptions: true,
         }
     }
 }

@@ -19,9 +19,11 @@ pub use self::{
         StoredSession, Taken,
     },
     broker::{Broker, BrokerNumbers},
-    config::{BrokerConfig, ClientLimits, MqttConfig},
+    config::{BrokerConfig, MqttConfig},
     server::{MqttControl, MqttServer},
 };
+
+pub use postern_core::mqtt::ClientLimits;
 
 /// The path of MQTT on the HTTP port.
 pub const MQTT_PATH: &str = "/mqtt";

@@ -1,0 +1,331 @@
+//! Publications with QoS 1 and 2 that a client was sent and has not acknowledged to the end.
+//!
+//! ```text
+//! QoS 1: Sent ─ PUBACK ─▶ gone
+//! QoS 2: Sent ─ PUBREC ─▶ Released ─ PUBCOMP ─▶ gone
+//! ```
+//! What lies in a stored queue has its packet identifier by its position, so that it has the same one
+//! when it is sent again after a crash of the gateway, and the client knows it for a repetition.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{Outgoing, Qos};
+use crate::event::durable::Position;
+
+/// In the order of sending, by packet identifier.
+#[derive(Debug, Default)]
+pub struct Window {
+    in_flight: HashMap<u16, InFlight>,
+    /// Of those, what was sent over an earlier connection and not yet over this one.
+    unsent: VecDeque<u16>,
+    last_id: u16,
+    last_number: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    /// In the order of sending.
+    number: u64,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Sent(Outgoing),
+    Released,
+}
+
+/// What is to be sent again.
+#[derive(Debug)]
+pub(super) enum Repeated<'a> {
+    Publish(u16, &'a Outgoing),
+    Pubrel(u16),
+}
+
+impl Window {
+    /// One with what a client had when the gateway ended.
+    #[must_use]
+    pub fn with_released(ids: &[u16]) -> Self {
+        let mut window = Self::default();
+        for id in ids {
+            window.insert(*id, Stage::Released);
+        }
+        window
+    }
+
+    /// The identifier that `outgoing` is to be sent with; none while another has it.
+    pub(super) fn id_for(&mut self, outgoing: &Outgoing) -> Option<u16> {
+        if let Some(position) = outgoing.position {
+            let id = id_of(position);
+            return (!self.in_flight.contains_key(&id)).then_some(id);
+        }
+        // Fewer are in flight than there are identifiers.
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.in_flight.contains_key(&self.last_id) {
+                return Some(self.last_id);
+            }
+        }
+    }
+
+    pub(super) fn on_sent(&mut self, id: u16, outgoing: Outgoing) {
+        self.insert(id, Stage::Sent(outgoing));
+    }
+
+    fn insert(&mut self, id: u16, stage: Stage) {
+        self.last_number += 1;
+        let number = self.last_number;
+        self.in_flight.insert(id, InFlight { number, stage });
+    }
+
+    pub(super) fn on_puback(&mut self, id: u16) -> Option<Outgoing> {
+        self.remove_sent(id, Qos::AtLeastOnce)
+    }
+
+    /// A PUBREC that refuses.
+    pub(super) fn on_refused(&mut self, id: u16) -> Option<Outgoing> {
+        self.remove_sent(id, Qos::ExactlyOnce)
+    }
+
+    /// What was sent, or nothing where it was released before; an error where it is not known.
+    pub(super) fn on_pubrec(&mut self, id: u16) -> Result<Option<Outgoing>, ()> {
+        let in_flight = self.in_flight.get_mut(&id).ok_or(())?;
+        match std::mem::replace(&mut in_flight.stage, Stage::Released) {
+            Stage::Sent(outgoing) if outgoing.qos == Qos::ExactlyOnce => Ok(Some(outgoing)),
+            Stage::Released => Ok(None),
+            sent @ Stage::Sent(_) => {
+                in_flight.stage = sent;
+                Err(())
+            }
+        }
+    }
+
+    pub(super) fn on_pubcomp(&mut self, id: u16) -> bool {
+        let is_released = matches!(
+            self.in_flight.get(&id),
+            Some(InFlight {
+                stage: Stage::Released,
+                ..
+            })
+        );
+        is_released && self.in_flight.remove(&id).is_some()
+    }
+
+    fn remove_sent(&mut self, id: u16, qos: Qos) -> Option<Outgoing> {
+        match &self.in_flight.get(&id)?.stage {
+            Stage::Sent(outgoing) if outgoing.qos == qos => {}
+            Stage::Sent(_) | Stage::Released => return None,
+        }
+        match self.in_flight.remove(&id)?.stage {
+            Stage::Sent(outgoing) => Some(outgoing),
+            Stage::Released => None,
+        }
+    }
+
+    /// Those that count against the client's receive maximum.
+    #[must_use]
+    pub fn n_open(&self) -> usize {
+        self.in_flight.len() - self.unsent.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Identifiers that the client has and has not completed.
+    #[must_use]
+    pub fn released(&self) -> Vec<u16> {
+        let released = self.in_flight.iter().filter_map(|(id, in_flight)| {
+            matches!(in_flight.stage, Stage::Released).then_some(*id)
+        });
+        let mut released: Vec<_> = released.collect();
+        released.sort_unstable();
+        released
+    }
+
+    /// How what lies at `position` stands: none where the client was not sent it.
+    #[must_use]
+    pub fn standing(&self, position: Position) -> Option<WindowStanding> {
+        match &self.in_flight.get(&id_of(position))?.stage {
+            Stage::Sent(outgoing) if outgoing.position == Some(position) => {
+                Some(WindowStanding::Sent)
+            }
+            Stage::Sent(_) => None,
+            Stage::Released => Some(WindowStanding::Released),
+        }
+    }
+
+    /// The connection has ended. What lies in a stored queue comes from there again; everything else is
+    /// sent again over the next connection.
+    pub fn on_disconnected(&mut self) {
+        self.in_flight.retain(|_, in_flight| match &mut in_flight.stage {
+            Stage::Sent(outgoing) => {
+                outgoing.is_duplicate = true;
+                outgoing.position.is_none()
+            }
+            Stage::Released => true,
+        });
+        let mut ids: Vec<_> = self.in_flight.iter().map(|(id, one)| (one.number, *id)).collect();
+        ids.sort_unstable();
+        self.unsent = ids.into_iter().map(|(_, id)| id).collect();
+    }
+
+    /// Takes out what came by shared subscriptions and the client cannot have completed.
+    pub fn take_shared(&mut self) -> Vec<Outgoing> {
+        let is_shared = |in_flight: &InFlight| match &in_flight.stage {
+            // What was sent with QoS 2 stays with its session (section 4.8.2).
+            Stage::Sent(outgoing) => outgoing.share.is_some() && outgoing.qos == Qos::AtLeastOnce,
+            Stage::Released => false,
+        };
+        let ids = self.in_flight.iter().filter(|(_, one)| is_shared(one));
+        let mut ids: Vec<_> = ids.map(|(id, one)| (one.number, *id)).collect();
+        ids.sort_unstable();
+        self.unsent.retain(|id| !ids.iter().any(|(_, shared)| shared == id));
+        let taken = ids.into_iter().filter_map(|(_, id)| self.in_flight.remove(&id));
+        taken
+            .filter_map(|in_flight| match in_flight.stage {
+                Stage::Sent(outgoing) => Some(outgoing),
+                Stage::Released => None,
+            })
+            .collect()
+    }
+
+    /// What is to be sent again next.
+    pub(super) fn poll_repeated(&mut self) -> Option<Repeated<'_>> {
+        while let Some(id) = self.unsent.pop_front() {
+            if self.in_flight.contains_key(&id) {
+                return match &self.in_flight.get(&id)?.stage {
+                    Stage::Sent(outgoing) => Some(Repeated::Publish(id, outgoing)),
+                    Stage::Released => Some(Repeated::Pubrel(id)),
+                };
+            }
+        }
+        self.unsent = VecDeque::new();
+        None
+    }
+
+    /// It cannot be sent to this client at all.
+    pub(super) fn forget(&mut self, id: u16) {
+        self.in_flight.remove(&id);
+    }
+}
+
+/// How what lies at a position of a stored queue stands with the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowStanding {
+    Sent,
+    /// The client has it: it is to be acknowledged, not sent.
+    Released,
+}
+
+/// 1 to 65,535, over and over.
+fn id_of(position: Position) -> u16 {
+    let id = position.0.saturating_sub(1) % u64::from(u16::MAX) + 1;
+    u16::try_from(id).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::mqtt::{Publication, ShareKey, TopicName};
+
+    fn outgoing(qos: Qos) -> Outgoing {
+        let topic = TopicName::new("a").expect("a name");
+        Outgoing::new(Arc::new(Publication::new(topic, Bytes::new(), qos)), qos)
+    }
+
+    fn send(window: &mut Window, outgoing: Outgoing) -> u16 {
+        let id = window.id_for(&outgoing).expect("a free identifier");
+        window.on_sent(id, outgoing);
+        id
+    }
+
+    fn repeated(window: &mut Window) -> Vec<(u16, bool)> {
+        let mut found = Vec::new();
+        while let Some(one) = window.poll_repeated() {
+            found.push(match one {
+                Repeated::Publish(id, outgoing) => (id, outgoing.is_duplicate),
+                Repeated::Pubrel(id) => (id, false),
+            });
+        }
+        found
+    }
+
+    #[test]
+    fn each_qos_has_its_own_acknowledgements() {
+        let mut window = Window::default();
+        let one = send(&mut window, outgoing(Qos::AtLeastOnce));
+        let two = send(&mut window, outgoing(Qos::ExactlyOnce));
+        assert!(window.on_puback(two).is_none() && window.on_pubrec(one).is_err());
+        assert!(!window.on_pubcomp(two));
+        assert!(window.on_puback(one).is_some() && window.on_puback(one).is_none());
+        assert!(matches!(window.on_pubrec(two), Ok(Some(_))));
+        assert!(matches!(window.on_pubrec(two), Ok(None)));
+        assert_eq!(window.released(), [two]);
+        assert!(window.on_pubcomp(two) && window.is_empty());
+    }
+
+    #[test]
+    fn identifiers_are_free_ones_and_never_zero() {
+        let mut window = Window {
+            last_id: u16::MAX - 1,
+            ..Window::default()
+        };
+        window.insert(1, Stage::Released);
+        assert_eq!(send(&mut window, outgoing(Qos::AtLeastOnce)), u16::MAX);
+        assert_eq!(send(&mut window, outgoing(Qos::AtLeastOnce)), 2);
+    }
+
+    #[test]
+    fn what_is_stored_has_its_identifier_by_its_position() {
+        let at = |position| Outgoing {
+            position: Some(Position(position)),
+            ..outgoing(Qos::ExactlyOnce)
+        };
+        let mut window = Window::default();
+        assert_eq!(send(&mut window, at(65_536)), 1);
+        assert_eq!(window.id_for(&at(1)), None, "another has it");
+        assert_eq!(window.standing(Position(65_536)), Some(WindowStanding::Sent));
+        assert_eq!(window.standing(Position(1)), None);
+        assert!(window.on_pubrec(1).is_ok());
+        assert_eq!(window.standing(Position(65_536)), Some(WindowStanding::Released));
+        assert_eq!(Window::with_released(&[7]).standing(Position(7)), Some(WindowStanding::Released));
+    }
+
+    #[test]
+    fn the_next_connection_repeats_what_is_not_stored_in_its_order() {
+        let mut window = Window::default();
+        let first = send(&mut window, outgoing(Qos::ExactlyOnce));
+        let stored = Outgoing {
+            position: Some(Position(100)),
+            ..outgoing(Qos::AtLeastOnce)
+        };
+        send(&mut window, stored);
+        let last = send(&mut window, outgoing(Qos::AtLeastOnce));
+        assert!(window.on_pubrec(first).is_ok());
+        window.on_disconnected();
+        assert_eq!(window.n_open(), 0);
+        assert_eq!(repeated(&mut window), [(first, false), (last, true)]);
+        assert_eq!(window.n_open(), 2);
+    }
+
+    #[test]
+    fn what_is_shared_goes_to_another_unless_it_was_sent_with_qos_2() {
+        let shared = |qos| Outgoing {
+            share: Some(ShareKey(1)),
+            ..outgoing(qos)
+        };
+        let mut window = Window::default();
+        send(&mut window, shared(Qos::AtLeastOnce));
+        let kept = send(&mut window, shared(Qos::ExactlyOnce));
+        let own = send(&mut window, outgoing(Qos::AtLeastOnce));
+        window.on_disconnected();
+        assert_eq!(window.take_shared().len(), 1);
+        assert_eq!(repeated(&mut window), [(kept, true), (own, true)]);
+    }
+}
