@@ -120,7 +120,10 @@ async fn keep_alive_receive_maximum_topic_aliases_max_and_packet_bytes_max_stand
         &[0x27, 0, 1, 0x11, 0x70],
         b"\0\x02me",
     ] {
-        assert!(holds(&connect, property), "{connect:02x?} has no {property:02x?}");
+        assert!(
+            holds(&connect, property),
+            "{connect:02x?} has no {property:02x?}"
+        );
     }
     // A packet above the limit ends the connection, with its reason.
     scene.say(&[0x30, 0xff, 0xff, 0x7f]).await;
@@ -139,7 +142,10 @@ async fn a_silent_broker_is_given_up_after_keep_alive_and_ack_timeout() {
     let (mut scene, _) = broker.greet().await;
     assert_eq!(scene.packet_of(0xc0).await, [0xc0, 0]);
     let (_next, _) = broker.greet().await;
-    patiently("it is told", async || gateway.log().contains("has not answered a ping")).await;
+    patiently("it is told", async || {
+        gateway.log().contains("has not answered a ping")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +206,9 @@ async fn a_message_is_acknowledged_after_its_event_was_accepted_or_refused_for_g
     let gateway = broker.gateway(keys).await;
     let (mut scene, _) = broker.greet().await;
     let subscribe = scene.packet_of(0x80).await;
-    scene.say(&[0x90, 4, subscribe[2], subscribe[3], 0, 1]).await;
+    scene
+        .say(&[0x90, 4, subscribe[2], subscribe[3], 0, 1])
+        .await;
     let mut heard = Listening::to(&gateway, &["in.>"]).await;
     scene.say(b"\x32\x0b\0\x04in/x\0\x01\0ok").await;
     assert_eq!(scene.packet_of(0x40).await[..4], [0x40, 2, 0, 1]);
@@ -208,7 +216,10 @@ async fn a_message_is_acknowledged_after_its_event_was_accepted_or_refused_for_g
     // Topics of the gateway itself are nobody else's.
     scene.say(b"\x32\x0f\0\x09postern/x\0\x02\0x").await;
     assert_eq!(scene.packet_of(0x40).await[2..5], [0, 2, 0x87]);
-    patiently("it is counted", async || state(&gateway, "b").await["refused"] == 1).await;
+    patiently("it is counted", async || {
+        state(&gateway, "b").await["refused"] == 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

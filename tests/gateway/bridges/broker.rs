@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use postern_tests::{ToolProcess, free_address, patiently, system_tool};
@@ -119,19 +120,22 @@ impl Broker {
 
     /// Subscribes with `mosquitto_sub`, and waits until it has.
     pub(super) async fn read(&self, filter: &str, more: &[&str]) -> Reading {
+        static READERS: AtomicU64 = AtomicU64::new(0);
         let folder = tempfile::tempdir().expect("a folder");
+        let id = format!("reader-{}-", READERS.fetch_add(1, Relaxed));
         let lines = File::create(folder.path().join("lines")).expect("writable");
         let told = File::create(folder.path().join("told")).expect("writable");
         let mut command = self.client("mosquitto_sub");
-        command.args(["-d", "-t", filter, "-F", "@ %t %q %r %p"]).args(more);
-        // What it tells of itself goes the same way as what it gets.
+        command.args(["-i", &id, "-t", filter, "-F", "= %t %q %r %p"]);
+        command.args(more);
         command.stdout(lines).stderr(told);
         let reading = Reading {
             _process: ToolProcess::start(&mut command),
             folder,
         };
+        let granted = format!("Sending SUBACK to {id}");
         patiently("mosquitto_sub is subscribed", async || {
-            reading.text().contains("received SUBACK") || reading.text().contains("Subscribed")
+            self.log().contains(&granted)
         })
         .await;
         reading
@@ -154,13 +158,16 @@ impl Reading {
     /// What has come: topic, QoS, retain flag, payload.
     pub(super) fn messages(&self) -> Vec<String> {
         let text = self.text();
-        let lines = text.lines().filter_map(|line| line.strip_prefix("@ "));
+        let lines = text.lines().filter_map(|line| line.strip_prefix("= "));
         lines.map(str::to_owned).collect()
     }
 
     /// Waits until so many have come, and gives them.
     pub(super) async fn at_least(&self, n: usize) -> Vec<String> {
-        patiently("the messages have come", async || self.messages().len() >= n).await;
+        patiently("the messages have come", async || {
+            self.messages().len() >= n
+        })
+        .await;
         self.messages()
     }
 

@@ -5,7 +5,9 @@ use std::fs;
 use postern_tests::{Gateway, Setup, patiently};
 
 use super::{
-    Listening, bridged, broker::{Broker, passwords}, connected, publish, publisher, state,
+    Listening, bridged,
+    broker::{Broker, passwords},
+    connected, publish, publisher, state,
 };
 use crate::share;
 
@@ -30,12 +32,18 @@ async fn topics_go_in_and_out_by_their_filters_directions_and_prefixes() {
         broker.publish("hq/sensors/1/other", "no", &[]);
         broker.publish("sensors/1/data", "no", &[]);
         let event = heard.next().await;
-        assert_eq!((&*event.topic, &*event.payload), ("site.7.sensors.1.data", "23.5"));
+        assert_eq!(
+            (&*event.topic, &*event.payload),
+            ("site.7.sensors.1.data", "23.5")
+        );
         let handler = publisher(&gateway).await;
         publish(&handler, "orders.created.v1%2E2", "7").await;
         publish(&handler, "orders", "8").await;
         publish(&handler, "other", "no").await;
-        patiently("both orders are out", async || reading.payloads().len() == 5).await;
+        patiently("both orders are out", async || {
+            reading.payloads().len() == 5
+        })
+        .await;
         let messages = reading.messages();
         for expected in ["gw/orders/created/v1.2 0 0 7", "gw/orders 0 0 8"] {
             assert!(messages.iter().any(|one| one == expected), "{messages:?}");
@@ -70,7 +78,11 @@ async fn each_quality_of_service_arrives_as_often_as_it_says() {
                 broker.publish("in/n", &number.to_string(), &["-q", qos]);
             }
             for number in 0..5 {
-                assert_eq!(heard.next().await.payload, number.to_string(), "{version} {qos}");
+                assert_eq!(
+                    heard.next().await.payload,
+                    number.to_string(),
+                    "{version} {qos}"
+                );
             }
         }
     }
@@ -90,11 +102,20 @@ async fn the_retain_flag_is_kept_set_or_dropped() {
     let mut heard = Listening::to(&gateway, &["state.>", "never.>"]).await;
     let path = gateway.folder().join("postern.toml");
     let config = fs::read_to_string(&path).expect("readable");
-    let bridge = format!("{config}\n[bridges.b]\nurl = \"{}\"\n{keys}\n", broker.url());
+    let bridge = format!(
+        "{config}\n[bridges.b]\nurl = \"{}\"\n{keys}\n",
+        broker.url()
+    );
     fs::write(&path, bridge).expect("writable");
     connected(&gateway, "b").await;
     let (first, second) = (heard.next().await, heard.next().await);
-    let of = |topic: &str| if first.topic == topic { &first } else { &second };
+    let of = |topic: &str| {
+        if first.topic == topic {
+            &first
+        } else {
+            &second
+        }
+    };
     assert_eq!(of("state.kept").header("event-retain"), Some("1"));
     assert_eq!(of("never.in").header("event-retain"), None);
     let handler = publisher(&gateway).await;
@@ -119,9 +140,26 @@ async fn properties_of_mqtt_5_are_headers_of_events_and_come_back() {
     let gateway = bridged(&broker.url(), keys).await;
     let mut heard = Listening::to(&gateway, &["in.>"]).await;
     let more = [
-        "-V", "5", "-D", "publish", "content-type", "application/json", "-D", "publish",
-        "user-property", "ce-id", "42", "-D", "publish", "user-property", "Authorization", "none",
-        "-D", "publish", "message-expiry-interval", "600",
+        "-V",
+        "5",
+        "-D",
+        "publish",
+        "content-type",
+        "application/json",
+        "-D",
+        "publish",
+        "user-property",
+        "ce-id",
+        "42",
+        "-D",
+        "publish",
+        "user-property",
+        "Authorization",
+        "none",
+        "-D",
+        "publish",
+        "message-expiry-interval",
+        "600",
     ];
     broker.publish("in/x", "{}", &more);
     let event = heard.next().await;
@@ -131,11 +169,16 @@ async fn properties_of_mqtt_5_are_headers_of_events_and_come_back() {
     assert_eq!(event.header("authorization"), None);
     assert!(event.header("event-expiry").is_some());
     assert!(event.header("event-via").is_some());
-    let reading = broker.read("out/#", &["-V", "5", "-F", "@ %t %q %r %C %P"]).await;
+    let reading = broker
+        .read("out/#", &["-V", "5", "-F", "= %t %q %r %C %P"])
+        .await;
     let handler = publisher(&gateway).await;
     publish(&handler, "out.x", "text").await;
     let messages = reading.at_least(1).await;
-    assert!(messages[0].starts_with("out/x 0 0 text/plain event-via:"), "{messages:?}");
+    assert!(
+        messages[0].starts_with("out/x 0 0 text/plain event-via:"),
+        "{messages:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +241,11 @@ async fn username_password_and_client_id_are_those_of_the_table_or_a_file() {
     // A bridge without a broker is no reason against traffic.
     assert_eq!(gateway.admin("/readyz").await.expect("answers").0, 200);
     let listed = gateway.postern(&["bridges", "list"]);
-    assert!(listed.out.contains("authorized") || listed.out.contains("bad user"), "{}", listed.out);
+    assert!(
+        listed.out.contains("authorized") || listed.out.contains("bad user"),
+        "{}",
+        listed.out
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,9 +93,22 @@ async fn an_event_crosses_no_more_bridges_than_hops_max() {
     );
     let gateway = gateway(config, &["b"]).await;
     let mut heard = Listening::to(&gateway, &["t.>"]).await;
-    let via = |list: &'static str| ["-V", "5", "-D", "publish", "user-property", "event-via", list];
+    let via = |list: &'static str| {
+        [
+            "-V",
+            "5",
+            "-D",
+            "publish",
+            "user-property",
+            "event-via",
+            list,
+        ]
+    };
     broker.publish("t/x", "far", &via("1/a,2/b"));
     broker.publish("t/x", "near", &via("1/a"));
     assert_eq!(heard.next().await.payload, "near");
-    patiently("the other is counted", async || state(&gateway, "b").await["looped"] == 1).await;
+    patiently("the other is counted", async || {
+        state(&gateway, "b").await["looped"] == 1
+    })
+    .await;
 }

@@ -5,9 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 use postern_tests::{Gateway, Setup, patiently};
 use tokio::time::sleep;
 
-use super::{
-    Listening, bridged, broker::Broker, connected, numbers, publish, publisher, state,
-};
+use super::{Listening, bridged, broker::Broker, connected, numbers, publish, publisher, state};
 use crate::{figure, share};
 
 /// Comes back at once.
@@ -29,13 +27,19 @@ async fn what_waits_for_a_broker_that_is_away_goes_out_in_order_once_it_is_back(
     for number in 0..8 {
         publish(&handler, "out.n", &number.to_string()).await;
     }
-    patiently("three are dropped", async || state(&gateway, "b").await["dropped"] == 3).await;
+    patiently("three are dropped", async || {
+        state(&gateway, "b").await["dropped"] == 3
+    })
+    .await;
     assert_eq!(state(&gateway, "b").await["queued"], 5);
     assert!(gateway.log().contains("the queue of the bridge is full"));
     broker.start_again().await;
     let reading = broker.read("#", &[]).await;
     // The subscriber may have come after the messages.
-    patiently("all are acknowledged", async || state(&gateway, "b").await["queued"] == 0).await;
+    patiently("all are acknowledged", async || {
+        state(&gateway, "b").await["queued"] == 0
+    })
+    .await;
     assert_eq!(told.next().await.topic, "postern.bridge.b.connected");
     publish(&handler, "out.n", "last").await;
     reading.all_of(&["last".to_owned()].into()).await;
@@ -54,15 +58,24 @@ async fn a_full_queue_may_lose_what_comes_instead() {
     );
     let gateway = bridged(&broker.url(), &keys).await;
     broker.stop().await;
-    patiently("it is away", async || state(&gateway, "b").await["is_connected"] == false).await;
+    patiently("it is away", async || {
+        state(&gateway, "b").await["is_connected"] == false
+    })
+    .await;
     let handler = publisher(&gateway).await;
     let filler = "x".repeat(20 * 1024);
     for number in 0..5 {
         publish(&handler, "out.n", &format!("{number}{filler}")).await;
     }
-    patiently("two are dropped", async || state(&gateway, "b").await["dropped"] == 2).await;
+    patiently("two are dropped", async || {
+        state(&gateway, "b").await["dropped"] == 2
+    })
+    .await;
     broker.start_again().await;
-    patiently("the rest is out", async || state(&gateway, "b").await["sent"] == 3).await;
+    patiently("the rest is out", async || {
+        state(&gateway, "b").await["sent"] == 3
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,11 +116,17 @@ async fn nothing_that_came_is_lost_or_doubled_while_connections_break_under_qos_
         assert_eq!(reading.messages().len(), n, "doubled over MQTT {version}");
         let mut came = BTreeSet::new();
         for _ in 0..n / 40 {
-            assert!(came.insert(heard.next().await.payload), "doubled over MQTT {version}");
+            assert!(
+                came.insert(heard.next().await.payload),
+                "doubled over MQTT {version}"
+            );
         }
         assert!(heard.all().is_empty());
         let connects = state(&gateway, "b").await["connects"].clone();
-        figure(&format!("bridge, MQTT {version}, QoS 2: {n} out, {} in, over {connects} connections, lost 0, doubled 0", n / 40));
+        figure(&format!(
+            "bridge, MQTT {version}, QoS 2: {n} out, {} in, over {connects} connections, lost 0, doubled 0",
+            n / 40
+        ));
     }
 }
 
@@ -146,10 +165,14 @@ async fn a_broker_that_is_killed_gets_everything_that_it_has_not_acknowledged() 
         assert_eq!(state(&gateway, "b").await["dropped"], 0);
         // What was acknowledged is what the broker has logged as received, killed or not.
         let log = broker.log();
-        let received = log.lines().filter(|line| line.contains("Received PUBLISH from gw"));
+        let received = log
+            .lines()
+            .filter(|line| line.contains("Received PUBLISH from gw"));
         let n_received = received.count();
         assert!(n_received >= n, "{n_received} of {n} reached the broker");
-        figure(&format!("bridge, QoS {qos}, mosquitto killed 5 times: {n} acknowledged, {n_received} received"));
+        figure(&format!(
+            "bridge, QoS {qos}, mosquitto killed 5 times: {n} acknowledged, {n_received} received"
+        ));
     }
 }
 

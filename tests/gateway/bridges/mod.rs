@@ -43,7 +43,9 @@ struct Heard {
 impl Heard {
     fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
-        headers.find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        headers
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -53,7 +55,9 @@ impl Listening {
         let client = client.expect("the gateway takes connections");
         let mut events = client.events();
         let message = serde_json::json!({ "topics": patterns }).to_string();
-        let subscribed = client.call(Call::unary("events", "subscribe", message)).await;
+        let subscribed = client
+            .call(Call::unary("events", "subscribe", message))
+            .await;
         subscribed.expect("a subscription");
         let (told, heard) = tokio::sync::mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
@@ -63,7 +67,9 @@ impl Listening {
                 let _ = told.send(Heard {
                     topic: delivery.event.topic.to_string(),
                     payload: text(&delivery.event.payload),
-                    headers: headers.map(|(key, value)| (text(key), text(&value))).collect(),
+                    headers: headers
+                        .map(|(key, value)| (text(key), text(&value)))
+                        .collect(),
                 });
             }
         });
@@ -115,7 +121,8 @@ async fn state(gateway: &Gateway, bridge: &str) -> Value {
 
 /// Publishes text to a topic of the gateway.
 async fn publish(handler: &Arc<dyn Handler>, topic: &str, payload: &str) {
-    let event = serde_json::json!({ "topic": topic, "content-type": "text/plain", "payload": payload });
+    let event =
+        serde_json::json!({ "topic": topic, "content-type": "text/plain", "payload": payload });
     let published = call(&**handler, "events/publish", event.to_string()).await;
     published.expect("the event is taken");
 }

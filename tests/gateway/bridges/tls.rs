@@ -59,7 +59,10 @@ async fn both_sides_show_certificates_and_the_name_is_that_of_server_name() {
     connected(&gateway, "b").await;
     assert!(broker.log().contains("u'gateway-7'"), "{}", broker.log());
     publish(&publisher(&gateway).await, "out.x", "1").await;
-    patiently("it is acknowledged", async || state(&gateway, "b").await["sent"] == 1).await;
+    patiently("it is acknowledged", async || {
+        state(&gateway, "b").await["sent"] == 1
+    })
+    .await;
     // The certificate bears no address.
     let path = gateway.folder().join("postern.toml");
     let config = fs::read_to_string(&path).expect("readable");
@@ -86,9 +89,14 @@ async fn a_certificate_that_is_renewed_is_shown_by_the_next_connection() {
     .await;
     patiently("the broker refuses a stranger", async || {
         broker.log().contains("peer did not return a certificate")
-            || broker.log().to_lowercase().contains("certificate verify failed")
+            || broker
+                .log()
+                .to_lowercase()
+                .contains("certificate verify failed")
             || broker.log().to_lowercase().contains("unknown ca")
-            || state(&gateway, "b").await["reason"].to_string().contains("nknown")
+            || state(&gateway, "b").await["reason"]
+                .to_string()
+                .contains("nknown")
     })
     .await;
     assert_eq!(state(&gateway, "b").await["is_connected"], false);

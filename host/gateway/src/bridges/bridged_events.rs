@@ -4,9 +4,7 @@ use std::{fmt, sync::Arc};
 
 use postern_core::{
     BoxFuture, Error, Text,
-    event::{
-        Event, EventSink, QueueBounds, Subscription, TopicPattern, durable::EventLog,
-    },
+    event::{Event, EventSink, QueueBounds, Subscription, TopicPattern, durable::EventLog},
 };
 
 use crate::events::EventService;

@@ -22,11 +22,11 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{
+    bridged_events::BridgedEvents,
     counts::BridgeCounts,
     echo::SentOfLate,
-    bridged_events::BridgedEvents,
-    via::{BridgeMark, ViaVerdict, VIA},
     route::{TopicRule, TopicRules},
+    via::{BridgeMark, VIA, ViaVerdict},
 };
 use crate::config::bridges::RetainSetting;
 
@@ -80,7 +80,9 @@ impl Inbound {
             return Err(counted(&counts.ignored, Reason::SUCCESS));
         };
         if let Some(sent) = &shared.sent
-            && sent.lock().takes(clock::now(), &message.topic, &message.payload)
+            && sent
+                .lock()
+                .takes(clock::now(), &message.topic, &message.payload)
         {
             return Err(counted(&counts.looped, Reason::SUCCESS));
         }

@@ -16,6 +16,8 @@ mod inbound;
 mod outbound;
 mod password;
 mod route;
+#[cfg(test)]
+mod tests;
 mod via;
 
 use std::{
@@ -36,15 +38,15 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
-pub(crate) use self::{counts::BridgeNumbers, bridged_events::BridgedEvents};
+pub(crate) use self::{bridged_events::BridgedEvents, counts::BridgeNumbers};
 use self::{
     counts::BridgeCounts,
     echo::SentOfLate,
     inbound::{BridgeShared, Inbound},
     outbound::Outbound,
-    via::BridgeMark,
     password::PasswordFile,
     route::TopicRules,
+    via::BridgeMark,
 };
 use crate::{
     certificates::{Certificates, bridge_table},
@@ -147,7 +149,11 @@ impl Bridges {
         let is_v5 = settings.to_client("").version == MqttVersion::V5;
         let shared = Arc::new(BridgeShared {
             name: name.into(),
-            url: settings.url.as_ref().map(ToString::to_string).unwrap_or_default(),
+            url: settings
+                .url
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             events: Arc::clone(&self.events),
             mark: BridgeMark::new(&self.gateway, name),
             hops_max: settings.hops_max,
@@ -169,7 +175,9 @@ impl Bridges {
             config,
             BrokerClientParts {
                 subscriptions: subscriptions(&shared.rules),
-                observer: Some(Arc::new(Inbound::new(Arc::clone(&shared))) as Arc<dyn BrokerObserver>),
+                observer: Some(
+                    Arc::new(Inbound::new(Arc::clone(&shared))) as Arc<dyn BrokerObserver>
+                ),
                 queue,
                 when_full,
             },
@@ -211,14 +219,19 @@ impl Bridges {
     #[must_use]
     pub(crate) fn view(&self) -> Vec<BridgeView> {
         let running = self.running.lock();
-        running.iter().map(|(name, bridge)| bridge.view(name)).collect()
+        running
+            .iter()
+            .map(|(name, bridge)| bridge.view(name))
+            .collect()
     }
 
     #[must_use]
     pub(crate) fn numbers(&self) -> Vec<(String, BridgeNumbers)> {
         let running = self.running.lock();
         let numbers = running.iter();
-        numbers.map(|(name, bridge)| (name.clone(), bridge.numbers())).collect()
+        numbers
+            .map(|(name, bridge)| (name.clone(), bridge.numbers()))
+            .collect()
     }
 
     /// Says goodbye to every broker, for a bounded time.

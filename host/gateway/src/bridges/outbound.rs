@@ -24,12 +24,7 @@ use postern_net::mqtt_client::{BrokerClient, BrokerMessage, message_of};
 use postern_system::clock;
 use tracing::warn;
 
-use super::{
-    counts::BridgeCounts,
-    inbound::BridgeShared,
-    via::VIA,
-    route::TopicRule,
-};
+use super::{counts::BridgeCounts, inbound::BridgeShared, route::TopicRule, via::VIA};
 use crate::config::bridges::RetainSetting;
 
 /// The side that events leave by.
@@ -49,9 +44,13 @@ impl Outbound {
             return std::future::pending().await;
         }
         let logs = self.shared.events.logs();
-        let mut followed: FuturesUnordered<_> =
-            logs.iter().map(|log| self.follow_log(Arc::clone(log))).collect();
-        tokio::join!(self.follow_hub(&logs), async { while followed.next().await.is_some() {} });
+        let mut followed: FuturesUnordered<_> = logs
+            .iter()
+            .map(|log| self.follow_log(Arc::clone(log)))
+            .collect();
+        tokio::join!(self.follow_hub(&logs), async {
+            while followed.next().await.is_some() {}
+        });
     }
 
     /// Events that no log keeps.

@@ -20,7 +20,10 @@ impl BrokerPasswordSource for PasswordFile {
             let read = reading.await.map_err(|error| error.to_string())?;
             let octets = read.map_err(|error| error.to_string())?;
             let mut octets = octets.ok_or_else(|| format!("password-file {shown} is not there"))?;
-            while octets.last().is_some_and(|octet| matches!(octet, b'\r' | b'\n')) {
+            while octets
+                .last()
+                .is_some_and(|octet| matches!(octet, b'\r' | b'\n'))
+            {
                 octets.pop();
             }
             match octets.is_empty() {

@@ -412,7 +412,9 @@ mod tests {
     fn a_url_names_transport_and_address() {
         let check = |text: &str, expected: Option<(Transport, &str)>| {
             let url = BridgeUrl::parse(text);
-            let found = url.as_ref().map(|url| (url.transport, url.authority.as_str()));
+            let found = url
+                .as_ref()
+                .map(|url| (url.transport, url.authority.as_str()));
             assert_eq!(found, expected, "{text}");
         };
         check("mqtt://a.example", Some((Transport::Tcp, "a.example:1883")));

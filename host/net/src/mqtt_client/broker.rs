@@ -100,7 +100,8 @@ impl BrokerClient {
         let topic = format!("{}/{}", from_event(&service), from_event(&method));
         let mut message = message_of_call(topic.into(), &headers, payload, left);
         message.properties.response_topic = Some(responses);
-        message.properties.correlation = Some(Bytes::copy_from_slice(&pending.number.to_be_bytes()));
+        message.properties.correlation =
+            Some(Bytes::copy_from_slice(&pending.number.to_be_bytes()));
         self.publish_and_wait(message, pending, left).await
     }
 

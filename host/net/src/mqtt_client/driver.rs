@@ -9,7 +9,7 @@
 
 use std::{
     collections::HashMap,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -97,7 +97,10 @@ impl BrokerDriver {
 
     /// Runs until `shutdown`, then says goodbye to the broker.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let (min, max) = (self.shared.config.back_off_min, self.shared.config.back_off_max);
+        let (min, max) = (
+            self.shared.config.back_off_min,
+            self.shared.config.back_off_max,
+        );
         let mut pause = ReconnectPause::new(min, max);
         while !shutdown.is_cancelled() {
             let begun = clock::now();
@@ -121,12 +124,15 @@ impl BrokerDriver {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         let deadline = clock::now() + config.connect_timeout;
-        let dialling = timeout(config.connect_timeout, dial::open_stream(
-            config.transport,
-            &config.authority,
-            Carried::MQTT,
-            (&config.tls, config.server_name.as_ref()),
-        ));
+        let dialling = timeout(
+            config.connect_timeout,
+            dial::open_stream(
+                config.transport,
+                &config.authority,
+                Carried::MQTT,
+                (&config.tls, config.server_name.as_ref()),
+            ),
+        );
         let stream = match self.away(shutdown, Box::pin(dialling)).await? {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Some(error.message.into_owned()),
@@ -143,7 +149,7 @@ impl BrokerDriver {
         if let Err(fault) = self.session.connect(clock::now(), is_marked) {
             return Some(fault.to_string());
         }
-        let mut link = BrokerLink::new(stream, config.packet_bytes_max);
+        let mut link = BrokerLink::new(stream);
         let (end, has_been_taken) = self.drive(&mut link, deadline, shutdown).await;
         if !has_been_taken && config.is_bridge && config.version == MqttVersion::V3 {
             // Not every broker that does not know the mark says so.
@@ -226,11 +232,9 @@ impl BrokerDriver {
                 self.publish(message, done, OnLost::Repeat);
                 Ok(())
             }
-            command = self.commands.recv(), if has_room => match command {
-                Some(command) => self.on_command(command).map_err(LinkEnd::Fault),
-                // Whoever might ask is gone; what is subscribed to goes on.
-                None => std::future::pending().await,
-            },
+            Some(command) = self.commands.recv(), if has_room => {
+                self.on_command(command).map_err(LinkEnd::Fault)
+            }
             Some((token, reason)) = self.judging.next(), if !self.judging.is_empty() => {
                 self.on_judged(token, reason).map_err(LinkEnd::Fault)
             }
@@ -395,7 +399,8 @@ impl BrokerDriver {
                 judged = observer.take(message);
             }
         }
-        self.judging.push_back(Box::pin(async move { (token, judged.await) }));
+        self.judging
+            .push_back(Box::pin(async move { (token, judged.await) }));
     }
 
     fn on_settled(&mut self, ticket: Ticket, outcome: Result<(), Unsettled>) {
@@ -427,9 +432,8 @@ impl BrokerDriver {
             Some(Told::Subscription(done)) => {
                 let mut codes = codes.iter().map(|code| Reason(*code));
                 let refused = codes.find(|code| code.is_failure());
-                let outcome = refused.map_or(Ok(()), |reason| {
-                    Err(error_of(Unsettled::Refused(reason)))
-                });
+                let outcome =
+                    refused.map_or(Ok(()), |reason| Err(error_of(Unsettled::Refused(reason))));
                 let _ = done.send(outcome);
             }
             Some(Told::Own(filters)) => {

@@ -112,8 +112,7 @@ impl Incoming {
     /// The broker will not send it again. Says whether it was known.
     pub(super) fn on_release(&mut self, packet_id: u16) -> bool {
         let received = self.entries.get(&packet_id);
-        let is_taken =
-            received.is_some_and(|one| matches!(one.judgement, Judgement::Taken { .. }));
+        let is_taken = received.is_some_and(|one| matches!(one.judgement, Judgement::Taken { .. }));
         if is_taken {
             self.entries.remove(&packet_id);
         }

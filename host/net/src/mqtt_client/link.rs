@@ -25,22 +25,22 @@ pub(super) enum LinkEnd {
     Leaving,
 }
 
+/// A connection whose packets somebody else reads and writes. What was read is bounded by whoever takes
+/// packets off it whole.
 pub(super) struct BrokerLink {
     stream: Box<dyn StreamLink>,
     input: BytesMut,
     output: BytesMut,
     is_unflushed: bool,
-    packet_bytes_max: u32,
 }
 
 impl BrokerLink {
-    pub(super) fn new(stream: Box<dyn StreamLink>, packet_bytes_max: u32) -> Self {
+    pub(super) fn new(stream: Box<dyn StreamLink>) -> Self {
         Self {
             stream,
             input: BytesMut::new(),
             output: BytesMut::new(),
             is_unflushed: false,
-            packet_bytes_max,
         }
     }
 
@@ -79,8 +79,6 @@ impl BrokerLink {
         if !is_reading {
             return Poll::Pending;
         }
-        // Packets are taken whole, so that no more than one is here in part.
-        debug_assert!(self.input.len() <= self.packet_bytes_max as usize + READ_BYTES);
         self.input.reserve(READ_BYTES);
         match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(LinkEnd::Closed)),

@@ -37,11 +37,14 @@ pub fn filter_of(pattern: &TopicPattern) -> Text {
 /// The event that a message is, in the name of `publisher`.
 #[must_use]
 pub fn event_of(message: &BrokerMessage, topic: Text, now: Instant, publisher: Publisher) -> Event {
-    let expiry = message.expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
-    let properties = &message.properties;
+    let expiry = message
+        .expiry_s
+        .map(|seconds| Duration::from_secs(seconds.into()));
+    let mut properties = message.properties.clone();
+    // The packet has a flag for it.
+    properties.user.retain(|(name, _)| name != RETAIN);
     let publication = Publication {
-        properties: (*properties != PublicationProperties::default())
-            .then(|| Box::new(properties.clone())),
+        properties: (properties != PublicationProperties::default()).then(|| Box::new(properties)),
         expires_at: expiry.and_then(|expiry| now.checked_add(expiry)),
         ..Publication::new(
             TopicName::of_event(&topic),
@@ -70,7 +73,9 @@ pub fn event_topic_of(name: &str) -> Option<Text> {
 pub fn message_of(event: &Event, topic: Text, now: Instant, qos: Qos) -> BrokerMessage {
     let publication = Publication::of_event(event, now, Duration::ZERO);
     let expiry_s = publication.expiry_s(now);
-    let mut properties = publication.properties.map_or_else(PublicationProperties::default, |one| *one);
+    let mut properties = publication
+        .properties
+        .map_or_else(PublicationProperties::default, |one| *one);
     properties.user.retain(|(name, _)| name != RETAIN);
     let retain = event.headers.get_str(RETAIN);
     BrokerMessage {
@@ -108,7 +113,12 @@ mod tests {
         assert_eq!(topic, "a.b%2Ec");
         let event = event_of(&message, topic, clock::now(), Publisher::default());
         assert_eq!(event.headers.get_str("authorization"), None);
-        let again = message_of(&event, message.topic.clone(), clock::now(), Qos::AtLeastOnce);
+        let again = message_of(
+            &event,
+            message.topic.clone(),
+            clock::now(),
+            Qos::AtLeastOnce,
+        );
         assert_eq!(again, message);
     }
 

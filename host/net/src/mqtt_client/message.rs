@@ -1,11 +1,9 @@
 //! A message as it goes to a broker and comes from one.
 
 use bytes::Bytes;
-use mqtt_protocol_core::mqtt::{
-    packet::{
-        ContentType, CorrelationData, MessageExpiryInterval, PayloadFormat, PayloadFormatIndicator,
-        Property, Qos as PacketQos, ResponseTopic, TopicAlias, UserProperty, v3_1_1, v5_0,
-    },
+use mqtt_protocol_core::mqtt::packet::{
+    ContentType, CorrelationData, MessageExpiryInterval, PayloadFormat, PayloadFormatIndicator,
+    Property, Qos as PacketQos, ResponseTopic, TopicAlias, UserProperty, v3_1_1, v5_0,
 };
 use postern_core::{
     Text,
@@ -79,9 +77,7 @@ impl BrokerMessage {
         alias: Option<SentAlias>,
     ) -> Result<Bytes, BrokerFault> {
         let topic = match alias {
-            Some(SentAlias {
-                is_known: true, ..
-            }) => "",
+            Some(SentAlias { is_known: true, .. }) => "",
             Some(_) | None => self.topic.as_str(),
         };
         let mut properties = self.packet_properties()?;
@@ -187,7 +183,9 @@ impl BrokerMessage {
             }
             Property::TopicAlias(one) => *alias = Some(one.val()),
             Property::UserProperty(one) => {
-                self.properties.user.push((one.key().into(), one.val().into()));
+                self.properties
+                    .user
+                    .push((one.key().into(), one.val().into()));
             }
             _ => {}
         }

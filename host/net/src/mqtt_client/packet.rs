@@ -28,15 +28,33 @@ pub(super) enum BrokerPacket {
         packet_id: Option<u16>,
         alias: Option<u16>,
     },
-    Puback { packet_id: u16, code: u8 },
-    Pubrec { packet_id: u16, code: u8 },
-    Pubrel { packet_id: u16 },
-    Pubcomp { packet_id: u16, code: u8 },
+    Puback {
+        packet_id: u16,
+        code: u8,
+    },
+    Pubrec {
+        packet_id: u16,
+        code: u8,
+    },
+    Pubrel {
+        packet_id: u16,
+    },
+    Pubcomp {
+        packet_id: u16,
+        code: u8,
+    },
     /// A code for each filter, in their order.
-    Suback { packet_id: u16, codes: Vec<u8> },
-    Unsuback { packet_id: u16 },
+    Suback {
+        packet_id: u16,
+        codes: Vec<u8>,
+    },
+    Unsuback {
+        packet_id: u16,
+    },
     Pingresp,
-    Disconnect { code: u8 },
+    Disconnect {
+        code: u8,
+    },
 }
 
 /// How a broker takes a connection, and what it allows on it.

@@ -171,11 +171,17 @@ mod tests {
     #[test]
     fn a_full_queue_loses_its_oldest_or_what_comes() {
         let oldest = queue(2, usize::MAX, BrokerQueueFull::DropOldest);
-        let lost: u64 = ["1", "2", "3"].map(|topic| push(&oldest, topic)).iter().sum();
+        let lost: u64 = ["1", "2", "3"]
+            .map(|topic| push(&oldest, topic))
+            .iter()
+            .sum();
         assert_eq!((lost, oldest.counts()), (1, (2, 1)));
         assert_eq!(left(&oldest), ["2", "3"]);
         let newest = queue(2, usize::MAX, BrokerQueueFull::DropNewest);
-        let lost: u64 = ["1", "2", "3"].map(|topic| push(&newest, topic)).iter().sum();
+        let lost: u64 = ["1", "2", "3"]
+            .map(|topic| push(&newest, topic))
+            .iter()
+            .sum();
         assert_eq!((lost, newest.counts()), (1, (2, 1)));
         assert_eq!(left(&newest), ["1", "2"]);
     }

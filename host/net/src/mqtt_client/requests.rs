@@ -104,8 +104,7 @@ impl Drop for PendingRequest<'_> {
 pub(super) fn failure_of(response: &BrokerMessage) -> Option<Error> {
     let status = response.user(STATUS).filter(|status| *status != SUCCESS)?;
     let told = json::member(&response.payload, "error").and_then(json::string);
-    let message =
-        told.unwrap_or_else(|| String::from_utf8_lossy(&response.payload).into_owned());
+    let message = told.unwrap_or_else(|| String::from_utf8_lossy(&response.payload).into_owned());
     let kind = Kind::from_name(status).unwrap_or(Kind::Unknown);
     Some(Error::of_peer(kind, None, message))
 }

@@ -174,13 +174,15 @@ impl ClientSession {
         message.qos = message.qos.min(self.greeting.qos_max);
         if message.qos == Qos::AtMostOnce {
             let outcome = self.send_message(now, None, &message, false);
-            self.events.push_back(SessionEvent::Settled { ticket, outcome });
+            self.events
+                .push_back(SessionEvent::Settled { ticket, outcome });
             return;
         }
         let asked = &self.asked;
         let Some(id) = self.outgoing.free_id(|id| asked.contains_key(&id)) else {
             let outcome = Err(Unsettled::Lost);
-            self.events.push_back(SessionEvent::Settled { ticket, outcome });
+            self.events
+                .push_back(SessionEvent::Settled { ticket, outcome });
             return;
         };
         self.outgoing.push(id, ticket, message, on_lost);

@@ -58,7 +58,9 @@ pub(super) enum Command {
         subscriptions: Vec<BrokerSubscription>,
         done: oneshot::Sender<Result<(), Error>>,
     },
-    Unsubscribe { filters: Vec<Text> },
+    Unsubscribe {
+        filters: Vec<Text>,
+    },
 }
 
 impl ClientShared {

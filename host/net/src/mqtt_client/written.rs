@@ -50,7 +50,9 @@ fn connect_v3(config: &BrokerClientConfig, is_bridge: bool) -> Result<Bytes, Bro
     if let Some(will) = &config.will {
         let (topic, payload) = (will.topic.as_str(), will.payload.to_vec());
         let qos = to_packet(will.qos);
-        built = built.will_message(topic, payload, qos, will.is_retained).map_err(failed)?;
+        built = built
+            .will_message(topic, payload, qos, will.is_retained)
+            .map_err(failed)?;
     }
     if let Some(user_name) = &config.user_name {
         built = built.user_name(user_name.as_str()).map_err(failed)?;
@@ -60,7 +62,9 @@ fn connect_v3(config: &BrokerClientConfig, is_bridge: bool) -> Result<Bytes, Bro
     }
     let mut octets = built.build().map_err(failed)?.to_continuous_buffer();
     if is_bridge {
-        let level = octets.windows(LEVEL_V3.len()).position(|window| window == LEVEL_V3);
+        let level = octets
+            .windows(LEVEL_V3.len())
+            .position(|window| window == LEVEL_V3);
         let level = level.and_then(|at| octets.get_mut(at + LEVEL_V3.len() - 1));
         if let Some(level) = level {
             *level |= BRIDGE_BIT;
@@ -94,7 +98,9 @@ fn connect_v5(config: &BrokerClientConfig) -> Result<Bytes, BrokerFault> {
     if let Some(will) = &config.will {
         let (topic, payload) = (will.topic.as_str(), will.payload.to_vec());
         let qos = to_packet(will.qos);
-        built = built.will_message(topic, payload, qos, will.is_retained).map_err(failed)?;
+        built = built
+            .will_message(topic, payload, qos, will.is_retained)
+            .map_err(failed)?;
         if !will.delay.is_zero() {
             let delay = WillDelayInterval::new(seconds_u32(will.delay)).map_err(failed)?;
             built = built.will_props(vec![Property::WillDelayInterval(delay)]);
@@ -240,7 +246,9 @@ pub(super) fn disconnect(
         (MqttVersion::V3, Some(_)) => None,
         (MqttVersion::V5, Some(reason)) => {
             let packet = v5_0::Disconnect::builder().reason_code(reason).build();
-            packet.ok().map(|packet| packet.to_continuous_buffer().into())
+            packet
+                .ok()
+                .map(|packet| packet.to_continuous_buffer().into())
         }
     }
 }

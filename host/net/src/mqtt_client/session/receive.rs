@@ -15,7 +15,11 @@ use crate::mqtt_client::{
 };
 
 impl ClientSession {
-    pub(super) fn handle_packet(&mut self, now: Instant, packet: BrokerPacket) -> Result<(), BrokerFault> {
+    pub(super) fn handle_packet(
+        &mut self,
+        now: Instant,
+        packet: BrokerPacket,
+    ) -> Result<(), BrokerFault> {
         let is_greeting = matches!(packet, BrokerPacket::Connack(_));
         if is_greeting == self.is_connected() {
             let kind = packet.kind();
@@ -166,12 +170,7 @@ impl ClientSession {
         Ok(())
     }
 
-    fn on_settled(
-        &mut self,
-        packet_id: u16,
-        qos: Qos,
-        reason: Reason,
-    ) -> Result<(), BrokerFault> {
+    fn on_settled(&mut self, packet_id: u16, qos: Qos, reason: Reason) -> Result<(), BrokerFault> {
         let settled = self.outgoing.remove(packet_id, qos);
         let settled = settled.ok_or(BrokerFault::Unasked { packet_id })?;
         if let Some(ticket) = settled.ticket {

@@ -53,7 +53,9 @@ impl ClientSession {
                 let mut message = message.clone();
                 message.is_retained &= self.greeting.takes_retained;
                 let alias = self.alias_of(&message.topic);
-                message.to_v5(packet_id, is_dup, alias).map_err(unwritable)?
+                message
+                    .to_v5(packet_id, is_dup, alias)
+                    .map_err(unwritable)?
             }
         };
         let limit = self.greeting.packet_bytes_max;
@@ -80,7 +82,10 @@ impl ClientSession {
     }
 
     fn next_alias(&self) -> Option<u16> {
-        let limit = self.greeting.topic_aliases_max.min(self.config.topic_aliases_max);
+        let limit = self
+            .greeting
+            .topic_aliases_max
+            .min(self.config.topic_aliases_max);
         let n_used = u16::try_from(self.aliases_out.len()).unwrap_or(u16::MAX);
         (n_used < limit).then(|| n_used + 1)
     }

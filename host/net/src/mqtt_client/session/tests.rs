@@ -37,7 +37,10 @@ impl Fixture {
         assert_eq!(self.written()[0][0], 0x10);
         self.receive(connack);
         let event = self.session.poll_event();
-        assert!(matches!(event, Some(SessionEvent::Connected { .. })), "{event:?}");
+        assert!(
+            matches!(event, Some(SessionEvent::Connected { .. })),
+            "{event:?}"
+        );
     }
 
     fn receive(&mut self, octets: &[u8]) {
@@ -343,7 +346,9 @@ fn qos_and_retain_are_lowered_to_what_the_broker_has() {
     let mut message = BrokerMessage::new("a", "x", Qos::ExactlyOnce);
     message.is_retained = true;
     let now = fixture.now;
-    fixture.session.publish(now, Ticket(9), message, OnLost::Fail);
+    fixture
+        .session
+        .publish(now, Ticket(9), message, OnLost::Fail);
     assert_eq!(fixture.written(), [[0x30, 5, 0, 1, b'a', 0, b'x']]);
     assert_eq!(fixture.settled(), [(Ticket(9), Ok(()))]);
 }
@@ -357,7 +362,10 @@ fn a_silent_connection_is_pinged_and_one_without_an_answer_ends() {
     };
     let mut fixture = Fixture::greeted(config, CONNACK_V3);
     let (at, what) = fixture.session.poll_timeout().expect("a timer");
-    assert_eq!((at - fixture.now, what), (Duration::from_secs(10), "keep-alive"));
+    assert_eq!(
+        (at - fixture.now, what),
+        (Duration::from_secs(10), "keep-alive")
+    );
     fixture.now = at;
     fixture.session.handle_timeout(at).expect("a ping");
     assert_eq!(fixture.written(), [[0xc0, 0]]);
@@ -405,7 +413,10 @@ fn an_acknowledgement_that_does_not_come_ends_the_connection_but_not_while_nothi
 fn a_broker_says_nothing_before_its_greeting_and_greets_once() {
     for octets in [&[0xd0, 0][..], &[0x40, 2, 0, 1], &publish(0x30, 1)] {
         let mut fixture = Fixture::new(v3());
-        fixture.session.connect(fixture.now, false).expect("a CONNECT");
+        fixture
+            .session
+            .connect(fixture.now, false)
+            .expect("a CONNECT");
         let kind = octets[0] >> 4;
         let early = fixture.try_receive(octets);
         assert_eq!(early, Err(BrokerFault::Unexpected { kind }));
@@ -422,7 +433,10 @@ fn a_greeting_that_refuses_is_told_by_its_code() {
         (v5(), &[0x20, 3, 0, 0x86, 0], 0x86),
     ] {
         let mut fixture = Fixture::new(config);
-        fixture.session.connect(fixture.now, false).expect("a CONNECT");
+        fixture
+            .session
+            .connect(fixture.now, false)
+            .expect("a CONNECT");
         let refused = fixture.try_receive(connack);
         assert_eq!(refused, Err(BrokerFault::Refused { code }));
         assert!(!fixture.session.is_connected());
@@ -432,7 +446,10 @@ fn a_greeting_that_refuses_is_told_by_its_code() {
 #[test]
 fn a_bridge_of_3_1_1_is_marked_in_the_level_of_the_protocol() {
     let mut fixture = Fixture::new(v3());
-    fixture.session.connect(fixture.now, true).expect("a CONNECT");
+    fixture
+        .session
+        .connect(fixture.now, true)
+        .expect("a CONNECT");
     assert_eq!(fixture.written()[0][2..9], *b"\0\x04MQTT\x84");
 }
 
@@ -445,7 +462,9 @@ fn subscriptions_are_answered_filter_by_filter() {
         is_bridge: true,
     });
     let ticket = Ticket(3);
-    let asked = fixture.session.subscribe(fixture.now, Some(ticket), &wanted);
+    let asked = fixture
+        .session
+        .subscribe(fixture.now, Some(ticket), &wanted);
     asked.expect("a SUBSCRIBE");
     // QoS 2, no local, retain as published, retained ones where the subscription is new.
     let options = 0x02 | 0x04 | 0x08 | 0x10;
