@@ -10,6 +10,7 @@ mod agree;
 mod annotations;
 mod async_streams;
 mod batches;
+mod bridges;
 mod browser;
 mod call_streams;
 mod certs;

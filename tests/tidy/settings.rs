@@ -1,6 +1,7 @@
 //! Every key of the configuration has a test of what it does, and is read outside of `config/`.
 //!
-//! The tables of `host/docs/configuration.md` and `host/docs/resilience.md` name tests for each key.
+//! The tables of `host/docs/configuration.md`, `host/docs/resilience.md` and `host/docs/bridges.md` name
+//! tests for each key.
 //! A test counts when it is there, when the file that holds it names the key, and when it is not one
 //! of `config/`, which show only that a key is read. A test of a crate that does not know the
 //! configuration may know the key by another name; the row says which.
@@ -11,12 +12,17 @@ use serde_json::Value;
 
 use crate::{Source, assert_none, read, sources};
 
-const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
+const TABLES: [&str; 3] = [
+    "host/docs/bridges.md",
+    "host/docs/configuration.md",
+    "host/docs/resilience.md",
+];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 13] = [
+const HANDED_ON: [&str; 14] = [
     "config/acme.rs",
     "config/admission.rs",
+    "config/bridges.rs",
     "config/canary.rs",
     "config/events.rs",
     "config/forwarded.rs",

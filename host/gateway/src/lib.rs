@@ -4,6 +4,7 @@
 mod acme;
 mod admin;
 mod app;
+mod bridges;
 mod build;
 mod certificates;
 mod cli;

@@ -14,6 +14,7 @@ pub mod json_payload;
 pub mod link;
 pub mod memory;
 pub mod mqtt;
+pub mod mqtt_client;
 mod passed;
 pub mod pool;
 pub mod quic;

@@ -7,9 +7,9 @@ use postern_core::{BoxFuture, Error, Origin, Transport};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::{
-    client::ClientConfig,
-    dial::{Destination, StreamDialer, Target, unreachable},
+    dial::{Carried, Destination, StreamDialer, Target, unreachable},
     link::Listener,
+    tls::ClientTls,
 };
 
 /// Connections that the kernel completes before they are accepted; the kernel's own limit
@@ -55,7 +55,8 @@ impl StreamDialer for TcpDialer {
     fn open(
         &self,
         destination: &Destination,
-        _: &ClientConfig,
+        _: Carried,
+        _: &ClientTls,
     ) -> BoxFuture<Result<TcpStream, Error>> {
         let destination = destination.clone();
         Box::pin(async move {

@@ -11,8 +11,8 @@ pub use self::{
     listener::{UnixAccess, UnixSocketListener},
 };
 use crate::{
-    client::ClientConfig,
-    dial::{Destination, StreamDialer, unreachable},
+    dial::{Carried, Destination, StreamDialer, unreachable},
+    tls::ClientTls,
 };
 
 /// Opens sessions with a socket of this machine.
@@ -27,7 +27,8 @@ impl StreamDialer for UnixDialer {
     fn open(
         &self,
         destination: &Destination,
-        _: &ClientConfig,
+        _: Carried,
+        _: &ClientTls,
     ) -> BoxFuture<Result<UnixStream, Error>> {
         let destination = destination.clone();
         Box::pin(async move {
@@ -54,7 +55,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Client, Counters, Pool, PoolConfig, ServerConfig, Shutdown, Target, TcpServer, Upstream,
+        Client, ClientConfig, Counters, Pool, PoolConfig, ServerConfig, Shutdown, Target, TcpServer, Upstream,
     };
 
     /// Answers with what it is sent.

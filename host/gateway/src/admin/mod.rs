@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 20] = [
+const ENDPOINTS: [(&str, &str, &str); 21] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -64,6 +64,11 @@ const ENDPOINTS: [(&str, &str, &str); 20] = [
         "GET",
         "/events",
         "who subscribes to which topics, and what was missed",
+    ),
+    (
+        "GET",
+        "/bridges",
+        "brokers of others: whether each is connected, and what became of its messages",
     ),
     (
         "GET",
@@ -156,6 +161,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
         .route("/events", get(events))
+        .route("/bridges", get(bridges))
         .route("/services", get(services))
         .route("/openapi.json", get(openapi))
         .route("/config", get(config))
@@ -230,6 +236,10 @@ async fn directory(State(gateway): State<Arc<Gateway>>) -> Response {
 
 async fn events(State(gateway): State<Arc<Gateway>>) -> Response {
     Json(gateway.control().events().view()).into_response()
+}
+
+async fn bridges(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(json!({ "bridges": gateway.bridges().view() })).into_response()
 }
 
 async fn services(State(gateway): State<Arc<Gateway>>) -> Response {

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     admin::view::ServiceMetricsView,
+    bridges::Bridges,
     certificates::Certificates,
     cluster::ServiceNumbers,
     config::Loaded,
@@ -41,6 +42,7 @@ use crate::{
 /// A gateway's state.
 pub(crate) struct Gateway {
     control: Arc<Control>,
+    bridges: Arc<Bridges>,
     book: Arc<CallBook>,
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
@@ -72,6 +74,7 @@ impl Gateway {
         shutdown: Shutdown,
     ) -> Self {
         Self {
+            bridges: Arc::new(Bridges::new(Arc::new(control.events().clone()))),
             control,
             book,
             transports: Arc::clone(&dependencies.transports),
@@ -94,6 +97,18 @@ impl Gateway {
     #[must_use]
     pub(crate) const fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// Brokers of others that topics go to and come from.
+    #[must_use]
+    pub(crate) const fn bridges(&self) -> &Arc<Bridges> {
+        &self.bridges
+    }
+
+    /// Begins and ends bridges as the configuration in force says. Must be called on a runtime.
+    pub(crate) fn apply_bridges(&self) {
+        let loaded = self.loaded();
+        self.bridges.apply(&loaded.config, &self.certificates);
     }
 
     /// What listeners show and dialers are shown.
@@ -218,6 +233,7 @@ impl Gateway {
             pool: Some(self.control.fleet().pool().snapshot()),
             events: self.control.events().numbers(),
             mqtt: self.mqtt.numbers(),
+            bridges: self.bridges.numbers(),
             certificates: self.certificates.shown(),
             acme: self.certificates.acme().numbers(),
             held_bytes: self.bytes.held(),

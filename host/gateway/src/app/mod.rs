@@ -290,6 +290,8 @@ impl App {
         let following = reload.follow(self.listeners);
         let plugins = async {
             self.deployer.start().await;
+            // Whoever is to handle what comes from brokers is there.
+            self.gateway.apply_bridges();
             for Missing { subject, reason } in self.control.missing() {
                 warn!(subject, reason, "asked for and not there: serving without");
             }
@@ -315,6 +317,7 @@ impl App {
             () = mqtt.close() => {}
             () = self.gateway.shutdown().ended() => warn!("calls of publishes are cut off"),
         }
+        self.gateway.bridges().close().await;
         // Calls have ended; what is open to other gateways is closed in order.
         self.control.fleet().pool().close().await;
         let limit = self.gateway.loaded().config.plugins.drain_timeout;

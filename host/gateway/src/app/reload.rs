@@ -301,6 +301,7 @@ impl Reload {
         self.gateway.mqtt().apply(&after.config);
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
+        self.gateway.apply_bridges();
         Ok(true)
     }
 

@@ -5,6 +5,7 @@
 
 mod admin;
 mod approval;
+mod bridges;
 mod build;
 mod call;
 mod certs;
@@ -90,6 +91,9 @@ enum Command {
     /// Look at clients of MQTT of a running gateway, or disconnect one.
     #[command(subcommand)]
     Mqtt(mqtt::MqttCommand),
+    /// Look at bridges of a running gateway to brokers of others.
+    #[command(subcommand)]
+    Bridges(bridges::BridgesCommand),
     /// Print what a running gateway may be asked, as OpenAPI 3.1.
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApiArgs),
@@ -143,6 +147,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Record(args) => record::record(&options, &args, output),
         Command::Services(command) => services::services(&options, command, output),
         Command::Mqtt(command) => mqtt::mqtt(&options, command, output),
+        Command::Bridges(command) => bridges::bridges(&options, &command, output),
         Command::OpenApi(args) => openapi::openapi(&options, &args, output),
         Command::Certs(command) => certs::certs(&options, &command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),

@@ -2,6 +2,7 @@
 
 mod acme;
 mod admission;
+mod bridges;
 mod callers;
 pub(crate) mod routes;
 mod security;
@@ -35,6 +36,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     check_addresses(config, reader);
     tls::check(config, reader);
     acme::check(config, reader);
+    bridges::check(config, reader);
     security::check(&config.auth, reader);
     callers::check(config, reader);
     admission::check(config, reader);

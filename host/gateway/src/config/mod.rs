@@ -4,6 +4,7 @@
 mod acme;
 mod address;
 mod admission;
+pub(crate) mod bridges;
 mod callers;
 pub(crate) mod canary;
 mod compression;

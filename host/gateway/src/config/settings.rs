@@ -6,6 +6,7 @@ use super::{
     acme::Acme,
     address::{ListenAddress, UnixFile},
     admission::{HeaderRule, RateLimit},
+    bridges::Bridge,
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     events::Events,
     extensions::Extension,
@@ -68,6 +69,8 @@ section! {
         pub topics: TopicTables = TopicTables::default();
         /// MQTT: sessions, topics, and publishes that are calls.
         pub mqtt: Mqtt = Mqtt::default();
+        /// Brokers of MQTT that topics go to and come from, by a name of your choice.
+        pub bridges: BTreeMap<String, Bridge> = BTreeMap::new();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// Who can answer for which service, and who may say so.

@@ -43,6 +43,22 @@ impl Destination {
         }
     }
 
+    /// The same, whose certificate is to bear `name`.
+    pub(crate) fn named(self, name: &Text) -> Self {
+        match self {
+            Self::Host { address, .. } => Self::Host {
+                host: name.clone(),
+                address,
+            },
+            Self::Url { address, path, .. } => Self::Url {
+                host: name.clone(),
+                address,
+                path,
+            },
+            Self::Ip(_) | Self::Path(_) => self,
+        }
+    }
+
     /// For a dialer whose transport has IP addresses.
     pub(crate) fn ip(&self) -> Result<SocketAddr, Error> {
         self.socket_addr()

@@ -18,12 +18,15 @@ use postern_core::{
 pub(crate) use self::target::{StreamDialer, unreachable};
 pub use self::{
     destination::Destination,
-    target::{SessionDialer, Target},
+    target::{Carried, SessionDialer, Target},
 };
 use crate::{
     grpc,
     http::{self, HttpClientConfig},
-    quic, tcp, tls, udp, unix, websocket,
+    link::StreamLink,
+    quic, tcp,
+    tls::{self, ClientTls},
+    udp, unix, websocket,
 };
 
 /// What this gateway dials.
@@ -172,6 +175,30 @@ pub async fn targets(transport: Transport, authority: &str) -> Result<Vec<Target
             Ok(targets)
         }
     }
+}
+
+/// A stream that begins where the handshakes of `transport` end, to whoever of `authority` answers
+/// first. The caller bounds the time.
+///
+/// # Errors
+/// `unavailable` with what failed last; also where `transport` carries no streams.
+pub(crate) async fn open_stream(
+    transport: Transport,
+    authority: &str,
+    carried: Carried,
+    (tls, server_name): (&ClientTls, Option<&Text>),
+) -> Result<Box<dyn StreamLink>, Error> {
+    let mut failed = None;
+    for target in targets(transport, authority).await? {
+        let Some(opening) = target.open_stream(carried, tls, server_name) else {
+            return Err(Undialled { transport }.into());
+        };
+        match opening.await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| Undialled { transport }.into()))
 }
 
 /// Nothing was sent, so another instance may be asked.

@@ -2,13 +2,26 @@
 
 use std::{fmt, sync::Arc};
 
-use postern_core::{Blame, BoxFuture, Error};
+use postern_core::{Blame, BoxFuture, Error, Text};
 
 use super::destination::Destination;
 use crate::{
     client::{Client, ClientConfig},
     link::StreamLink,
+    tls::{ClientTls, alpn},
+    websocket::{SESSION_PATH, SESSION_PROTOCOL},
 };
+
+/// What a stream carries, as the handshakes before it name it.
+#[derive(Debug, Clone, Copy)]
+pub struct Carried {
+    /// Offered by ALPN; none where that is left out.
+    pub(crate) alpn: &'static [&'static str],
+    /// Of WebSocket.
+    pub(crate) subprotocol: &'static str,
+    /// Where a WebSocket is opened unless the address says.
+    pub(crate) path: &'static str,
+}
 
 /// Opens VSTP sessions over one transport.
 pub trait SessionDialer: fmt::Debug + Send + Sync {
@@ -31,6 +44,17 @@ pub trait SessionDialer: fmt::Debug + Send + Sync {
         destination: &Destination,
         config: ClientConfig,
     ) -> BoxFuture<Result<Client, Error>>;
+
+    /// Opens a stream to `destination` for another protocol than VSTP; none where this carries no
+    /// streams. The caller bounds the time. Fails as `dial`.
+    fn open_stream(
+        &self,
+        _destination: &Destination,
+        _carried: Carried,
+        _tls: &ClientTls,
+    ) -> Option<BoxFuture<Result<Box<dyn StreamLink>, Error>>> {
+        None
+    }
 }
 
 /// Opens sessions that are streams, each on a link of its own.
@@ -46,7 +70,8 @@ pub(crate) trait StreamDialer: fmt::Debug + Send + Sync {
     fn open(
         &self,
         destination: &Destination,
-        config: &ClientConfig,
+        carried: Carried,
+        tls: &ClientTls,
     ) -> BoxFuture<Result<Self::Link, Error>>;
 }
 
@@ -68,9 +93,38 @@ impl<D: StreamDialer> SessionDialer for D {
         destination: &Destination,
         config: ClientConfig,
     ) -> BoxFuture<Result<Client, Error>> {
-        let (opening, destination) = (self.open(destination, &config), destination.clone());
+        let opening = self.open(destination, Carried::VSTP, &config.tls);
+        let destination = destination.clone();
         Box::pin(async move { Client::over_stream(opening.await?, destination, config).await })
     }
+
+    fn open_stream(
+        &self,
+        destination: &Destination,
+        carried: Carried,
+        tls: &ClientTls,
+    ) -> Option<BoxFuture<Result<Box<dyn StreamLink>, Error>>> {
+        let opening = self.open(destination, carried, tls);
+        Some(Box::pin(async move {
+            let link = opening.await?;
+            Ok(Box::new(link) as Box<dyn StreamLink>)
+        }))
+    }
+}
+
+impl Carried {
+    pub(crate) const VSTP: Self = Self {
+        alpn: &[alpn::VSTP],
+        subprotocol: SESSION_PROTOCOL,
+        path: SESSION_PATH,
+    };
+    /// MQTT 5 section 6 has the subprotocol. Brokers do not agree on a name for ALPN, and most know
+    /// none.
+    pub const MQTT: Self = Self {
+        alpn: &[],
+        subprotocol: "mqtt",
+        path: "/mqtt",
+    };
 }
 
 /// Whom to open sessions with, and how.
@@ -103,6 +157,21 @@ impl Target {
     #[must_use]
     pub fn is_stream(&self) -> bool {
         self.dialer.is_stream()
+    }
+
+    /// As `SessionDialer::open_stream`, verified by `server_name` where there is one.
+    pub(crate) fn open_stream(
+        &self,
+        carried: Carried,
+        tls: &ClientTls,
+        server_name: Option<&Text>,
+    ) -> Option<BoxFuture<Result<Box<dyn StreamLink>, Error>>> {
+        let destination = self.destination.clone();
+        let destination = match server_name {
+            Some(name) => destination.named(name),
+            None => destination,
+        };
+        self.dialer.open_stream(&destination, carried, tls)
     }
 
     pub(crate) fn dial(&self, config: ClientConfig) -> BoxFuture<Result<Client, Error>> {

@@ -7,7 +7,8 @@ use postern_core::{BoxFuture, Error};
 use super::{MemoryStream, Network};
 use crate::{
     client::{Client, ClientConfig},
-    dial::{Destination, SessionDialer, StreamDialer, Target, unreachable},
+    dial::{Carried, Destination, SessionDialer, StreamDialer, Target, unreachable},
+    tls::ClientTls,
 };
 
 /// Opens sessions over streams of a network.
@@ -46,7 +47,8 @@ impl StreamDialer for MemoryStreamDialer {
     fn open(
         &self,
         destination: &Destination,
-        _: &ClientConfig,
+        _: Carried,
+        _: &ClientTls,
     ) -> BoxFuture<Result<MemoryStream, Error>> {
         let connected = destination.ip().and_then(|address| {
             let connected = self.0.connect(address);

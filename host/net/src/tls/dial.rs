@@ -7,10 +7,9 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{alpn, error::TlsError};
+use super::{client::ClientTls, error::TlsError};
 use crate::{
-    client::ClientConfig,
-    dial::{Destination, StreamDialer, unreachable},
+    dial::{Carried, Destination, StreamDialer, unreachable},
     tcp,
 };
 
@@ -27,9 +26,10 @@ impl StreamDialer for TlsDialer {
     fn open(
         &self,
         destination: &Destination,
-        config: &ClientConfig,
+        carried: Carried,
+        tls: &ClientTls,
     ) -> BoxFuture<Result<TlsStream<TcpStream>, Error>> {
-        let (destination, tls) = (destination.clone(), config.tls.config(&[alpn::VSTP]));
+        let (destination, tls) = (destination.clone(), tls.config(carried.alpn));
         // Boxed: the state of a handshake is large, and whoever waits for this is not.
         Box::pin(async move { connect(&destination, tls).await })
     }

@@ -20,18 +20,17 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use super::{
-    SESSION_PATH, SESSION_PROTOCOL, WebSocketConfig,
+    WebSocketConfig,
     channel::{Channel, ChannelConfig},
     handshake::{accept_of, has_token},
     link::WebSocketLink,
 };
 use crate::{
     ByteBudget,
-    client::ClientConfig,
-    dial::{Destination, StreamDialer, unreachable},
+    dial::{Carried, Destination, StreamDialer, unreachable},
     link::StreamLink,
     tcp,
-    tls::{alpn, connect},
+    tls::{ClientTls, alpn, connect},
 };
 
 /// Opens sessions over WebSocket.
@@ -51,13 +50,14 @@ impl StreamDialer for WebSocketDialer {
     fn open(
         &self,
         destination: &Destination,
-        _: &ClientConfig,
+        carried: Carried,
+        _: &ClientTls,
     ) -> BoxFuture<Result<Self::Link, Error>> {
         let destination = destination.clone();
         Box::pin(async move {
             let stream = tcp::dial(destination.ip()?).await;
             let stream = stream.map_err(|error| unreachable(&destination, error))?;
-            shake(stream, &destination).await
+            shake(stream, &destination, carried).await
         })
     }
 }
@@ -71,13 +71,14 @@ impl StreamDialer for SecureWebSocketDialer {
     fn open(
         &self,
         destination: &Destination,
-        config: &ClientConfig,
+        carried: Carried,
+        tls: &ClientTls,
     ) -> BoxFuture<Result<Self::Link, Error>> {
-        let (destination, tls) = (destination.clone(), config.tls.config(&[alpn::HTTP_1_1]));
+        let (destination, tls) = (destination.clone(), tls.config(&[alpn::HTTP_1_1]));
         // Boxed: the state of a handshake is large, and whoever waits for this is not.
         Box::pin(async move {
             let stream = connect(&destination, tls).await?;
-            shake(stream, &destination).await
+            shake(stream, &destination, carried).await
         })
     }
 }
@@ -86,15 +87,17 @@ impl StreamDialer for SecureWebSocketDialer {
 async fn shake<S: StreamLink>(
     mut stream: S,
     destination: &Destination,
+    carried: Carried,
 ) -> Result<WebSocketLink<S>, Error> {
     let key = BASE64_STANDARD.encode(random::secret().to_ne_bytes());
     let failed = |error| unreachable(destination, error);
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\
-         sec-websocket-protocol: {SESSION_PROTOCOL}\r\n\r\n",
-        path(destination),
+         sec-websocket-protocol: {}\r\n\r\n",
+        path(destination, carried),
         authority(destination),
+        carried.subprotocol,
     );
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
     stream.flush().await.map_err(failed)?;
@@ -104,7 +107,7 @@ async fn shake<S: StreamLink>(
             let message = format!("{destination} opens no WebSocket: {reason}");
             Error::unavailable(Blame::Upstream, message)
         };
-        match judge(&input, &key) {
+        match judge(&input, &key, carried.subprotocol) {
             Ok(Some(n_head)) => break n_head,
             Ok(None) if input.len() >= HEAD_BYTES_MAX => {
                 return Err(refused(&"the head of its answer is too long"));
@@ -151,7 +154,7 @@ enum AnswerFault {
 }
 
 /// How long the head of an answer to `key` is (RFC 6455 section 4.1), once it is whole.
-fn judge(octets: &[u8], key: &str) -> Result<Option<usize>, AnswerFault> {
+fn judge(octets: &[u8], key: &str, subprotocol: &str) -> Result<Option<usize>, AnswerFault> {
     let mut fields = [EMPTY_HEADER; FIELDS_MAX];
     let mut response = Response::new(&mut fields);
     let Status::Complete(n_head) = response.parse(octets)? else {
@@ -190,7 +193,7 @@ fn judge(octets: &[u8], key: &str) -> Result<Option<usize>, AnswerFault> {
         ),
         (
             protocol.clone(),
-            !headers.contains_key(&protocol) || is(&protocol, SESSION_PROTOCOL),
+            !headers.contains_key(&protocol) || is(&protocol, subprotocol),
         ),
         // None was asked for.
         (extensions.clone(), !headers.contains_key(extensions)),
@@ -202,10 +205,10 @@ fn judge(octets: &[u8], key: &str) -> Result<Option<usize>, AnswerFault> {
 }
 
 /// Where the session is, at whoever is dialled.
-fn path(destination: &Destination) -> &str {
+fn path(destination: &Destination, carried: Carried) -> &str {
     match destination {
         Destination::Url { path, .. } => path.as_str(),
-        Destination::Ip(_) | Destination::Host { .. } | Destination::Path(_) => SESSION_PATH,
+        Destination::Ip(_) | Destination::Host { .. } | Destination::Path(_) => carried.path,
     }
 }
 
@@ -232,6 +235,7 @@ const FIELDS_MAX: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::websocket::SESSION_PROTOCOL;
 
     /// Of RFC 6455 section 1.3.
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -241,9 +245,9 @@ mod tests {
     #[test]
     fn the_answer_of_the_rfc_opens_a_websocket_once_it_is_whole() {
         let answer = format!("{ANSWER}\u{82}");
-        assert_eq!(judge(answer.as_bytes(), KEY), Ok(Some(ANSWER.len())));
+        assert_eq!(judge(answer.as_bytes(), KEY, SESSION_PROTOCOL), Ok(Some(ANSWER.len())));
         for end in 0..ANSWER.len() {
-            assert_eq!(judge(&ANSWER.as_bytes()[..end], KEY), Ok(None), "{end}");
+            assert_eq!(judge(&ANSWER.as_bytes()[..end], KEY, SESSION_PROTOCOL), Ok(None), "{end}");
         }
     }
 
@@ -252,7 +256,7 @@ mod tests {
         let check = |from: &str, to: &str, name: HeaderName| {
             let answer = ANSWER.replace(from, to);
             assert_ne!(answer, ANSWER);
-            let refused = judge(answer.as_bytes(), KEY);
+            let refused = judge(answer.as_bytes(), KEY, SESSION_PROTOCOL);
             assert_eq!(refused, Err(AnswerFault::Field(name)), "{to}");
         };
         check("xOo=", "xOO=", header::SEC_WEBSOCKET_ACCEPT);
@@ -273,10 +277,10 @@ mod tests {
             "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
             header::SEC_WEBSOCKET_EXTENSIONS,
         );
-        let refused = judge(b"HTTP/1.1 404 Not Found\r\n\r\n", KEY);
+        let refused = judge(b"HTTP/1.1 404 Not Found\r\n\r\n", KEY, SESSION_PROTOCOL);
         assert_eq!(refused, Err(AnswerFault::Status(404)));
         assert!(matches!(
-            judge(b"SSH-2.0-x\r\n", KEY),
+            judge(b"SSH-2.0-x\r\n", KEY, SESSION_PROTOCOL),
             Err(AnswerFault::Syntax(_))
         ));
     }

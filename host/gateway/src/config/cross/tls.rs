@@ -116,7 +116,7 @@ fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader)
 }
 
 /// A certificate is of use with its key only.
-fn check_pair(path: &str, has_certificate: bool, has_key: bool, reader: &mut SectionReader) {
+pub(super) fn check_pair(path: &str, has_certificate: bool, has_key: bool, reader: &mut SectionReader) {
     let (written, missing) = match (has_certificate, has_key) {
         (true, false) => ("certificate-file", "key-file"),
         (false, true) => ("key-file", "certificate-file"),

@@ -1,6 +1,7 @@
 //! Everything countable as Prometheus reads it (OpenMetrics 1.0). Names carry the prefix `postern_`
 //! and base units; label values come from configuration and plugins, never from callers.
 
+mod bridges;
 mod certificates;
 mod extensions;
 mod methods;
@@ -31,8 +32,9 @@ use prometheus_client::{
 pub(crate) use self::versions::VersionNumbers;
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{
-    acme::AcmeNumbers, certificates::ShownCertificate, cluster::ServiceNumbers, directory,
-    events::EventNumbers, mqtt::MqttNumbers, pipeline::chain::LinkView,
+    acme::AcmeNumbers, bridges::BridgeNumbers, certificates::ShownCertificate,
+    cluster::ServiceNumbers, directory, events::EventNumbers, mqtt::MqttNumbers,
+    pipeline::chain::LinkView,
 };
 
 /// All numbers at one moment.
@@ -56,6 +58,8 @@ pub(crate) struct MetricsSnapshot {
     pub pool: Option<PoolSnapshot>,
     pub events: EventNumbers,
     pub mqtt: MqttNumbers,
+    /// By their names.
+    pub bridges: Vec<(String, BridgeNumbers)>,
     /// Of all listeners.
     pub certificates: Vec<ShownCertificate>,
     /// Of those that an authority issues.
@@ -149,6 +153,7 @@ impl Collector for MetricsSnapshot {
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
         self.encode_mqtt(&mut encoder)?;
+        self.encode_bridges(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
         self.encode_gateway(&mut encoder)
     }

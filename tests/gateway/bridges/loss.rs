@@ -1,0 +1,243 @@
+//! Brokers that are away, killed in the middle, or forget; queues that are full.
+
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
+
+use postern_tests::{Gateway, Setup, patiently};
+use tokio::time::sleep;
+
+use super::{Listening, bridged, broker::Broker, connected, numbers, publish, publisher, state};
+use crate::{figure, share};
+
+/// Comes back at once.
+const HASTY: &str = "reconnect-min = \"20ms\"\nreconnect-max = \"100ms\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_broker_that_is_away_goes_out_in_order_once_it_is_back() {
+    let _machine = share().await;
+    let mut broker = Broker::start().await;
+    let keys = format!(
+        "{HASTY}queue-messages-max = 5\nwhen-full = \"drop-oldest\"\n\
+         [bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = 1"
+    );
+    let gateway = bridged(&broker.url(), &keys).await;
+    let mut told = Listening::to(&gateway, &["postern.bridge.>"]).await;
+    broker.stop().await;
+    assert_eq!(told.next().await.topic, "postern.bridge.b.lost");
+    let handler = publisher(&gateway).await;
+    for number in 0..8 {
+        publish(&handler, "out.n", &number.to_string()).await;
+    }
+    patiently("three are dropped", async || {
+        state(&gateway, "b").await["dropped"] == 3
+    })
+    .await;
+    assert_eq!(state(&gateway, "b").await["queued"], 5);
+    assert!(gateway.log().contains("the queue of the bridge is full"));
+    broker.start_again().await;
+    let reading = broker.read("#", &[]).await;
+    // The subscriber may have come after the messages.
+    patiently("all are acknowledged", async || {
+        state(&gateway, "b").await["queued"] == 0
+    })
+    .await;
+    assert_eq!(told.next().await.topic, "postern.bridge.b.connected");
+    publish(&handler, "out.n", "last").await;
+    reading.all_of(&["last".to_owned()].into()).await;
+    let log = broker.log();
+    assert_eq!(state(&gateway, "b").await["sent"], 6, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_may_lose_what_comes_instead() {
+    let _machine = share().await;
+    let mut broker = Broker::start().await;
+    // Each message is charged with 256 octets and more.
+    let keys = format!(
+        "{HASTY}queue-bytes-max = \"64KiB\"\nwhen-full = \"drop-newest\"\n\
+         [bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\""
+    );
+    let gateway = bridged(&broker.url(), &keys).await;
+    broker.stop().await;
+    patiently("it is away", async || {
+        state(&gateway, "b").await["is_connected"] == false
+    })
+    .await;
+    let handler = publisher(&gateway).await;
+    let filler = "x".repeat(20 * 1024);
+    for number in 0..5 {
+        publish(&handler, "out.n", &format!("{number}{filler}")).await;
+    }
+    patiently("two are dropped", async || {
+        state(&gateway, "b").await["dropped"] == 2
+    })
+    .await;
+    broker.start_again().await;
+    patiently("the rest is out", async || {
+        state(&gateway, "b").await["sent"] == 3
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_came_is_lost_or_doubled_while_connections_break_under_qos_2() {
+    let _machine = share().await;
+    for version in ["3.1.1", "5"] {
+        let broker = Broker::start().await;
+        let relay = super::relay::Breaking::start(broker.address).await;
+        let url = format!("mqtt://{}", relay.address());
+        let keys = format!(
+            "{HASTY}version = \"{version}\"\nclean-session = false\nclient-id = \"gw\"\n\
+             session-expiry = \"1h\"\nin-flight-max = 8\n\
+             [bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = 2\n\
+             [bridges.b.topics.in]\nfilter = \"in/#\"\nqos = 2"
+        );
+        let gateway = bridged(&url, &keys).await;
+        let reading = broker.read("out/#", &["-q", "2"]).await;
+        let mut heard = Listening::to(&gateway, &["in.>"]).await;
+        let handler = publisher(&gateway).await;
+        let n = 400;
+        let breaking = async {
+            for _ in 0..20 {
+                sleep(Duration::from_millis(60)).await;
+                relay.cut();
+            }
+        };
+        let sending = async {
+            for number in 0..n {
+                publish(&handler, "out.n", &number.to_string()).await;
+                if number % 40 == 0 {
+                    broker.publish("in/n", &number.to_string(), &["-q", "2"]);
+                }
+                sleep(Duration::from_millis(3)).await;
+            }
+        };
+        tokio::join!(breaking, sending);
+        reading.all_of(&numbers(n)).await;
+        assert_eq!(reading.messages().len(), n, "doubled over MQTT {version}");
+        let mut came = BTreeSet::new();
+        for _ in 0..n / 40 {
+            assert!(
+                came.insert(heard.next().await.payload),
+                "doubled over MQTT {version}"
+            );
+        }
+        assert!(heard.all().is_empty());
+        let connects = state(&gateway, "b").await["connects"].clone();
+        figure(&format!(
+            "bridge, MQTT {version}, QoS 2: {n} out, {} in, over {connects} connections, lost 0, doubled 0",
+            n / 40
+        ));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_killed_gets_everything_that_it_has_not_acknowledged() {
+    let _machine = share().await;
+    for qos in ["1", "2"] {
+        let mut broker = Broker::start().await;
+        let keys = format!(
+            "{HASTY}clean-session = false\nclient-id = \"gw\"\n\
+             [bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = {qos}"
+        );
+        let gateway = bridged(&broker.url(), &keys).await;
+        let handler = publisher(&gateway).await;
+        let n = 500;
+        let publishing = async {
+            for number in 0..n {
+                publish(&handler, "out.n", &number.to_string()).await;
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let killing = async {
+            for _ in 0..5 {
+                sleep(Duration::from_millis(150)).await;
+                broker.kill();
+                sleep(Duration::from_millis(50)).await;
+                broker.start_again().await;
+            }
+        };
+        tokio::join!(publishing, killing);
+        patiently("everything is acknowledged", async || {
+            state(&gateway, "b").await["queued"] == 0
+        })
+        .await;
+        assert_eq!(state(&gateway, "b").await["sent"], n);
+        assert_eq!(state(&gateway, "b").await["dropped"], 0);
+        // What was acknowledged is what the broker has logged as received, killed or not.
+        let log = broker.log();
+        let received = log
+            .lines()
+            .filter(|line| line.contains("Received PUBLISH from gw"));
+        let n_received = received.count();
+        assert!(n_received >= n, "{n_received} of {n} reached the broker");
+        figure(&format!(
+            "bridge, QoS {qos}, mosquitto killed 5 times: {n} acknowledged, {n_received} received"
+        ));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_kept_brings_what_came_while_the_gateway_was_away() {
+    let _machine = share().await;
+    for (version, is_clean) in [("3.1.1", false), ("5", false), ("5", true)] {
+        let broker = Broker::start().await;
+        let session = match is_clean {
+            true => "clean-session = true".to_owned(),
+            false => "clean-session = false\nsession-expiry = \"1h\"".to_owned(),
+        };
+        let mut keys = format!("{HASTY}version = \"{version}\"\nclient-id = \"gw\"\n{session}\n");
+        let _ = writeln!(keys, "[bridges.b.topics.in]\nfilter = \"in/#\"\nqos = 1");
+        let mut gateway = bridged(&broker.url(), &keys).await;
+        gateway.signal("KILL");
+        gateway.ended().await;
+        for number in 0..5 {
+            broker.publish("in/n", &number.to_string(), &["-q", "1"]);
+        }
+        gateway.start_again().await;
+        connected(&gateway, "b").await;
+        broker.publish("in/n", "last", &["-q", "1"]);
+        let expected = if is_clean { 1 } else { 6 };
+        patiently("what is to come has come", async || {
+            state(&gateway, "b").await["taken"] == expected
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_configuration_touches_the_bridge_that_changed_and_no_other() {
+    let _machine = share().await;
+    let broker = Broker::start().await;
+    let bridge = |name: &str, filter: &str| {
+        format!(
+            "[bridges.{name}]\nurl = \"{}\"\n[bridges.{name}.topics.t]\nfilter = \"{filter}\"\n\
+             direction = \"out\"\n",
+            broker.url()
+        )
+    };
+    let gateway = Gateway::start(Setup {
+        config: bridge("one", "one/#") + &bridge("two", "two/#"),
+        ..Setup::default()
+    })
+    .await;
+    connected(&gateway, "one").await;
+    connected(&gateway, "two").await;
+    let path = gateway.folder().join("postern.toml");
+    let config = std::fs::read_to_string(&path).expect("readable");
+    let config = config.replace("filter = \"two/#\"", "filter = \"second/#\"");
+    std::fs::write(&path, config + &bridge("three", "three/#")).expect("writable");
+    connected(&gateway, "three").await;
+    connected(&gateway, "two").await;
+    let reading = broker.read("#", &[]).await;
+    let handler = publisher(&gateway).await;
+    for topic in ["one.x", "two.x", "second.x", "three.x"] {
+        publish(&handler, topic, topic).await;
+    }
+    let wanted = ["one.x", "second.x", "three.x"].map(str::to_owned);
+    reading.all_of(&wanted.into()).await;
+    assert_eq!(reading.messages().len(), 3);
+    assert_eq!(state(&gateway, "one").await["connects"], 1);
+    let metrics = gateway.admin("/metrics").await.expect("answers").1;
+    let told = "postern_bridge_messages_total{bridge=\"one\",direction=\"out\",outcome=\"acknowledged\"} 1";
+    assert!(metrics.contains(told), "{metrics}");
+}
