@@ -9,6 +9,7 @@
 //! A certificate and its key are two files, and one is written before the other: what does not fit
 //! together is kept and tried again with each file that changes.
 
+mod dialers;
 mod files;
 mod wanted;
 
@@ -22,13 +23,14 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use postern_net::tls::{
-    CertificateInfo, ChallengeAnswers, ClientTls, ClientTlsSettings, ServerTls, ServerTlsSettings,
+    CertificateInfo, ChallengeAnswers, ClientTls, ServerTls, ServerTlsSettings,
 };
 use postern_system::clock;
 use tracing::info;
 
-pub(crate) use self::{files::CertificatesError, wanted::table_of};
+pub(crate) use self::{dialers::store_table, files::CertificatesError, wanted::table_of};
 use self::{
+    dialers::{Dialers, PreparedDialers},
     files::{FileContents, IssuedFile, absolute, client_settings, read_all, server_settings},
     wanted::{WantedTls, authority_of, wanted},
 };
@@ -46,6 +48,7 @@ use crate::{
 /// configuration: `listeners.http.tls`, `admin.tls`, `upstream-tls`.
 pub(crate) struct Certificates {
     held: Mutex<Held>,
+    /// Of `upstream-tls`, which every configuration has.
     upstream: Arc<ClientTls>,
     /// What authorities are answered that issue certificates.
     answers: Arc<Answers>,
@@ -56,7 +59,7 @@ struct Held {
     /// What each file said last, whether it is of use or not, by its absolute path.
     files: FileContents,
     listeners: BTreeMap<String, Shown>,
-    upstream: UpstreamTls,
+    dialers: Dialers,
     authority: Option<AuthorityFolder>,
     /// Tables whose files cannot be used, with the reason.
     faults: BTreeMap<String, String>,
@@ -77,8 +80,7 @@ pub(crate) struct PreparedCertificates {
     listeners: BTreeMap<String, Shown>,
     /// What listeners that stay show from here on.
     replaced: Vec<(Arc<ServerTls>, ServerTlsSettings)>,
-    upstream: UpstreamTls,
-    upstream_settings: Option<ClientTlsSettings>,
+    dialers: PreparedDialers,
     /// Of the authority that issues certificates; none where no listener has a name for it.
     authority: Option<AuthorityFolder>,
 }
@@ -94,7 +96,7 @@ pub(crate) struct ShownCertificate {
 pub(crate) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
     let listeners = wanted(config).flat_map(|wanted| wanted.settings.files());
     let authorities = config.acme.ca_files.iter().cloned();
-    let files = listeners.chain(config.upstream_tls.files());
+    let files = listeners.chain(dialers::files_of(config));
     files.chain(authorities).collect()
 }
 
@@ -118,15 +120,16 @@ impl Certificates {
     /// # Errors
     /// What cannot be read or used, with the table that names it.
     pub(crate) fn open(config: &Config) -> Result<Self, CertificatesError> {
+        let upstream = Arc::<ClientTls>::default();
         let empty = Self {
             held: Mutex::new(Held {
                 files: BTreeMap::new(),
                 listeners: BTreeMap::new(),
-                upstream: UpstreamTls::default(),
+                dialers: Dialers::new(Arc::clone(&upstream)),
                 authority: None,
                 faults: BTreeMap::new(),
             }),
-            upstream: Arc::default(),
+            upstream,
             answers: Arc::default(),
             acme: AcmeStatus::default(),
         };
@@ -153,23 +156,12 @@ impl Certificates {
             listeners.insert(table, shown);
         }
         let authority = authority_of(config)?;
-        let upstream = config.upstream_tls.clone();
-        read_all(UPSTREAM, &upstream.files(), &held.files, &mut files)?;
-        let upstream_settings =
-            (upstream != held.upstream).then(|| client_settings(&upstream, &files));
-        if let Some(settings) = &upstream_settings {
-            let made = ClientTls::new(settings.clone());
-            made.map_err(|source| CertificatesError::Unusable {
-                table: UPSTREAM.to_owned(),
-                source,
-            })?;
-        }
+        let dialers = held.dialers.prepare(config, &held.files, &mut files)?;
         Ok(PreparedCertificates {
             files,
             listeners,
             replaced,
-            upstream,
-            upstream_settings,
+            dialers,
             authority,
         })
     }
@@ -225,13 +217,10 @@ impl Certificates {
         for (tls, settings) in prepared.replaced {
             let _ = tls.replace(settings);
         }
-        if let Some(settings) = prepared.upstream_settings {
-            let _ = self.upstream.replace(settings);
-        }
+        held.dialers = prepared.dialers.apply();
         self.answers.set_folder(prepared.authority.clone());
         held.files = prepared.files;
         held.listeners = prepared.listeners;
-        held.upstream = prepared.upstream;
         held.authority = prepared.authority;
         undo
     }
@@ -259,6 +248,11 @@ impl Certificates {
         &self.upstream
     }
 
+    /// What whoever the configuration's table `table` dials is shown and verified by.
+    pub(crate) fn dialer(&self, table: &str) -> Option<Arc<ClientTls>> {
+        self.held.lock().dialers.of(table)
+    }
+
     /// Files whose changes matter, without those of `issued_files`.
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
         let held = self.held.lock();
@@ -284,7 +278,7 @@ impl Certificates {
                 return;
             }
             held.files.insert(version.path.clone(), content);
-            held.take_changes(&version.path, &self.upstream);
+            held.take_changes(&version.path);
             if held.issued_files().contains(&version.path) {
                 // Another gateway may have ordered it.
                 self.acme.on_changed();
@@ -371,14 +365,11 @@ impl Held {
             let settings = server_settings(&shown.settings, &shown.issued, &self.files);
             (Arc::clone(&shown.tls), settings)
         });
-        let is_same_upstream = self.upstream == prepared.upstream;
         PreparedCertificates {
             files: self.files.clone(),
             listeners: self.listeners.clone(),
             replaced: replaced.collect(),
-            upstream: self.upstream.clone(),
-            upstream_settings: (!is_same_upstream)
-                .then(|| client_settings(&self.upstream, &self.files)),
+            dialers: self.dialers.undo(&prepared.dialers, &self.files),
             authority: self.authority.clone(),
         }
     }
@@ -403,20 +394,20 @@ impl Held {
         let Self {
             faults,
             listeners,
-            upstream,
+            dialers,
             ..
         } = self;
         faults.retain(|table, _| {
             let before = listeners.get(table).map(|shown| &shown.settings);
             let after = prepared.listeners.get(table).map(|shown| &shown.settings);
-            match table.as_str() {
-                UPSTREAM => *upstream == prepared.upstream,
-                _ => before.is_some() && before == after,
+            match dialers.is_same(table, &prepared.dialers) {
+                Some(is_same) => is_same,
+                None => before.is_some() && before == after,
             }
         });
     }
 
-    fn take_changes(&mut self, path: &Path, upstream: &ClientTls) {
+    fn take_changes(&mut self, path: &Path) {
         let names = |files: &BTreeSet<PathBuf>| files.iter().any(|file| absolute(file) == path);
         let mut outcomes = Vec::new();
         for (table, shown) in &self.listeners {
@@ -426,10 +417,7 @@ impl Held {
                 outcomes.push((table.clone(), shown.tls.replace(settings)));
             }
         }
-        if names(&self.upstream.files()) {
-            let settings = client_settings(&self.upstream, &self.files);
-            outcomes.push((UPSTREAM.to_owned(), upstream.replace(settings)));
-        }
+        outcomes.extend(self.dialers.take_changes(names, &self.files));
         for (table, outcome) in outcomes {
             match outcome {
                 Ok(()) => {

@@ -7,6 +7,7 @@ mod guard;
 mod operator;
 mod recording;
 mod scrape;
+mod stores;
 mod versions;
 pub(crate) mod view;
 
@@ -150,6 +151,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins/{name}/replay", post(recording::replay))
         .route("/plugins/{name}/release", post(release))
         .merge(versions::router())
+        .merge(stores::router())
         .route("/plugins/{name}/approve", post(approval::approve))
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
@@ -182,6 +184,7 @@ async fn own_pages_only(
 async fn help() -> Response {
     let endpoint = |(method, path, does): &(&str, &str, &str)| json!({ "method": method, "path": path, "does": does });
     let all = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    let all = all.chain(&stores::ENDPOINTS);
     Json(json!({ "endpoints": all.map(endpoint).collect::<Vec<_>>() })).into_response()
 }
 

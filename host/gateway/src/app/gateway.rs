@@ -30,6 +30,7 @@ use crate::{
     pipeline::route::{Route, RouteTarget},
     readiness::{Readiness, ReadinessReason, ReasonKind},
     sources::troubles::SourceTroubles,
+    stores::Stores,
     telemetry::{
         calls::CallBook,
         export::{MetricsSnapshot, StoreNumbers},
@@ -44,6 +45,7 @@ pub(crate) struct Gateway {
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
     certificates: Arc<Certificates>,
+    stores: Arc<Stores>,
     loaded: ArcSwap<Loaded>,
     bound_addresses: ArcSwap<BTreeMap<String, Vec<BoundAddress>>>,
     /// Where operators ask.
@@ -65,6 +67,7 @@ impl Gateway {
         control: Arc<Control>,
         book: Arc<CallBook>,
         dependencies: &ListenerDependencies,
+        stores: Arc<Stores>,
         loaded: Loaded,
         troubles: Arc<SourceTroubles>,
         shutdown: Shutdown,
@@ -75,6 +78,7 @@ impl Gateway {
             transports: Arc::clone(&dependencies.transports),
             bytes: Arc::clone(&dependencies.bytes),
             certificates: Arc::clone(&dependencies.certificates),
+            stores,
             loaded: ArcSwap::from_pointee(loaded),
             bound_addresses: ArcSwap::default(),
             admin_address: ArcSwapOption::empty(),
@@ -97,6 +101,12 @@ impl Gateway {
     #[must_use]
     pub(crate) const fn certificates(&self) -> &Arc<Certificates> {
         &self.certificates
+    }
+
+    /// The stores of others.
+    #[must_use]
+    pub(crate) const fn stores(&self) -> &Arc<Stores> {
+        &self.stores
     }
 
     /// The configuration in force.
@@ -222,6 +232,7 @@ impl Gateway {
                 .map(|(kind, count)| (kind.name(), count))
                 .into(),
             store: StoreNumbers::of(self.control.store_health()),
+            stores: self.stores.numbers(),
             resident_bytes: process::resident_bytes(),
             started_at: self.started_at,
         }

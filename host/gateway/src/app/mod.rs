@@ -59,6 +59,7 @@ use crate::{
     proto::PoolDetails,
     readiness::ReasonKind,
     sources::troubles::SourceTroubles,
+    stores::Stores,
     telemetry::log::{self, LogError, LogLevelHandle},
 };
 
@@ -169,6 +170,12 @@ impl App {
             runtime.tell_callers();
         }
 
+        let stores = Arc::new(Stores::new(
+            Arc::clone(&runtime),
+            control.events().clone(),
+            control.readiness().clone(),
+        ));
+        stores.apply(&config, &certificates);
         let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
         let dependencies = ListenerDependencies {
             pipeline: Arc::clone(&pipeline),
@@ -199,6 +206,7 @@ impl App {
             Arc::clone(&control),
             book,
             &dependencies,
+            stores,
             loaded,
             troubles,
             shutdown.clone(),
@@ -264,6 +272,7 @@ impl App {
         tasks.spawn(follow_expiry(Arc::clone(&self.gateway), last.clone()));
         tasks.spawn(issuing::issue(Arc::clone(&self.gateway), shutdown.clone()));
         tasks.spawn(follow_store(Arc::clone(&self.control), last.clone()));
+        tasks.spawn(follow_stores(Arc::clone(&self.gateway), last.clone()));
         tasks.spawn(memory::give_back(shutdown.clone()));
         let reload = Reload {
             gateway: Arc::clone(&self.gateway),
@@ -303,6 +312,7 @@ impl App {
             () = tokio::time::sleep(limit) => warn!("calls of plugins took too long and are cut off"),
         }
         self.control.versions_written().await;
+        self.gateway.stores().close();
         self.runtime.shutdown();
         last.drain();
         while tasks.join_next().await.is_some() {}
@@ -467,6 +477,14 @@ async fn follow_store(control: Arc<Control>, last: Shutdown) {
             changed = outage.changed() => if changed.is_err() { return },
             () = last.draining() => return,
         }
+    }
+}
+
+/// Tells the readiness which stores of others are away, until the end.
+async fn follow_stores(gateway: Arc<Gateway>, last: Shutdown) {
+    tokio::select! {
+        () = gateway.stores().follow() => {}
+        () = last.draining() => {}
     }
 }
 

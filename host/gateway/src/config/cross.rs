@@ -20,7 +20,7 @@ use super::{
     listener::{Listener, Protocol},
     section::SectionReader,
     settings::Config,
-    supply,
+    stores, supply,
     units::{Size, show_duration},
 };
 
@@ -39,6 +39,8 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     admission::check(config, reader);
     config.services.check(reader);
     routes::check(config, reader);
+    stores::check_stores(&config.stores, reader);
+    config.plugins.kv.check("plugins.kv", &config.stores, reader);
     config.pool.check(reader);
     supply::check(config, reader);
     let calls = &config.calls;
