@@ -33,6 +33,7 @@ mod recording;
 mod scaffold;
 mod schema;
 mod sources;
+mod stores;
 mod telemetry;
 pub mod testing;
 mod users;

@@ -45,6 +45,8 @@ pub(crate) enum ReasonKind {
     Source,
     /// What a listener shows cannot be used, so that what was good before is in force, or expires soon.
     Certificate,
+    /// A store of others cannot be reached: what lies there is refused, and everything else goes on.
+    NamedStore,
     /// The configuration file was refused; the one before is in force.
     Config,
 }
@@ -161,7 +163,7 @@ impl Shared {
 }
 
 impl ReasonKind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Starting,
         Self::Draining,
         Self::Listeners,
@@ -171,6 +173,7 @@ impl ReasonKind {
         Self::Generation,
         Self::Source,
         Self::Certificate,
+        Self::NamedStore,
         Self::Config,
     ];
 
@@ -186,6 +189,7 @@ impl ReasonKind {
             Self::Generation => "generation",
             Self::Source => "source",
             Self::Certificate => "certificate",
+            Self::NamedStore => "named-store",
             Self::Config => "config",
         }
     }
@@ -200,7 +204,11 @@ impl ReasonKind {
             | Self::Extension
             | Self::Plugin
             | Self::Store => true,
-            Self::Generation | Self::Source | Self::Certificate | Self::Config => false,
+            Self::Generation
+            | Self::Source
+            | Self::Certificate
+            | Self::NamedStore
+            | Self::Config => false,
         }
     }
 

@@ -7,24 +7,28 @@
 //! write ─▶ kept here, within bounds; the table never hears of it
 //! ```
 //! The moment counts: a copy runs beside its call, and would else read what the call itself has written.
+//! A store of others has no moments: of that a copy reads what is there when it reads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
-    sync::Arc,
 };
 
 use parking_lot::Mutex;
 
-use crate::store::{
-    BYTES_OF_COPY_MAX, Change, KEYS_OF_COPY_MAX, ReadStore as _, Store, StoreError, StoreSnapshot,
+use crate::{
+    kv_table::{KvStore, Table},
+    store::{
+        BYTES_OF_COPY_MAX, Change, KEYS_OF_COPY_MAX, ReadStore as _, StoreError, StoreSnapshot,
+    },
 };
 
 /// The table of one copy.
 pub(crate) struct KvOverlay {
-    table: Arc<str>,
-    /// What reads are told where the store could not be read when the call came.
-    before: Result<StoreSnapshot, StoreError>,
+    table: Table,
+    /// Of the gateway's own file, as it was when the call came, or what reads are told where it could not be
+    /// read then.
+    before: Option<Result<StoreSnapshot, StoreError>>,
     written: Mutex<Written>,
 }
 
@@ -36,25 +40,32 @@ struct Written {
 }
 
 impl KvOverlay {
-    /// Over `table` of `store` as it is.
-    pub(crate) fn new(store: &Store, table: &Arc<str>) -> Self {
+    /// Over `table` as it is.
+    pub(crate) fn new(table: &Table) -> Self {
+        let before = match &table.store {
+            KvStore::Local(store) => Some(store.snapshot()),
+            KvStore::Other(_) => None,
+        };
         Self {
-            table: Arc::clone(table),
-            before: store.snapshot(),
+            table: table.clone(),
+            before,
             written: Mutex::default(),
         }
     }
 
     /// Whether it lies over `table`.
     pub(crate) fn is_over(&self, table: &str) -> bool {
-        *self.table == *table
+        *self.table.name == *table
     }
 
     pub(crate) async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
         if let Some(written) = self.written.lock().values.get(&key) {
             return Ok(written.clone());
         }
-        self.before()?.get(&self.table, key).await
+        match self.before()? {
+            Some(before) => before.get(&self.table.name, key).await,
+            None => self.table.get(key).await,
+        }
     }
 
     /// As `Store::keys`.
@@ -67,8 +78,11 @@ impl KvOverlay {
         let written = self.written.lock().keys(&prefix, after.as_deref());
         // Each key that was written hides one of the table at most.
         let n_keys = limit.saturating_add(written.len());
-        let before = self.before()?.keys(&self.table, prefix, after, n_keys);
-        let mut keys: BTreeSet<String> = before.await?.into_iter().collect();
+        let before = match self.before()? {
+            Some(before) => before.keys(&self.table.name, prefix, after, n_keys).await?,
+            None => self.table.keys(prefix, after, n_keys).await?,
+        };
+        let mut keys: BTreeSet<String> = before.into_iter().collect();
         for (key, is_there) in written {
             match is_there {
                 true => keys.insert(key),
@@ -91,8 +105,9 @@ impl KvOverlay {
         self.written.lock().apply(change, before)
     }
 
-    fn before(&self) -> Result<&StoreSnapshot, StoreError> {
-        self.before.as_ref().map_err(Clone::clone)
+    fn before(&self) -> Result<Option<&StoreSnapshot>, StoreError> {
+        let before = self.before.as_ref().map(Result::as_ref);
+        before.transpose().map_err(Clone::clone)
     }
 }
 

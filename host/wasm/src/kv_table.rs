@@ -1,28 +1,45 @@
 //! A plugin's table of the key/value store, and what keys, values and lists may be, whoever asks for them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use postern_core::Kind;
+use postern_core::{Error, Kind, key_value};
 
-use crate::{bindings::Failure, convert::failure, store};
+pub(crate) use postern_core::key_value::KEYS_MAX;
 
-/// Longest key, in octets.
-const KEY_BYTES_MAX: usize = 1024;
-/// Largest value, in octets.
-const VALUE_BYTES_MAX: usize = 1024 * 1024;
-/// Most keys in one list.
-pub(crate) const KEYS_MAX: usize = 1000;
+use crate::{
+    bindings::Failure,
+    convert::failure,
+    named_stores::NamedStores,
+    store::{Change, ReadStore as _, Store, StoreError},
+};
 
 /// A plugin's view of the store.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Table {
-    pub(crate) store: Arc<store::Store>,
+    pub(crate) store: KvStore,
     pub(crate) name: Arc<str>,
+}
+
+/// Where a table lies.
+#[derive(Debug, Clone)]
+pub(crate) enum KvStore {
+    /// In the gateway's own file.
+    Local(Arc<Store>),
+    Other(OtherStore),
+}
+
+/// A store of others, by its name in the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct OtherStore {
+    pub(crate) stores: Arc<NamedStores>,
+    pub(crate) name: Arc<str>,
+    /// For how long it keeps what is set.
+    pub(crate) ttl: Option<Duration>,
 }
 
 impl Table {
     /// The table of `plugin`, or the one that its manifest says it shares.
-    pub(crate) fn new(store: Arc<store::Store>, plugin: &str, shared: Option<&str>) -> Self {
+    pub(crate) fn new(store: KvStore, plugin: &str, shared: Option<&str>) -> Self {
         let name = shared.map_or_else(
             || format!("plugin/{plugin}"),
             |name| format!("shared/{name}"),
@@ -32,23 +49,52 @@ impl Table {
             name: name.into(),
         }
     }
+
+    pub(crate) async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
+        match &self.store {
+            KvStore::Local(store) => store.get(&self.name, key).await,
+            KvStore::Other(other) => {
+                let store = other.stores.find(&other.name)?;
+                Ok(store.get(&self.name, &key).await?)
+            }
+        }
+    }
+
+    /// As `Store::keys`.
+    pub(crate) async fn keys(
+        &self,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        match &self.store {
+            KvStore::Local(store) => store.keys(&self.name, prefix, after, limit).await,
+            KvStore::Other(other) => {
+                let store = other.stores.find(&other.name)?;
+                let keys = store.keys(&self.name, &prefix, after.as_deref(), limit);
+                Ok(keys.await?)
+            }
+        }
+    }
+
+    /// As `Store::write`.
+    pub(crate) async fn write(&self, change: Change) -> Result<bool, StoreError> {
+        match &self.store {
+            KvStore::Local(store) => store.write(&self.name, change).await,
+            KvStore::Other(other) => {
+                let store = other.stores.find(&other.name)?;
+                Ok(store.write(&self.name, change, other.ttl).await?)
+            }
+        }
+    }
 }
 
 pub(crate) fn check_key(key: &str) -> Result<(), Failure> {
-    let length = key.len();
-    if (1..=KEY_BYTES_MAX).contains(&length) {
-        return Ok(());
-    }
-    let message = format!("key of {length} octets is not within 1 to {KEY_BYTES_MAX}");
-    Err(failure(Kind::InvalidArgument, message))
+    key_value::check_key(key).map_err(refused)
 }
 
 pub(crate) fn check_value(length: usize) -> Result<(), Failure> {
-    if length <= VALUE_BYTES_MAX {
-        return Ok(());
-    }
-    let message = format!("value of {length} octets exceeds the limit of {VALUE_BYTES_MAX}");
-    Err(failure(Kind::InvalidArgument, message))
+    key_value::check_value(length).map_err(refused)
 }
 
 pub(crate) fn no_store() -> Failure {
@@ -57,4 +103,8 @@ pub(crate) fn no_store() -> Failure {
 
 pub(crate) fn invalid(message: String) -> Failure {
     failure(Kind::FailedPrecondition, message)
+}
+
+fn refused(error: Error) -> Failure {
+    failure(error.kind, error.message)
 }

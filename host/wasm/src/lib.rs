@@ -62,8 +62,10 @@ mod kv_table;
 mod lease;
 mod limits;
 mod linking;
+mod local_key_values;
 mod log_rate;
 mod memory;
+mod named_stores;
 mod octet_streams;
 mod offer;
 mod offered_wasi;
@@ -145,7 +147,8 @@ pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use sandbox_stats::SandboxSnapshot;
 pub use socket_grant::{SocketGrant, SocketGrantError, SocketNetwork, SocketProtocol};
 pub use spec::{
-    Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, PluginSchema, PluginSpec,
+    Access, Budgets, FileGrant, Grants, Instances, KvSettings, LogLevel, Mode, PluginSchema,
+    PluginSpec,
 };
 pub use stage::{Deployed, Needs, Refusal, Stage};
 pub use stats::{BUCKETS_MICROS, Entries, PluginStats, StatsSnapshot};

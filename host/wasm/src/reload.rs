@@ -25,7 +25,7 @@ use crate::{
     exports::{self, Export, Exports},
     generation::{Direct, Generation, Serving},
     instance::Code,
-    kv_table::Table,
+    kv_table::{KvStore, OtherStore, Table},
     lease,
     limits::octets,
     linking::{self, RoleSpec},
@@ -38,7 +38,7 @@ use crate::{
     runtime::Runtime,
     sandbox_stats::SandboxStats,
     slots::Shared,
-    spec::PluginSpec,
+    spec::{KvSettings, PluginSpec},
     stage::{Needs, Refusal, Stage, told},
     state::Guest,
     stats::PluginStats,
@@ -215,9 +215,7 @@ impl Loader {
         shared.put(OutgoingPermits::default());
         shared.put(Tails::default());
         if imports.contains("kv") {
-            let refuse = |error| Stage::Linked.refuse(format!("{error:#}"));
-            let store = self.runtime.store();
-            let store = store.map_err(|error| refuse(error).until(Needs::time()))?;
+            let store = self.key_value_store(&spec.kv)?;
             shared.put(Table::new(
                 store,
                 plugin_of_slot(&self.plugin),
@@ -225,6 +223,20 @@ impl Loader {
             ));
         }
         Ok(shared)
+    }
+
+    fn key_value_store(&self, settings: &KvSettings) -> Result<KvStore, Refusal> {
+        let Some(name) = &settings.store else {
+            let refuse = |error| Stage::Linked.refuse(format!("{error:#}"));
+            let store = self.runtime.store();
+            let store = store.map_err(|error| refuse(error).until(Needs::time()))?;
+            return Ok(KvStore::Local(store));
+        };
+        Ok(KvStore::Other(OtherStore {
+            stores: Arc::clone(self.runtime.named_stores()),
+            name: name.as_str().into(),
+            ttl: settings.ttl,
+        }))
     }
 
     /// `generation` has said what it answers for, and so which version it is.

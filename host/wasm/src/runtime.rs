@@ -1,6 +1,7 @@
 //! What all plugins share: engines, cache of compiled code, linkers, the store, where calls and events of plugins go.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_core::{Handler, event::EventSink};
+use postern_core::{Error, Handler, event::EventSink, key_value::KeyValueStore};
 use tokio::sync::mpsc;
 use wasmtime::component::{Component, Linker};
 
@@ -27,6 +28,8 @@ use crate::{
     engine::{Engines, Flavor, Pooling},
     executor::Executor,
     linking,
+    local_key_values::LocalKeyValues,
+    named_stores::NamedStores,
     on_trap::TrapChange,
     own_metrics::OwnMetricsTable,
     records::Records,
@@ -66,6 +69,7 @@ pub struct Runtime {
     /// Opened for the first plugin that imports it.
     store: Mutex<Option<Arc<Store>>>,
     store_health: Arc<StoreHealth>,
+    named_stores: Arc<NamedStores>,
     data_dir: PathBuf,
     memory_bytes_max: usize,
     tells_callers: AtomicBool,
@@ -112,6 +116,7 @@ impl Runtime {
             outgoing: Arc::default(),
             store: Mutex::new(None),
             store_health: Arc::default(),
+            named_stores: Arc::default(),
             trap_notices: Arc::default(),
             data_dir: config.data_dir,
             memory_bytes_max,
@@ -179,6 +184,29 @@ impl Runtime {
         self.outgoing.set(Some(sender));
     }
 
+    /// The stores of others that plugins may have their tables in, by their names, from here on.
+    pub fn set_stores(&self, stores: BTreeMap<String, Arc<dyn KeyValueStore>>) {
+        self.named_stores.replace(stores);
+    }
+
+    /// The store called `name`, or else the gateway's own file, which is opened.
+    ///
+    /// # Errors
+    /// `unavailable` where there is none of that name; what the file says.
+    pub fn key_values(&self, name: Option<&str>) -> Result<Arc<dyn KeyValueStore>, Error> {
+        match name {
+            Some(name) => self.named_stores.find(name),
+            None => {
+                let store = self.store().map_err(|error| error.to_error())?;
+                Ok(Arc::new(LocalKeyValues::new(store)))
+            }
+        }
+    }
+
+    pub(crate) const fn named_stores(&self) -> &Arc<NamedStores> {
+        &self.named_stores
+    }
+
     /// Whoever calls a plugin that traps is told the line in which it said why, from the next deployment of
     /// that plugin on: for those who develop it.
     pub fn tell_callers(&self) {
@@ -201,6 +229,7 @@ impl Runtime {
         self.events.set(None);
         self.directory.set(None);
         self.outgoing.set(None);
+        self.named_stores.replace(BTreeMap::new());
         *self.store.lock() = None;
     }
 

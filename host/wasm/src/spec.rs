@@ -32,6 +32,7 @@ pub struct PluginSpec {
     pub instances: Instances,
     pub limits: PluginLimits,
     pub grants: Grants,
+    pub kv: KvSettings,
     pub budgets: Budgets,
     pub on_trap: OnTrap,
     /// When traps are too many, for every policy but `Restart` and `Stop`.
@@ -47,6 +48,15 @@ pub struct PluginSpec {
     /// Time for the first answer about health, which decides whether the generation takes calls.
     /// Default 1 s.
     pub health_max: Duration,
+}
+
+/// Where a plugin's key/value table lies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KvSettings {
+    /// A store of others, by its name in the configuration. Default: the gateway's own file.
+    pub store: Option<String>,
+    /// For how long such a store keeps what is set. Default: until it is deleted.
+    pub ttl: Option<Duration>,
 }
 
 /// What the schema of some services says.
@@ -258,6 +268,7 @@ impl Default for PluginSpec {
             instances: Instances::default(),
             limits: PluginLimits::default(),
             grants: Grants::default(),
+            kv: KvSettings::default(),
             budgets: Budgets::default(),
             on_trap: OnTrap::default(),
             traps: TrapBounds::default(),

@@ -8,6 +8,7 @@ mod mqtt;
 mod operator;
 mod recording;
 mod scrape;
+mod stores;
 mod versions;
 pub(crate) mod view;
 
@@ -157,6 +158,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins/{name}/release", post(release))
         .merge(versions::router())
         .merge(mqtt::router())
+        .merge(stores::router())
         .route("/plugins/{name}/approve", post(approval::approve))
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
@@ -190,7 +192,7 @@ async fn own_pages_only(
 async fn help() -> Response {
     let endpoint = |(method, path, does): &(&str, &str, &str)| json!({ "method": method, "path": path, "does": does });
     let all = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
-    let all = all.chain(&mqtt::ENDPOINTS);
+    let all = all.chain(&mqtt::ENDPOINTS).chain(&stores::ENDPOINTS);
     Json(json!({ "endpoints": all.map(endpoint).collect::<Vec<_>>() })).into_response()
 }
 

@@ -32,6 +32,7 @@ use crate::{
     pipeline::route::{Route, RouteTarget},
     readiness::{Readiness, ReadinessReason, ReasonKind},
     sources::troubles::SourceTroubles,
+    stores::Stores,
     telemetry::{
         calls::CallBook,
         export::{MetricsSnapshot, StoreNumbers},
@@ -48,6 +49,7 @@ pub(crate) struct Gateway {
     bytes: Arc<ByteBudget>,
     certificates: Arc<Certificates>,
     mqtt: Arc<MqttGateway>,
+    stores: Arc<Stores>,
     loaded: ArcSwap<Loaded>,
     bound_addresses: ArcSwap<BTreeMap<String, Vec<BoundAddress>>>,
     /// Where operators ask.
@@ -69,6 +71,7 @@ impl Gateway {
         control: Arc<Control>,
         book: Arc<CallBook>,
         dependencies: &ListenerDependencies,
+        stores: Arc<Stores>,
         loaded: Loaded,
         troubles: Arc<SourceTroubles>,
         shutdown: Shutdown,
@@ -81,6 +84,7 @@ impl Gateway {
             bytes: Arc::clone(&dependencies.bytes),
             certificates: Arc::clone(&dependencies.certificates),
             mqtt: Arc::clone(&dependencies.mqtt),
+            stores,
             loaded: ArcSwap::from_pointee(loaded),
             bound_addresses: ArcSwap::default(),
             admin_address: ArcSwapOption::empty(),
@@ -121,6 +125,12 @@ impl Gateway {
     #[must_use]
     pub(crate) const fn mqtt(&self) -> &Arc<MqttGateway> {
         &self.mqtt
+    }
+
+    /// The stores of others.
+    #[must_use]
+    pub(crate) const fn stores(&self) -> &Arc<Stores> {
+        &self.stores
     }
 
     /// The configuration in force.
@@ -248,6 +258,7 @@ impl Gateway {
                 .map(|(kind, count)| (kind.name(), count))
                 .into(),
             store: StoreNumbers::of(self.control.store_health()),
+            stores: self.stores.numbers(),
             resident_bytes: process::resident_bytes(),
             started_at: self.started_at,
         }

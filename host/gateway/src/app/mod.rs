@@ -61,6 +61,7 @@ use crate::{
     proto::PoolDetails,
     readiness::ReasonKind,
     sources::troubles::SourceTroubles,
+    stores::Stores,
     telemetry::log::{self, LogError, LogLevelHandle},
 };
 
@@ -178,6 +179,12 @@ impl App {
             runtime.tell_callers();
         }
 
+        let stores = Arc::new(Stores::new(
+            Arc::clone(&runtime),
+            control.events().clone(),
+            control.readiness().clone(),
+        ));
+        stores.apply(&config, &certificates);
         let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
         let dependencies = ListenerDependencies {
             pipeline: Arc::clone(&pipeline),
@@ -209,6 +216,7 @@ impl App {
             Arc::clone(&control),
             book,
             &dependencies,
+            stores,
             loaded,
             troubles,
             shutdown.clone(),
@@ -279,6 +287,7 @@ impl App {
         let outage = self.control.events().topics().health().outage();
         let (control, ending) = (Arc::clone(&self.control), last.clone());
         tasks.spawn(follow_store(control, ("events", outage), ending));
+        tasks.spawn(follow_stores(Arc::clone(&self.gateway), last.clone()));
         tasks.spawn(memory::give_back(shutdown.clone()));
         let mqtt = Arc::clone(self.gateway.mqtt());
         tasks.spawn(Arc::clone(&mqtt).run(shutdown.clone()));
@@ -328,6 +337,7 @@ impl App {
         }
         self.control.versions_written().await;
         self.control.events().topics().close().await;
+        self.gateway.stores().close();
         self.runtime.shutdown();
         last.drain();
         while tasks.join_next().await.is_some() {}
@@ -495,6 +505,14 @@ async fn follow_store(
             changed = outage.changed() => if changed.is_err() { return },
             () = last.draining() => return,
         }
+    }
+}
+
+/// Tells the readiness which stores of others are away, until the end.
+async fn follow_stores(gateway: Arc<Gateway>, last: Shutdown) {
+    tokio::select! {
+        () = gateway.stores().follow() => {}
+        () = last.draining() => {}
     }
 }
 

@@ -295,6 +295,8 @@ impl Reload {
         }
         self.on_bound(listeners);
         self.gateway.certificates().tell(self.gateway.readiness());
+        let certificates = self.gateway.certificates();
+        self.gateway.stores().apply(&after.config, certificates);
         self.pipeline.apply(rules(&after.config, guard, failures));
         self.gateway.control().fleet().grpc().set_schemas(schemas);
         topics.apply(logs);
@@ -311,6 +313,7 @@ impl Reload {
         let (old, new) = (&before.config, &after.config);
         let is_same = old.plugins.limits == new.plugins.limits
             && old.plugins.instances == new.plugins.instances
+            && old.plugins.kv == new.plugins.kv
             && old.plugins.approval == new.plugins.approval
             && old.plugins.signatures == new.plugins.signatures
             && old.calls == new.calls;

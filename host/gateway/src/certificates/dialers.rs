@@ -1,5 +1,5 @@
 //! What those are shown and verified by whom this gateway dials, each by its table in the configuration:
-//! `upstream-tls`, `bridges.NAME.tls`.
+//! `upstream-tls`, `bridges.NAME.tls`, `stores.NAME.tls`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +37,11 @@ pub(crate) fn bridge_table(bridge: &str) -> String {
     format!("bridges.{bridge}.tls")
 }
 
+/// The table of a store's TLS.
+pub(crate) fn store_table(store: &str) -> String {
+    format!("stores.{store}.tls")
+}
+
 /// Every file that they are read from.
 pub(super) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
     let wanted = wanted(config).into_values();
@@ -46,8 +51,10 @@ pub(super) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
 fn wanted(config: &Config) -> BTreeMap<String, UpstreamTls> {
     let bridges = config.bridges.iter();
     let bridges = bridges.map(|(name, bridge)| (bridge_table(name), bridge.tls.to_upstream()));
+    let stores = config.stores.iter();
+    let stores = stores.map(|(name, store)| (store_table(name), store.tls.clone()));
     let upstream = (UPSTREAM.to_owned(), config.upstream_tls.clone());
-    bridges.chain([upstream]).collect()
+    bridges.chain(stores).chain([upstream]).collect()
 }
 
 impl Dialers {

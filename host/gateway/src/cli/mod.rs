@@ -34,6 +34,7 @@ mod runtime;
 mod services;
 mod shadow;
 mod sources;
+mod stores;
 mod subscribe;
 mod target;
 mod test;
@@ -94,6 +95,9 @@ enum Command {
     /// Look at bridges of a running gateway to brokers of others.
     #[command(subcommand)]
     Bridges(bridges::BridgesCommand),
+    /// Look at the stores of a running gateway.
+    #[command(subcommand)]
+    Stores(stores::StoresCommand),
     /// Print what a running gateway may be asked, as OpenAPI 3.1.
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApiArgs),
@@ -148,6 +152,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Services(command) => services::services(&options, command, output),
         Command::Mqtt(command) => mqtt::mqtt(&options, command, output),
         Command::Bridges(command) => bridges::bridges(&options, &command, output),
+        Command::Stores(command) => stores::stores(&options, command, output),
         Command::OpenApi(args) => openapi::openapi(&options, &args, output),
         Command::Certs(command) => certs::certs(&options, &command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),

@@ -22,7 +22,7 @@ use super::{
     listener::{Listener, Protocol},
     section::SectionReader,
     settings::Config,
-    supply,
+    stores, supply,
     units::{Size, show_duration},
 };
 
@@ -42,6 +42,8 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     admission::check(config, reader);
     config.services.check(reader);
     routes::check(config, reader);
+    stores::check_stores(&config.stores, reader);
+    config.plugins.kv.check("plugins.kv", &config.stores, reader);
     config.pool.check(reader);
     config.topics.check(reader);
     stores::check(config, reader);

@@ -19,6 +19,7 @@ use super::{
     section::{Field, SectionReader, section},
     settings::{Config, InstanceMode, Instances, PluginLimits},
     sockets::SocketGrantSetting,
+    stores::KvTable,
     traps::{OnTrapSetting, Traps},
     value::Value,
     web_routes,
@@ -68,6 +69,8 @@ section! {
         pub routes: BTreeMap<String, RouteSettings> = BTreeMap::new();
         /// What it may reach beyond its own call.
         pub grants: Grants = Grants::default();
+        /// Where its key/value table lies (imports `kv` and `wasi:keyvalue`).
+        pub kv: KvTable = KvTable::default();
         /// What it may use.
         pub limits: PluginLimits = PluginLimits::default();
         /// Time that it may take in the way of a call or a frame, where it is entered directly.
@@ -174,6 +177,7 @@ impl Manifest {
             instances: plugins.instances.clone(),
             on_trap: plugins.on_trap,
             traps: plugins.traps.clone(),
+            kv: plugins.kv.clone(),
             ..Self::default()
         }
     }
@@ -190,6 +194,7 @@ impl Manifest {
         check_routes(&manifest.routes, RouteOwner::Manifest, config, &mut reader);
         let writes = manifest.grants.files.iter().any(|grant| grant.writable);
         manifest.canary.check(writes, &mut reader);
+        manifest.kv.check("kv", &config.stores, &mut reader);
         if reader.faults.is_empty() {
             Ok(manifest)
         } else {
@@ -209,6 +214,10 @@ impl Manifest {
             instances: self.instances.spec(answers_once),
             limits: self.limits.spec(config.calls.depth_max),
             grants: self.grants.spec(),
+            kv: spec::KvSettings {
+                store: self.kv.store.clone(),
+                ttl: self.kv.ttl,
+            },
             budgets: self.budgets.spec(),
             drain_max: config.plugins.drain_timeout,
             answers_copies: self.canary.is_shadow(),

@@ -43,6 +43,7 @@ mod service_http;
 pub(crate) mod services;
 mod settings;
 mod sockets;
+mod stores;
 mod supply;
 pub(crate) mod tls;
 mod topics;
@@ -96,6 +97,7 @@ pub(crate) use service_grpc::ServiceGrpc;
 pub(crate) use service_http::ServiceHttp;
 pub(crate) use services::Service;
 pub(crate) use settings::{AccessLog, Admin, Config, InstanceMode, Log, LogFormat};
+pub(crate) use stores::{StoreChannels, StoreSettings};
 #[cfg(test)]
 pub(crate) use supply::SigningKey;
 pub(crate) use supply::{Approval, SignatureSettings};

@@ -18,6 +18,7 @@ use super::{
     section::section,
     security::{Auth, Authorization},
     services::ServiceTables,
+    stores::{KvTable, StoreSettings},
     supply::{Approval, SignatureSettings},
     tls::{ListenerTls, UpstreamTls},
     topics::TopicTables,
@@ -79,6 +80,8 @@ section! {
         pub peers: BTreeMap<String, PeerSettings> = BTreeMap::new();
         /// Remote instances that the operator knows of, by name.
         pub instances: BTreeMap<String, InstanceSettings> = BTreeMap::new();
+        /// Redis servers, by name: for key/value tables of plugins, for channels and for streams of events.
+        pub stores: BTreeMap<String, StoreSettings> = BTreeMap::new();
         /// What is logged, and how.
         pub log: Log = Log::default();
     }
@@ -150,6 +153,8 @@ section! {
         pub signatures: SignatureSettings = SignatureSettings::default();
         /// Bounds of each plugin unless its manifest sets its own.
         pub limits: PluginLimits = PluginLimits::default();
+        /// Where key/value tables of plugins lie whose manifests do not say.
+        pub kv: KvTable = KvTable::default();
         /// Instances of each plugin unless its manifest says otherwise.
         pub instances: Instances = Instances::default();
         /// What happens after traps, unless a plugin's manifest says otherwise: see there.

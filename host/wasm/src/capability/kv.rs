@@ -18,7 +18,7 @@ use crate::{
     kv_table::{KEYS_MAX, Table, check_key, check_value, no_store},
     shadowed,
     state::StoreState,
-    store::{Change, ReadStore as _, StoreError},
+    store::{Change, StoreError},
     store_stats::HostImport,
     trap::Stop,
 };
@@ -269,7 +269,7 @@ impl StoreState {
 impl KvView {
     async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
         match self {
-            Self::Plugin(Table { store, name }) => store.get(name, key).await,
+            Self::Plugin(table) => table.get(key).await,
             Self::Copy(overlay) => overlay.get(key).await,
         }
     }
@@ -281,14 +281,14 @@ impl KvView {
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
         match self {
-            Self::Plugin(Table { store, name }) => store.keys(name, prefix, after, limit).await,
+            Self::Plugin(table) => table.keys(prefix, after, limit).await,
             Self::Copy(overlay) => overlay.keys(prefix, after, limit).await,
         }
     }
 
     async fn write(&self, change: Change) -> Result<bool, StoreError> {
         match self {
-            Self::Plugin(Table { store, name }) => store.write(name, change).await,
+            Self::Plugin(table) => table.write(change).await,
             Self::Copy(overlay) => overlay.write(change).await,
         }
     }

@@ -1,18 +1,28 @@
 //! What a copy sees of its own writes, of the table, and of what others write meanwhile.
 
+use std::sync::Arc;
+
 use postern_core::Kind;
 
 use super::*;
-use crate::kv_table::Table;
+use crate::store::Store;
 
 fn table() -> (tempfile::TempDir, Table) {
     let folder = tempfile::TempDir::new().unwrap();
     let store = Store::open(&folder.path().join("kv.redb"), &Arc::default()).unwrap();
-    (folder, Table::new(Arc::new(store), "users", None))
+    let store = KvStore::Local(Arc::new(store));
+    (folder, Table::new(store, "users", None))
+}
+
+fn store_of(table: &Table) -> &Arc<Store> {
+    match &table.store {
+        KvStore::Local(store) => store,
+        KvStore::Other(other) => panic!("{other:?} is no file"),
+    }
 }
 
 fn over(table: &Table) -> KvOverlay {
-    KvOverlay::new(&table.store, &table.name)
+    KvOverlay::new(table)
 }
 
 fn set(key: &str, value: &str) -> Change {
@@ -37,12 +47,12 @@ fn swap(key: &str, expected: Option<&str>, value: Option<&str>) -> Change {
 }
 
 async fn put(table: &Table, key: &str, value: &str) {
-    let written = table.store.write(&table.name, set(key, value));
+    let written = table.write(set(key, value));
     assert!(written.await.unwrap());
 }
 
 async fn real(table: &Table) -> Vec<(String, Vec<u8>)> {
-    table.store.entries(&table.name).await.unwrap()
+    store_of(table).entries(&table.name).await.unwrap()
 }
 
 async fn value(overlay: &KvOverlay, key: &str) -> Option<String> {

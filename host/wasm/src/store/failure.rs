@@ -40,6 +40,23 @@ pub enum StoreError {
          {KEYS_OF_COPY_MAX} keys of {BYTES_OF_COPY_MAX} octets together; it is not compared"
     )]
     CopyFull { n_keys: usize, n_bytes: usize },
+    /// What a store of others says.
+    #[error("{message}")]
+    Other {
+        kind: Kind,
+        message: Arc<str>,
+        retry: Retry,
+    },
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        Self::Other {
+            kind: error.kind,
+            message: error.message.into(),
+            retry: error.retry,
+        }
+    }
 }
 
 /// What the copy of a call may write to the store: keys, and octets of keys and values together. As many copies
@@ -59,7 +76,8 @@ impl StoreError {
             | Self::Database(_)
             | Self::Thread(_)
             | Self::Closed
-            | Self::CopyFull { .. } => false,
+            | Self::CopyFull { .. }
+            | Self::Other { .. } => false,
         }
     }
 }
@@ -106,6 +124,7 @@ impl StoreError {
             Self::Open { .. } | Self::Thread(_) | Self::Closed => Kind::Unavailable,
             Self::Database(_) => Kind::Internal,
             Self::CopyFull { .. } => Kind::ResourceExhausted,
+            Self::Other { kind, .. } => *kind,
         }
     }
 
@@ -115,6 +134,7 @@ impl StoreError {
         let error = Error::new(self.kind(), Blame::Gateway, self.to_string());
         match self {
             Self::Failed { retry_after, .. } => error.with_retry(Retry::After(*retry_after)),
+            Self::Other { retry, .. } => error.with_retry(*retry),
             Self::Open { .. }
             | Self::Thread(_)
             | Self::Closed

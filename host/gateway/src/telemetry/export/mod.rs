@@ -11,6 +11,7 @@ mod plugin_usage;
 mod plugins;
 mod sandbox;
 mod services;
+mod stores;
 mod supply;
 mod versions;
 
@@ -20,6 +21,7 @@ use postern_core::Text;
 use postern_net::{
     counters::{Reading, ReadingKind},
     pool::PoolSnapshot,
+    redis::RedisSnapshot,
 };
 use postern_wasm::{OwnMetric, SandboxSnapshot, StoreHealth, VersionStats};
 use prometheus_client::{
@@ -75,6 +77,8 @@ pub(crate) struct MetricsSnapshot {
     /// Reasons against traffic or for a look, by name.
     pub reasons: Vec<(&'static str, u64)>,
     pub store: StoreNumbers,
+    /// Those of others, by name.
+    pub stores: Vec<(String, RedisSnapshot)>,
     /// Octets of physical memory; `None` where the system does not say.
     pub resident_bytes: Option<u64>,
     /// Seconds since 1970.
@@ -155,6 +159,7 @@ impl Collector for MetricsSnapshot {
         self.encode_mqtt(&mut encoder)?;
         self.encode_bridges(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
+        self.encode_stores(&mut encoder)?;
         self.encode_gateway(&mut encoder)
     }
 }
