@@ -16,6 +16,7 @@ pub mod memory;
 mod passed;
 pub mod pool;
 pub mod quic;
+pub mod resp;
 pub mod server;
 pub mod shutdown;
 mod sockets;
@@ -43,6 +44,7 @@ pub use server::{
     Frames, MemoryDatagramServer, MemoryServer, QuicServer, ServedLink, Server, ServerConfig,
     ServerControl, TcpServer, UdpServer, UnixServer,
 };
+pub use resp::{RespConfig, RespReconfigure, RespServer};
 pub use shutdown::Shutdown;
 pub use sockets::{LocalAddress, SocketListener};
 pub use trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};

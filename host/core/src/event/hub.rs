@@ -4,6 +4,8 @@
 //! One publisher's events reach each subscriber in the order in which it published them. Nothing is
 //! said about the order between publishers.
 
+mod changing;
+
 use std::{
     collections::{BTreeMap, HashMap},
     pin::Pin,
@@ -18,6 +20,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use smallvec::SmallVec;
 
+pub use self::changing::ChangingSubscription;
 use super::{
     Delivery, Event, EventSink, OWN_TOPICS, bytes_of, is_carried,
     mailbox::Mailbox,
@@ -102,7 +105,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     config: HubConfig,
-    table: SubscriptionTable<Arc<Subscriber>>,
+    table: SubscriptionTable<changing::Wanted>,
     subscribers: BTreeMap<u64, Arc<Subscriber>>,
     owners: HashMap<Text, usize>,
     next_id: u64,
@@ -115,8 +118,11 @@ struct Subscriber {
     id: u64,
     name: Text,
     owner: Text,
+    /// Of one whose topics do not change.
     topics: Vec<TopicPattern>,
     mailbox: Mailbox,
+    /// Those of one whose topics change.
+    changing: Option<changing::Changing>,
 }
 
 impl Hub {
@@ -168,20 +174,11 @@ impl Hub {
         topics.dedup();
         let mut state = self.write();
         state.admit(owner, topics.len())?;
-        let id = state.next_id;
-        state.next_id += 1;
-        let subscriber = Arc::new(Subscriber {
-            id,
-            name: id.to_string().into(),
-            owner: Text::from(owner.as_str()),
-            topics,
-            mailbox: Mailbox::new(queue.unwrap_or(state.config.queue)),
-        });
+        let subscriber = state.add(owner, topics, queue, None);
         for pattern in &subscriber.topics {
-            state.table.insert(pattern, id, Arc::clone(&subscriber));
+            let wanted = changing::Wanted::all(&subscriber);
+            state.table.insert(pattern, subscriber.id, wanted);
         }
-        state.subscribers.insert(id, Arc::clone(&subscriber));
-        *state.owners.entry(subscriber.owner.clone()).or_insert(0) += 1;
         drop(state);
         Ok(Subscription {
             hub: self.clone(),
@@ -270,16 +267,24 @@ impl Hub {
     }
 
     /// Whoever is to get `event`, once each.
-    fn subscribers_of(&self, event: &Event) -> Result<SmallVec<[Arc<Subscriber>; 8]>, Error> {
+    /// Each with the times that it is told.
+    fn subscribers_of(
+        &self,
+        event: &Event,
+    ) -> Result<SmallVec<[(Arc<Subscriber>, u32); 8]>, Error> {
         let state = self.read();
         state.config.check(event)?;
-        let mut found = SmallVec::<[Arc<Subscriber>; 8]>::new();
-        state.table.find(&event.topic, |_, subscriber| {
-            found.push(Arc::clone(subscriber))
+        let mut found = SmallVec::<[(Arc<Subscriber>, u32); 8]>::new();
+        state.table.find(&event.topic, |_, wanted| {
+            found.extend(wanted.subscriber_to(&event.topic).map(|one| (one, 1)));
         });
         drop(state);
-        found.sort_unstable_by_key(|subscriber| subscriber.id);
-        found.dedup_by_key(|subscriber| subscriber.id);
+        found.sort_unstable_by_key(|(subscriber, _)| subscriber.id);
+        found.dedup_by(|(later, _), (subscriber, n_times)| {
+            let is_same = later.id == subscriber.id;
+            *n_times += u32::from(is_same && subscriber.changing.is_some());
+            is_same
+        });
         Ok(found)
     }
 }
@@ -310,17 +315,20 @@ impl Hub {
             return Ok(0);
         }
         let event = compact(event);
-        let mut n_told = 0;
-        for subscriber in subscribers {
+        let (mut n_told, mut n_offered) = (0, 0);
+        for (subscriber, n_times) in subscribers {
             // One that has just ended takes nothing.
             let delivery = Delivery {
                 event: event.clone(),
                 missed: 0,
                 subscription: subscriber.name.clone(),
             };
-            n_told += u32::from(subscriber.mailbox.push(delivery));
+            if subscriber.mailbox.push(delivery) {
+                n_told += n_times;
+                n_offered += 1;
+            }
         }
-        self.shared.offered.fetch_add(n_told.into(), Relaxed);
+        self.shared.offered.fetch_add(n_offered, Relaxed);
         Ok(n_told)
     }
 }
@@ -357,6 +365,9 @@ impl State {
         for pattern in &subscriber.topics {
             self.table.remove(pattern, id);
         }
+        for (pattern, key) in subscriber.changing_entries() {
+            self.table.remove(&pattern, key);
+        }
         if let Some(n) = self.owners.get_mut(&subscriber.owner) {
             *n = n.saturating_sub(1);
             if *n == 0 {
@@ -391,7 +402,7 @@ impl Subscriber {
         SubscriptionInfo {
             id: self.name.clone(),
             owner: self.owner.clone(),
-            topics: self.topics.clone(),
+            topics: self.all_topics(),
             counts: self.mailbox.counts(),
             queued_bytes: self.mailbox.bytes(),
         }

@@ -36,7 +36,7 @@ use crate::{
 };
 
 pub use self::{
-    hub::{Hub, HubConfig, HubTotals, Subscription, SubscriptionInfo},
+    hub::{ChangingSubscription, Hub, HubConfig, HubTotals, Subscription, SubscriptionInfo},
     mailbox::Mailbox,
     outbox::{Outbox, Push},
     pattern::{TopicError, TopicPattern, check_topic},

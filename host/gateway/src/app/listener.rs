@@ -12,6 +12,7 @@ use postern_net::{
     ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
     QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
     SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer,
+    RespReconfigure, RespServer,
     http::{HttpReconfigure, HttpRoutes, HttpServer, StatusDetails},
     tls::ServerTls,
     udp::UdpLink,
@@ -19,6 +20,7 @@ use postern_net::{
 
 use super::{
     http_listener::{self, http_config},
+    redis_listener::{self, listener_rules, resp_config},
     sockets,
     transports::Transports,
 };
@@ -27,6 +29,7 @@ use crate::{
     config::{self, ListenAddress, Protocol},
     grpc::KnownMethods,
     pipeline::Pipeline,
+    redis_front::{RedisFront, RedisListener},
 };
 
 /// What every listener hands its calls to.
@@ -47,6 +50,8 @@ pub(crate) struct ListenerDependencies {
     pub methods: KnownMethods,
     /// What clients of gRPC are told of failures.
     pub details: Arc<dyn StatusDetails>,
+    /// What clients of Redis are given.
+    pub redis: Arc<RedisFront>,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -57,6 +62,8 @@ pub(crate) struct ListenerSettings {
     pub transports: Vec<Transport>,
     /// Largest message of a call, in octets.
     pub body_bytes_max: usize,
+    /// Which credentials are looked at.
+    pub auth: config::Auth,
 }
 
 /// A socket that is bound and not served yet.
@@ -66,6 +73,7 @@ pub(crate) enum ListenerServer {
     Udp(UdpServer),
     Quic(QuicServer),
     Http(HttpServer),
+    Redis(RespServer, Arc<RedisListener>),
 }
 
 /// Changes the settings of a server while it serves.
@@ -73,6 +81,7 @@ pub(crate) enum ListenerControl {
     Vstp(ServerControl),
     Quic(ServerControl, QuicControl),
     Http(HttpReconfigure),
+    Redis(RespReconfigure, Arc<RedisListener>),
 }
 
 /// Where a listener was bound.
@@ -140,6 +149,11 @@ impl ListenerServer {
             Transport::Tcp | Transport::Tls | Transport::Unix => {
                 let listener = sockets::stream(address, file, passed)?;
                 may_be_at(&listener.local_addr()?, tls.as_ref())?;
+                if settings.listener.protocol == Protocol::Redis {
+                    let (server, front) =
+                        redis_listener::server(name, transport, listener, settings, dependencies)?;
+                    return Ok(Self::Redis(server.with_tls(tls), front));
+                }
                 let (config, handler, counters) = vstp(name, transport, settings, dependencies);
                 Ok(match listener {
                     SocketListener::Tcp(listener) => {
@@ -201,6 +215,7 @@ impl ListenerServer {
                 };
                 (transport, server.local_addr().clone())
             }
+            Self::Redis(server, _) => (server.transport(), server.local_addr().clone()),
         };
         BoundAddress { transport, address }
     }
@@ -212,6 +227,9 @@ impl ListenerServer {
             Self::Udp(server) => ListenerControl::Vstp(server.control()),
             Self::Quic(server) => ListenerControl::Quic(server.control(), server.quic_control()),
             Self::Http(server) => ListenerControl::Http(server.reconfigure()),
+            Self::Redis(server, front) => {
+                ListenerControl::Redis(server.reconfigure(), Arc::clone(front))
+            }
         }
     }
 
@@ -223,6 +241,7 @@ impl ListenerServer {
             Self::Udp(server) => server.serve(shutdown).await,
             Self::Quic(server) => server.serve(shutdown).await,
             Self::Http(server) => server.serve(shutdown).await,
+            Self::Redis(server, _) => server.serve(shutdown).await,
         }
     }
 }
@@ -249,6 +268,10 @@ impl ListenerControl {
                 let sessions = websocket_sessions(name, settings, dependencies);
                 control.apply_sessions(Arc::new(sessions));
             }
+            Self::Redis(control, front) => {
+                control.apply(resp_config(settings));
+                front.apply(listener_rules(settings));
+            }
         }
     }
 }
@@ -263,7 +286,10 @@ pub(crate) fn transports(listener: &config::Listener, passed: &PassedSockets) ->
     match (listener.protocol, &listener.address) {
         (Protocol::Http | Protocol::Grpc, _) if listener.tls.is_on() => vec![Transport::Https],
         (Protocol::Http | Protocol::Grpc, _) => vec![Transport::Http],
-        (Protocol::Vstp, ListenAddress::Unix(_)) => vec![Transport::Unix],
+        (Protocol::Vstp | Protocol::Redis, ListenAddress::Unix(_)) => vec![Transport::Unix],
+        (Protocol::Redis, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
+            vec![carried(Transport::Tcp)]
+        }
         (Protocol::Vstp, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
             let transports = listener.transports.iter();
             transports.map(|one| carried(one.0)).collect()

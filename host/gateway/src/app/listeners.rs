@@ -419,6 +419,7 @@ fn wanted_servers<'a>(
 
 fn wanted(config: &Config, passed: &PassedSockets) -> BTreeMap<String, ListenerSettings> {
     let body_bytes_max = config.calls.body_bytes_max.octets();
+    let auth = &config.auth;
     let enabled = config
         .listeners
         .iter()
@@ -431,6 +432,7 @@ fn wanted(config: &Config, passed: &PassedSockets) -> BTreeMap<String, ListenerS
                     transports: listener::transports(listener, passed),
                     listener: listener.clone(),
                     body_bytes_max,
+                    auth: auth.clone(),
                 },
             )
         })

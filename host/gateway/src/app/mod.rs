@@ -13,6 +13,7 @@ mod issuing;
 pub(crate) mod listener;
 mod listeners;
 mod parts;
+mod redis_listener;
 mod reload;
 mod restart_key;
 mod signals;
@@ -100,6 +101,8 @@ pub(crate) enum StartError {
     Schemas(#[from] Faults),
     #[error("directory: {0}")]
     Store(#[from] StoreError),
+    #[error("stores: {0}")]
+    KeyValues(#[from] Error),
     #[error("pool: {0}")]
     Pool(#[from] PoolConfigError),
     #[error(transparent)]
@@ -164,6 +167,7 @@ impl App {
             pipeline,
             book,
             certificates,
+            redis,
         } = Parts::build(&config).await?;
         if loaded.is_development {
             runtime.tell_callers();
@@ -180,6 +184,7 @@ impl App {
             routes: control.fleet().http_routes().clone(),
             methods: control.known_methods(),
             details: Arc::new(PoolDetails::new(Arc::clone(control.fleet().schemas()))),
+            redis,
         };
         let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;

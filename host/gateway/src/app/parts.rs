@@ -17,6 +17,7 @@ use crate::{
     grpc::{self, HealthService, ServiceStates},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     proto::{LoadedSchemas, PoolDetails},
+    redis_front::RedisFront,
     telemetry::calls::CallBook,
 };
 
@@ -27,6 +28,7 @@ pub(super) struct Parts {
     pub pipeline: Arc<Pipeline>,
     pub book: Arc<CallBook>,
     pub certificates: Arc<Certificates>,
+    pub redis: Arc<RedisFront>,
 }
 
 impl Parts {
@@ -47,6 +49,7 @@ impl Parts {
         let extensions = Arc::<Extensions>::default();
         let events = EventService::new(config.events.to_hub(config.calls.depth_max));
         runtime.set_events(Arc::new(events.hub().clone()));
+        let redis = RedisFront::new(events.hub().clone(), runtime.key_values(None)?);
         let health = Arc::new(HealthService::new());
         let tls = certificates.upstream();
         let (fleet, directory_service) =
@@ -77,6 +80,7 @@ impl Parts {
             pipeline,
             book,
             certificates: Arc::new(certificates),
+            redis: Arc::new(redis),
         })
     }
 }

@@ -228,6 +228,8 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
                 matches!(transport, Transport::Http | Transport::Grpc) && !listener.tls.is_on()
             }
             Protocol::Grpc => transport == Transport::Grpc && !listener.tls.is_on(),
+            // Commands do not speak it.
+            Protocol::Redis => false,
         };
     }
     let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
@@ -244,6 +246,7 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
         Protocol::Http => matches!(transport, Transport::Http | Transport::Grpc),
         Protocol::Grpc if listener.tls.is_on() => transport == Transport::Grpcs,
         Protocol::Grpc => transport == Transport::Grpc,
+        Protocol::Redis => false,
         Protocol::Vstp if transport == Transport::Tls => {
             listener.tls.is_on()
                 && listener

@@ -187,7 +187,7 @@ fn check_proxies(path: &str, listener: &Listener, reader: &mut SectionReader) {
     if !trusted.is_empty() && !listener.proxy_protocol {
         reader.fault_of_key(
             &key("forwarded.trusted"),
-            "over VSTP a proxy says for whom it connects by the PROXY protocol alone",
+            "here a proxy says for whom it connects by the PROXY protocol alone",
             format!("write proxy-protocol = true below [{path}], or remove it"),
         );
     }
@@ -268,7 +268,7 @@ fn require(reader: &mut SectionReader, path: &str, key: &str) {
         return;
     }
     let remedy = match key {
-        "protocol" => "add protocol = \"vstp\", \"http\" or \"grpc\"",
+        "protocol" => "add protocol = \"vstp\", \"http\", \"grpc\" or \"redis\"",
         _ => "add address = \"127.0.0.1:PORT\"",
     };
     reader.fault_of_table(path, format!("the key \"{key}\" is missing"), remedy);
@@ -301,9 +301,12 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
     {
         let transports = match listener.protocol {
             Protocol::Http | Protocol::Grpc => vec![Transport::Tcp],
-            Protocol::Vstp if matches!(listener.address, ListenAddress::Unix(_)) => {
+            Protocol::Vstp | Protocol::Redis
+                if matches!(listener.address, ListenAddress::Unix(_)) =>
+            {
                 vec![Transport::Unix]
             }
+            Protocol::Redis => vec![Transport::Tcp],
             Protocol::Vstp => listener.transports.iter().map(|one| one.0).collect(),
         };
         let key = format!("listeners.{name}.address");
@@ -344,14 +347,15 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
 }
 
 /// Keys that only some listeners have, with what those speak.
-const KEYS_OF_SOME: [(&str, &[Protocol]); 23] = [
+const KEYS_OF_SOME: [(&str, &[Protocol]); 24] = [
     ("transports", VSTP),
-    ("default-service", VSTP),
-    ("calls-in-flight-max", VSTP),
+    ("default-service", VSTP_OR_REDIS),
+    ("calls-in-flight-max", VSTP_OR_REDIS),
     ("keep-alive", VSTP),
     ("udp", VSTP),
     ("quic", VSTP),
     ("limits", VSTP),
+    ("redis", REDIS),
     ("header-timeout", OVER_HTTP),
     ("body-timeout", OVER_HTTP),
     ("streams-max", OVER_HTTP),
@@ -370,6 +374,8 @@ const KEYS_OF_SOME: [(&str, &[Protocol]); 23] = [
     ("connection-age-grace", OVER_HTTP),
 ];
 const VSTP: &[Protocol] = &[Protocol::Vstp];
+const REDIS: &[Protocol] = &[Protocol::Redis];
+const VSTP_OR_REDIS: &[Protocol] = &[Protocol::Vstp, Protocol::Redis];
 const HTTP: &[Protocol] = &[Protocol::Http];
 const OVER_HTTP: &[Protocol] = &[Protocol::Http, Protocol::Grpc];
 
