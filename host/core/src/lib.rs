@@ -26,6 +26,7 @@ pub mod quantile;
 pub mod redis;
 pub mod registry;
 pub mod resilience;
+pub mod resp;
 pub mod route;
 pub mod service;
 pub mod shadow;

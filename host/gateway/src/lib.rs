@@ -30,6 +30,7 @@ mod private_file;
 mod proto;
 mod readiness;
 mod recording;
+mod redis_front;
 mod scaffold;
 mod schema;
 mod sources;

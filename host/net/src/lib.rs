@@ -18,6 +18,7 @@ pub mod mqtt_client;
 mod passed;
 pub mod pool;
 pub mod quic;
+pub mod resp;
 pub mod server;
 pub mod shutdown;
 mod sockets;
@@ -45,6 +46,7 @@ pub use server::{
     Frames, MemoryDatagramServer, MemoryServer, QuicServer, ServedLink, Server, ServerConfig,
     ServerControl, TcpServer, UdpServer, UnixServer,
 };
+pub use resp::{RespConfig, RespReconfigure, RespServer};
 pub use shutdown::Shutdown;
 pub use sockets::{LocalAddress, SocketListener};
 pub use trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};

@@ -1,6 +1,8 @@
 //! What each key of `[mqtt]` does.
 
-use postern_tests::Setup;
+use std::fs;
+
+use postern_tests::{Gateway, Setup, postern};
 
 use super::Broker;
 use crate::share;
@@ -70,4 +72,50 @@ async fn numbers_are_told_as_often_as_sys_interval_says() {
 async fn publishes_beyond_calls_in_flight_max_wait() {
     let _machine = share().await;
     check("calls-in-flight-max = 1", &["few_calls-"]).await;
+}
+
+/// What is wrong is told by `check` and by `run`, and nothing else is said to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_and_run_refuse_the_same_keys_of_mqtt() {
+    let _machine = share().await;
+    let listener = |key: &str| {
+        format!("[listeners.m]\nprotocol = \"mqtt\"\naddress = \"127.0.0.1:0\"\n{key}\n")
+    };
+    let mut cases: Vec<_> = [
+        "idle-timeout = \"1s\"",
+        "keep-alive = \"1s\"",
+        "transports = [\"tcp\"]",
+        "header-timeout = \"1s\"",
+        "default-service = \"a\"",
+        "websocket.paths = []",
+        "limits.frame-bytes-max = \"1MiB\"",
+    ]
+    .map(|key| (listener(key), "only a listener that speaks"))
+    .into();
+    for (text, why) in [
+        ("[mqtt.routes]\n\"a/+x/+x\" = \"a/B\"", "names two levels"),
+        ("[mqtt.routes]\n\"$SYS/a\" = \"a/B\"", "the broker's own"),
+        ("[mqtt.routes]\n\"a\" = \"b\"", "names no service and method"),
+        ("[mqtt.rules.a]\npublish = [\"a/#/b\"]", "goes on behind"),
+        ("[mqtt.rules.a]\npublish = [\"a/%x\"]", "stands for nothing"),
+        ("[mqtt]\nqos-max = 3", "above the limit of 2"),
+        ("[mqtt]\nreceive-maximum = 0", "below the limit of 1"),
+        ("[mqtt]\nqueue-max = 3", "unknown key"),
+    ] {
+        cases.push((text.to_owned(), why));
+    }
+    for (config, why) in cases {
+        let setup = Setup {
+            config: config.clone(),
+            ..Setup::default()
+        };
+        let log = Gateway::try_start(&setup).await.expect_err(&config);
+        assert!(log.contains(why), "run: {config}: {log}");
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("postern.toml"), &config).expect("writable");
+        let checked = postern(folder.path(), &["check"]);
+        assert_ne!(checked.code, Some(0), "{config}");
+        let told = format!("{}{}", checked.out, checked.err);
+        assert!(told.contains(why), "check: {config}: {told}");
+    }
 }

@@ -4,6 +4,7 @@
 //! One publisher's events reach each subscriber in the order in which it published them. Nothing is
 //! said about the order between publishers.
 
+mod changing;
 mod state;
 
 use std::{
@@ -20,7 +21,8 @@ use std::{
 use futures_core::Stream;
 use smallvec::SmallVec;
 
-use self::state::HubState;
+pub use self::changing::ChangingSubscription;
+use self::state::{HubState, SubscriberKind};
 use super::{
     Delivery, Event, OWN_TOPICS, bytes_of,
     mailbox::Mailbox,
@@ -116,10 +118,13 @@ struct Subscriber {
     id: u64,
     name: Text,
     owner: Text,
+    /// Of one whose topics do not change.
     topics: Vec<TopicPattern>,
     mailbox: Mailbox,
     /// Of one that is fed.
     on_end: Mutex<Option<OnEnd>>,
+    /// Those of one whose topics change.
+    changing: Option<changing::Changing>,
 }
 
 impl Hub {
@@ -168,10 +173,11 @@ impl Hub {
         queue: Option<QueueBounds>,
     ) -> Result<Subscription, Error> {
         let mut state = self.write();
-        let subscriber = state.add(owner, topics, queue, None)?;
+        state.admit(owner, topics.len())?;
+        let subscriber = state.add(owner, topics, queue, SubscriberKind::Plain);
         for pattern in &subscriber.topics {
-            let value = Arc::clone(&subscriber);
-            state.table.insert(pattern, subscriber.id, value);
+            let wanted = changing::Wanted::all(&subscriber);
+            state.table.insert(pattern, subscriber.id, wanted);
         }
         drop(state);
         Ok(Subscription {
@@ -192,7 +198,9 @@ impl Hub {
         on_end: OnEnd,
     ) -> Result<(Subscription, EventFeed), Error> {
         let mut state = self.write();
-        let subscriber = state.add(owner, topics, Some(queue), Some(on_end))?;
+        state.admit(owner, topics.len())?;
+        let kind = SubscriberKind::Fed(on_end);
+        let subscriber = state.add(owner, topics, Some(queue), kind);
         drop(state);
         let feed = EventFeed {
             subscriber: Arc::downgrade(&subscriber),
@@ -281,17 +289,24 @@ impl Hub {
         self.read().owners.len()
     }
 
-    /// Whoever is to get `event`, once each.
-    fn subscribers_of(&self, event: &Event) -> Result<SmallVec<[Arc<Subscriber>; 8]>, Error> {
+    /// Whoever is to get `event`, once each, with the times that it is told.
+    fn subscribers_of(
+        &self,
+        event: &Event,
+    ) -> Result<SmallVec<[(Arc<Subscriber>, u32); 8]>, Error> {
         let state = self.read();
         state.config.check(event)?;
-        let mut found = SmallVec::<[Arc<Subscriber>; 8]>::new();
-        state.table.find(&event.topic, |_, subscriber| {
-            found.push(Arc::clone(subscriber))
+        let mut found = SmallVec::<[(Arc<Subscriber>, u32); 8]>::new();
+        state.table.find(&event.topic, |_, wanted| {
+            found.extend(wanted.subscriber_to(&event.topic).map(|one| (one, 1)));
         });
         drop(state);
-        found.sort_unstable_by_key(|subscriber| subscriber.id);
-        found.dedup_by_key(|subscriber| subscriber.id);
+        found.sort_unstable_by_key(|(subscriber, _)| subscriber.id);
+        found.dedup_by(|(later, _), (subscriber, n_times)| {
+            let is_same = later.id == subscriber.id;
+            *n_times += u32::from(is_same && subscriber.changing.is_some());
+            is_same
+        });
         Ok(found)
     }
 }
@@ -335,17 +350,20 @@ impl Hub {
             return Ok(0);
         }
         let event = event.into_compact();
-        let mut n_told = 0;
-        for subscriber in subscribers {
+        let (mut n_told, mut n_offered) = (0, 0);
+        for (subscriber, n_times) in subscribers {
             // One that has just ended takes nothing.
             let delivery = Delivery {
                 event: event.clone(),
                 missed: 0,
                 subscription: subscriber.name.clone(),
             };
-            n_told += u32::from(subscriber.mailbox.push(delivery));
+            if subscriber.mailbox.push(delivery) {
+                n_told += n_times;
+                n_offered += 1;
+            }
         }
-        self.shared.offered.fetch_add(n_told.into(), Relaxed);
+        self.shared.offered.fetch_add(n_offered, Relaxed);
         Ok(n_told)
     }
 }
@@ -372,7 +390,7 @@ impl Subscriber {
         SubscriptionInfo {
             id: self.name.clone(),
             owner: self.owner.clone(),
-            topics: self.topics.clone(),
+            topics: self.all_topics(),
             counts: self.mailbox.counts(),
             queued_bytes: self.mailbox.bytes(),
         }

@@ -37,7 +37,10 @@ use crate::{
 };
 
 pub use self::{
-    hub::{EventFeed, Hub, HubConfig, HubTotals, OnEnd, Subscription, SubscriptionInfo},
+    hub::{
+        ChangingSubscription, EventFeed, Hub, HubConfig, HubTotals, OnEnd, Subscription,
+        SubscriptionInfo,
+    },
     mailbox::Mailbox,
     outbox::{Outbox, Push},
     pattern::{TopicError, TopicPattern, check_topic},

@@ -8,6 +8,7 @@
 //! | `events` | a script of subscribers, publishers and readers, see events.rs |
 //! | `headers` | a header section |
 //! | `reassembly` | a script of fragments, see reassembly.rs |
+//! | `resp` | one octet of mode, then what a client of Redis sends |
 //! | `routes` | a request and routes, in lines, see routes.rs |
 //! | `session` | a script of frames, time and calls, see session.rs |
 //! | `websocket` | one octet of mode, then what a client sends |
@@ -17,6 +18,7 @@ mod endpoint;
 mod events;
 mod headers;
 mod reassembly;
+mod resp;
 mod routes;
 mod session;
 #[cfg(test)]
@@ -25,7 +27,7 @@ mod websocket;
 
 pub use self::{
     decoder::decoder, endpoint::endpoint, events::events, headers::headers, reassembly::reassembly,
-    routes::routes, session::session, websocket::websocket,
+    resp::resp, routes::routes, session::session, websocket::websocket,
 };
 
 /// Takes octets off the front of a fuzzer's input; zeros when it is used up.

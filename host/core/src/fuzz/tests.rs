@@ -33,6 +33,11 @@ fn reassembly() {
 }
 
 #[test]
+fn resp() {
+    replay("resp", super::resp);
+}
+
+#[test]
 fn routes() {
     replay("routes", super::routes);
 }

@@ -12,6 +12,7 @@ use postern_net::{
     ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
     QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
     SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer,
+    RespReconfigure, RespServer,
     http::{HttpReconfigure, HttpRoutes, HttpServer, StatusDetails},
     mqtt::{MqttControl, MqttServer},
     tls::ServerTls,
@@ -21,6 +22,7 @@ use postern_net::{
 use super::{
     http_listener::{self, http_config},
     mqtt_listener::{self, mqtt_config},
+    redis_listener::{self, listener_rules, resp_config},
     sockets,
     transports::Transports,
 };
@@ -30,6 +32,7 @@ use crate::{
     grpc::KnownMethods,
     mqtt::MqttGateway,
     pipeline::Pipeline,
+    redis_front::{RedisFront, RedisListener},
 };
 
 /// What every listener hands its calls to.
@@ -52,6 +55,8 @@ pub(crate) struct ListenerDependencies {
     pub details: Arc<dyn StatusDetails>,
     /// Sessions, topics and calls of MQTT.
     pub mqtt: Arc<MqttGateway>,
+    /// What clients of Redis are given.
+    pub redis: Arc<RedisFront>,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -63,6 +68,8 @@ pub(crate) struct ListenerSettings {
     /// Largest message of a call, in octets.
     pub body_bytes_max: usize,
     pub mqtt: config::Mqtt,
+    /// Which credentials are looked at.
+    pub auth: config::Auth,
 }
 
 /// A socket that is bound and not served yet.
@@ -73,6 +80,7 @@ pub(crate) enum ListenerServer {
     Quic(QuicServer),
     Http(HttpServer),
     Mqtt(MqttServer, Transport),
+    Redis(RespServer, Arc<RedisListener>),
 }
 
 /// Changes the settings of a server while it serves.
@@ -81,6 +89,7 @@ pub(crate) enum ListenerControl {
     Quic(ServerControl, QuicControl),
     Http(HttpReconfigure),
     Mqtt(MqttControl),
+    Redis(RespReconfigure, Arc<RedisListener>),
 }
 
 /// Where a listener was bound.
@@ -153,6 +162,11 @@ impl ListenerServer {
                         mqtt_listener::server(name, transport, listener, settings, dependencies)?;
                     return Ok(Self::Mqtt(server.with_tls(tls), transport));
                 }
+                if settings.listener.protocol == Protocol::Redis {
+                    let (server, front) =
+                        redis_listener::server(name, transport, listener, settings, dependencies)?;
+                    return Ok(Self::Redis(server.with_tls(tls), front));
+                }
                 let (config, handler, counters) = vstp(name, transport, settings, dependencies);
                 Ok(match listener {
                     SocketListener::Tcp(listener) => {
@@ -215,6 +229,7 @@ impl ListenerServer {
                 (transport, server.local_addr().clone())
             }
             Self::Mqtt(server, transport) => (*transport, server.local_addr().clone()),
+            Self::Redis(server, _) => (server.transport(), server.local_addr().clone()),
         };
         BoundAddress { transport, address }
     }
@@ -227,6 +242,9 @@ impl ListenerServer {
             Self::Quic(server) => ListenerControl::Quic(server.control(), server.quic_control()),
             Self::Http(server) => ListenerControl::Http(server.reconfigure()),
             Self::Mqtt(server, _) => ListenerControl::Mqtt(server.control()),
+            Self::Redis(server, front) => {
+                ListenerControl::Redis(server.reconfigure(), Arc::clone(front))
+            }
         }
     }
 
@@ -239,6 +257,7 @@ impl ListenerServer {
             Self::Quic(server) => server.serve(shutdown).await,
             Self::Http(server) => server.serve(shutdown).await,
             Self::Mqtt(server, _) => server.serve(shutdown).await,
+            Self::Redis(server, _) => server.serve(shutdown).await,
         }
     }
 }
@@ -266,6 +285,10 @@ impl ListenerControl {
                 control.apply_sessions(Arc::new(sessions));
             }
             Self::Mqtt(control) => control.reconfigure(mqtt_config(settings, dependencies)),
+            Self::Redis(control, front) => {
+                control.apply(resp_config(settings));
+                front.apply(listener_rules(settings));
+            }
         }
     }
 }
@@ -280,8 +303,10 @@ pub(crate) fn transports(listener: &config::Listener, passed: &PassedSockets) ->
     match (listener.protocol, &listener.address) {
         (Protocol::Http | Protocol::Grpc, _) if listener.tls.is_on() => vec![Transport::Https],
         (Protocol::Http | Protocol::Grpc, _) => vec![Transport::Http],
-        (Protocol::Vstp | Protocol::Mqtt, ListenAddress::Unix(_)) => vec![Transport::Unix],
-        (Protocol::Mqtt, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
+        (Protocol::Vstp | Protocol::Mqtt | Protocol::Redis, ListenAddress::Unix(_)) => {
+            vec![Transport::Unix]
+        }
+        (Protocol::Mqtt | Protocol::Redis, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
             vec![carried(Transport::Tcp)]
         }
         (Protocol::Vstp, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {

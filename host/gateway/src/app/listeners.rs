@@ -419,6 +419,7 @@ fn wanted_servers<'a>(
 
 fn wanted(config: &Config, passed: &PassedSockets) -> BTreeMap<String, ListenerSettings> {
     let body_bytes_max = config.calls.body_bytes_max.octets();
+    let auth = &config.auth;
     let enabled = config
         .listeners
         .iter()
@@ -432,6 +433,7 @@ fn wanted(config: &Config, passed: &PassedSockets) -> BTreeMap<String, ListenerS
                     listener: listener.clone(),
                     body_bytes_max,
                     mqtt: config.mqtt.clone(),
+                    auth: auth.clone(),
                 },
             )
         })

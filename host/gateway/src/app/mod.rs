@@ -14,6 +14,7 @@ pub(crate) mod listener;
 mod listeners;
 mod mqtt_listener;
 mod parts;
+mod redis_listener;
 mod reload;
 mod restart_key;
 mod signals;
@@ -109,6 +110,8 @@ pub(crate) enum StartError {
     Topics(postern_core::Error),
     #[error("mqtt: {0}")]
     Mqtt(postern_core::Error),
+    #[error("stores: {0}")]
+    KeyValues(#[from] Error),
     #[error("pool: {0}")]
     Pool(#[from] PoolConfigError),
     #[error(transparent)]
@@ -174,6 +177,7 @@ impl App {
             book,
             certificates,
             mqtt,
+            redis,
         } = Parts::build(&config).await?;
         if loaded.is_development {
             runtime.tell_callers();
@@ -197,6 +201,7 @@ impl App {
             methods: control.known_methods(),
             details: Arc::new(PoolDetails::new(Arc::clone(control.fleet().schemas()))),
             mqtt,
+            redis,
         };
         let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;

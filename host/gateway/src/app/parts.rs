@@ -18,6 +18,7 @@ use crate::{
     mqtt::{self, MqttGateway, MqttRecords, ConnectService},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     proto::{LoadedSchemas, PoolDetails},
+    redis_front::RedisFront,
     telemetry::calls::CallBook,
 };
 
@@ -29,6 +30,7 @@ pub(super) struct Parts {
     pub book: Arc<CallBook>,
     pub certificates: Arc<Certificates>,
     pub mqtt: Arc<MqttGateway>,
+    pub redis: Arc<RedisFront>,
 }
 
 impl Parts {
@@ -58,6 +60,7 @@ impl Parts {
         };
         let mqtt = MqttGateway::open(config, records, events.clone()).await;
         let mqtt = Arc::new(mqtt.map_err(StartError::Mqtt)?);
+        let redis = RedisFront::new(events.hub().clone(), runtime.key_values(None)?);
         let health = Arc::new(HealthService::new());
         let tls = certificates.upstream();
         let (fleet, directory_service) =
@@ -89,6 +92,7 @@ impl Parts {
             book,
             certificates: Arc::new(certificates),
             mqtt,
+            redis: Arc::new(redis),
         })
     }
 }

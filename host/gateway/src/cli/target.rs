@@ -229,7 +229,7 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
             }
             Protocol::Grpc => transport == Transport::Grpc && !listener.tls.is_on(),
             // Commands do not speak it.
-            Protocol::Mqtt => false,
+            Protocol::Mqtt | Protocol::Redis => false,
         };
     }
     let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
@@ -246,7 +246,7 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
         Protocol::Http => matches!(transport, Transport::Http | Transport::Grpc),
         Protocol::Grpc if listener.tls.is_on() => transport == Transport::Grpcs,
         Protocol::Grpc => transport == Transport::Grpc,
-        Protocol::Mqtt => false,
+        Protocol::Mqtt | Protocol::Redis => false,
         Protocol::Vstp if transport == Transport::Tls => {
             listener.tls.is_on()
                 && listener

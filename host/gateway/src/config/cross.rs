@@ -275,7 +275,7 @@ fn require(reader: &mut SectionReader, path: &str, key: &str) {
         return;
     }
     let remedy = match key {
-        "protocol" => "add protocol = \"vstp\", \"http\", \"grpc\" or \"mqtt\"",
+        "protocol" => "add protocol = \"vstp\", \"http\", \"grpc\", \"mqtt\" or \"redis\"",
         _ => "add address = \"127.0.0.1:PORT\"",
     };
     reader.fault_of_table(path, format!("the key \"{key}\" is missing"), remedy);
@@ -308,12 +308,12 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
     {
         let transports = match listener.protocol {
             Protocol::Http | Protocol::Grpc => vec![Transport::Tcp],
-            Protocol::Vstp | Protocol::Mqtt
+            Protocol::Vstp | Protocol::Mqtt | Protocol::Redis
                 if matches!(listener.address, ListenAddress::Unix(_)) =>
             {
                 vec![Transport::Unix]
             }
-            Protocol::Mqtt => vec![Transport::Tcp],
+            Protocol::Mqtt | Protocol::Redis => vec![Transport::Tcp],
             Protocol::Vstp => listener.transports.iter().map(|one| one.0).collect(),
         };
         let key = format!("listeners.{name}.address");
@@ -354,15 +354,16 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
 }
 
 /// Keys that only some listeners have, with what those speak.
-const KEYS_OF_SOME: [(&str, &[Protocol]); 24] = [
+const KEYS_OF_SOME: [(&str, &[Protocol]); 25] = [
     ("transports", VSTP),
-    ("default-service", VSTP),
-    ("calls-in-flight-max", VSTP),
+    ("default-service", VSTP_OR_REDIS),
+    ("calls-in-flight-max", VSTP_OR_REDIS),
     ("keep-alive", VSTP),
     ("idle-timeout", NOT_MQTT),
     ("udp", VSTP),
     ("quic", VSTP),
     ("limits", VSTP),
+    ("redis", REDIS),
     ("header-timeout", OVER_HTTP),
     ("body-timeout", OVER_HTTP),
     ("streams-max", OVER_HTTP),
@@ -381,10 +382,12 @@ const KEYS_OF_SOME: [(&str, &[Protocol]); 24] = [
     ("connection-age-grace", OVER_HTTP),
 ];
 const VSTP: &[Protocol] = &[Protocol::Vstp];
+const REDIS: &[Protocol] = &[Protocol::Redis];
+const VSTP_OR_REDIS: &[Protocol] = &[Protocol::Vstp, Protocol::Redis];
 const HTTP: &[Protocol] = &[Protocol::Http];
 const OVER_HTTP: &[Protocol] = &[Protocol::Http, Protocol::Grpc];
 /// Clients of MQTT say for how long they may be silent; `mqtt.keep-alive-max` bounds it.
-const NOT_MQTT: &[Protocol] = &[Protocol::Vstp, Protocol::Http, Protocol::Grpc];
+const NOT_MQTT: &[Protocol] = &[Protocol::Vstp, Protocol::Http, Protocol::Grpc, Protocol::Redis];
 
 /// Whether a listener that speaks `protocol` refuses `key`, which is a path below its table.
 pub(crate) fn is_foreign_key(protocol: &str, key: &str) -> bool {

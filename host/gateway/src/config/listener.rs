@@ -16,6 +16,7 @@ use super::{
     leaf::word_leaf,
     listener_transport::ListenerTransport,
     named::Named,
+    redis::RedisSettings,
     section::section,
     tls::ListenerTls,
     units::Size,
@@ -28,8 +29,8 @@ section! {
         /// Whether it is opened at all.
         pub enabled: bool = true;
         /// What is spoken: "vstp", "http" (HTTP/1.1 and HTTP/2, gRPC among it), "grpc" (gRPC, gRPC-Web
-        /// and Connect alone), or "mqtt" (MQTT 3.1.1 and 5, see [mqtt]). Needed for names other than
-        /// `vstp` and `http`.
+        /// and Connect alone), "mqtt" (MQTT 3.1.1 and 5, see [mqtt]), or "redis" (RESP, versions 2 and
+        /// 3). Needed for names other than `vstp` and `http`.
         pub protocol: Protocol = Protocol::Vstp;
         /// Where to listen: "127.0.0.1:9090", "unix:/run/postern.sock", "unix:@postern", or
         /// "systemd:NAME" for a socket that systemd passes. Needed for names other than `vstp` and
@@ -38,7 +39,7 @@ section! {
         /// What carries VSTP, on one port: "tcp", "udp", "quic". The last needs TLS, and a port without
         /// "udp".
         pub transports: Vec<ListenerTransport> = ListenerTransport::usual();
-        /// Service that answers VSTP frames which name none.
+        /// Service that answers VSTP frames, and CALL of Redis, which name none.
         pub default_service: Option<String> = None;
         /// Whether what is not encrypted is taken from other machines. Without TLS, and over UDP
         /// always, whoever is on the way can read and change it.
@@ -64,7 +65,7 @@ section! {
         /// off.
         pub drain_timeout: Duration = Duration::from_secs(10), within "0s" to "10m";
         /// VSTP: calls of one connection at one time; beyond it the connection is not read, and over
-        /// UDP the call is refused.
+        /// UDP the call is refused. Redis: requests of one connection that are not answered.
         pub calls_in_flight_max: usize = 1024, within "1" to "1000000";
         /// HTTP: time for each request head; for the first one from the begin of the connection.
         pub header_timeout: Duration = Duration::from_secs(10), within "10ms" to "1h";
@@ -79,8 +80,8 @@ section! {
         /// Proxies in front, and what upstreams of HTTP are told of clients.
         pub forwarded: Forwarded = Forwarded::default();
         /// Whether connections of `forwarded.trusted` begin with a header of the PROXY protocol,
-        /// version 1 or 2, which says for whom they are: over HTTP and MQTT, and over VSTP on TCP, TLS and
-        /// Unix sockets. It is to come within `handshake-timeout`.
+        /// version 1 or 2, which says for whom they are: over HTTP, MQTT and Redis, and over VSTP on TCP,
+        /// TLS and Unix sockets. It is to come within `handshake-timeout`.
         pub proxy_protocol: bool = false;
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
@@ -103,6 +104,8 @@ section! {
         /// Octets that one connection may make the gateway hold: requests that have not arrived
         /// whole, and replies that it has not taken. More is refused.
         pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";
+        /// Redis: what clients may use and take up.
+        pub redis: RedisSettings = RedisSettings::default();
         /// Acknowledged datagrams of VSTP.
         pub udp: Udp = Udp::default();
         /// The file of an address such as "unix:/run/postern.sock".
@@ -174,18 +177,19 @@ pub(crate) enum Protocol {
     /// Calls over HTTP alone.
     Grpc,
     Mqtt,
+    Redis,
 }
 
-word_leaf!(Protocol { Vstp = "vstp", Http = "http", Grpc = "grpc", Mqtt = "mqtt" });
+word_leaf!(Protocol { Vstp = "vstp", Http = "http", Grpc = "grpc", Mqtt = "mqtt", Redis = "redis" });
 
 impl Protocol {
-    pub(super) const ALL: [Self; 4] = [Self::Vstp, Self::Http, Self::Grpc, Self::Mqtt];
+    pub(super) const ALL: [Self; 5] = [Self::Vstp, Self::Http, Self::Grpc, Self::Mqtt, Self::Redis];
 
     /// Whether it is carried by HTTP.
     #[must_use]
     pub(crate) const fn is_http(self) -> bool {
         match self {
-            Self::Vstp | Self::Mqtt => false,
+            Self::Vstp | Self::Mqtt | Self::Redis => false,
             Self::Http | Self::Grpc => true,
         }
     }

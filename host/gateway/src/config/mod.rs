@@ -33,6 +33,7 @@ mod pattern;
 mod policy;
 mod pool;
 mod quantity;
+mod redis;
 mod render;
 mod route_words;
 pub(crate) mod routes;
@@ -88,6 +89,7 @@ pub(crate) use mqtt_topics::{
 pub(crate) use opaque_table::OpaqueTable;
 pub(crate) use pattern::{CallPattern, Wildcard};
 pub(crate) use quantity::{quantities, quantity};
+pub(crate) use redis::RedisSettings;
 pub(crate) use render::sample;
 pub use render::{manifest_schema, schema};
 pub(crate) use security::{

@@ -216,6 +216,12 @@ impl Guard {
             && self.rules.allows(service, method, principal)
     }
 
+    /// Whether a caller of `service`/`method` would not be refused for being anonymous.
+    #[must_use]
+    pub(crate) fn may_be_anonymous(&self, service: &str, method: &str) -> bool {
+        self.authenticator.may_be_anonymous(service, method)
+    }
+
     /// Counts the call, which `sender` handed on, against each limit that it falls under.
     ///
     /// # Errors

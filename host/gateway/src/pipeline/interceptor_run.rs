@@ -129,7 +129,7 @@ impl InterceptorRun {
 impl CallGuard {
     /// Says who calls, and who handed the call on; waits for an issuer's keys where they are on their
     /// way.
-    async fn identify(&self, call: &mut Call) -> Result<Sender, Error> {
+    pub(super) async fn identify(&self, call: &mut Call) -> Result<Sender, Error> {
         let sender = match self.guard.recognise(call, self.now)? {
             Recognition::Settled(sender) => sender,
             Recognition::Waiting(waiting) => {

@@ -16,6 +16,7 @@ mod batch;
 pub(crate) mod chain;
 mod frames;
 mod interceptor_run;
+mod permission;
 pub(crate) mod record;
 pub(crate) mod route;
 mod trace;

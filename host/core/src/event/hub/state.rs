@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{HubConfig, OnEnd, Subscriber};
+use super::{
+    HubConfig, OnEnd, Subscriber,
+    changing::{Changing, Wanted},
+};
 use crate::{
     error::{Blame, Error, Kind},
     event::{EventCounts, Mailbox, QueueBounds, SubscriptionTable, TopicPattern},
@@ -15,12 +18,22 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct HubState {
     pub config: HubConfig,
-    pub table: SubscriptionTable<Arc<Subscriber>>,
+    pub table: SubscriptionTable<Wanted>,
     pub subscribers: BTreeMap<u64, Arc<Subscriber>>,
     pub owners: HashMap<Text, usize>,
     pub next_id: u64,
     /// Of subscriptions that have ended.
     pub ended: EventCounts,
+}
+
+/// How a subscriber comes by its events.
+pub(super) enum SubscriberKind {
+    /// From publishers, under topics that stay.
+    Plain,
+    /// From a feed; what follows its end is told.
+    Fed(OnEnd),
+    /// From publishers, under topics that change.
+    Changing,
 }
 
 impl HubState {
@@ -30,11 +43,15 @@ impl HubState {
         owner: &Text,
         mut topics: Vec<TopicPattern>,
         queue: Option<QueueBounds>,
-        on_end: Option<OnEnd>,
-    ) -> Result<Arc<Subscriber>, Error> {
+        kind: SubscriberKind,
+    ) -> Arc<Subscriber> {
         topics.sort_unstable();
         topics.dedup();
-        self.admit(owner, topics.len())?;
+        let (on_end, changing) = match kind {
+            SubscriberKind::Plain => (None, None),
+            SubscriberKind::Fed(on_end) => (Some(on_end), None),
+            SubscriberKind::Changing => (None, Some(Changing::default())),
+        };
         let id = self.next_id;
         self.next_id += 1;
         let subscriber = Arc::new(Subscriber {
@@ -44,13 +61,15 @@ impl HubState {
             topics,
             mailbox: Mailbox::new(queue.unwrap_or(self.config.queue)),
             on_end: Mutex::new(on_end),
+            changing,
         });
         self.subscribers.insert(id, Arc::clone(&subscriber));
         *self.owners.entry(subscriber.owner.clone()).or_insert(0) += 1;
-        Ok(subscriber)
+        subscriber
     }
 
-    fn admit(&self, owner: &Text, n_topics: usize) -> Result<(), Error> {
+    /// Whether `owner` may have one more.
+    pub(super) fn admit(&self, owner: &Text, n_topics: usize) -> Result<(), Error> {
         let config = &self.config;
         let limit = config.topics_max;
         if n_topics == 0 {
@@ -80,6 +99,9 @@ impl HubState {
         let subscriber = self.subscribers.remove(&id)?;
         for pattern in &subscriber.topics {
             self.table.remove(pattern, id);
+        }
+        for (pattern, key) in subscriber.changing_entries() {
+            self.table.remove(&pattern, key);
         }
         if let Some(n) = self.owners.get_mut(&subscriber.owner) {
             *n = n.saturating_sub(1);
