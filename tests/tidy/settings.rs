@@ -14,7 +14,7 @@ use crate::{Source, assert_none, read, sources};
 const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 13] = [
+const HANDED_ON: [&str; 14] = [
     "config/acme.rs",
     "config/admission.rs",
     "config/canary.rs",
@@ -27,6 +27,7 @@ const HANDED_ON: [&str; 13] = [
     "config/routes.rs",
     "config/service_grpc.rs",
     "config/service_http.rs",
+    "config/service_velithon.rs",
     "config/traps.rs",
 ];
 

@@ -33,6 +33,7 @@ pub mod text;
 pub mod tls;
 pub mod trace;
 pub mod transport;
+pub mod velithon;
 pub mod vsp;
 pub mod websocket;
 pub mod wire;

@@ -43,6 +43,11 @@ fn session() {
 }
 
 #[test]
+fn velithon() {
+    replay("velithon", super::velithon);
+}
+
+#[test]
 fn websocket() {
     replay("websocket", super::websocket);
 }

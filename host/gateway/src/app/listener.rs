@@ -15,12 +15,14 @@ use postern_net::{
     http::{HttpReconfigure, HttpRoutes, HttpServer, StatusDetails},
     tls::ServerTls,
     udp::UdpLink,
+    velithon::{VelithonReconfigure, VelithonServer},
 };
 
 use super::{
     http_listener::{self, http_config},
     sockets,
     transports::Transports,
+    velithon_listener,
 };
 use crate::{
     certificates::{self, Certificates},
@@ -66,6 +68,7 @@ pub(crate) enum ListenerServer {
     Udp(UdpServer),
     Quic(QuicServer),
     Http(HttpServer),
+    Velithon(VelithonServer),
 }
 
 /// Changes the settings of a server while it serves.
@@ -73,6 +76,7 @@ pub(crate) enum ListenerControl {
     Vstp(ServerControl),
     Quic(ServerControl, QuicControl),
     Http(HttpReconfigure),
+    Velithon(VelithonReconfigure),
 }
 
 /// Where a listener was bound.
@@ -169,6 +173,13 @@ impl ListenerServer {
                     listener, config, handler, counters,
                 )?))
             }
+            Transport::Velithon | Transport::Velithons => {
+                let listener = sockets::stream(address, file, passed)?;
+                may_be_at(&listener.local_addr()?, tls.as_ref())?;
+                let server =
+                    velithon_listener::server(name, transport, listener, settings, dependencies)?;
+                Ok(Self::Velithon(server.with_tls(tls)))
+            }
             // No configuration names these.
             Transport::WebSocket
             | Transport::Grpc
@@ -201,6 +212,13 @@ impl ListenerServer {
                 };
                 (transport, server.local_addr().clone())
             }
+            Self::Velithon(server) => {
+                let transport = match server.has_tls() {
+                    true => Transport::Velithons,
+                    false => Transport::Velithon,
+                };
+                (transport, server.local_addr().clone())
+            }
         };
         BoundAddress { transport, address }
     }
@@ -212,6 +230,7 @@ impl ListenerServer {
             Self::Udp(server) => ListenerControl::Vstp(server.control()),
             Self::Quic(server) => ListenerControl::Quic(server.control(), server.quic_control()),
             Self::Http(server) => ListenerControl::Http(server.reconfigure()),
+            Self::Velithon(server) => ListenerControl::Velithon(server.reconfigure()),
         }
     }
 
@@ -223,6 +242,7 @@ impl ListenerServer {
             Self::Udp(server) => server.serve(shutdown).await,
             Self::Quic(server) => server.serve(shutdown).await,
             Self::Http(server) => server.serve(shutdown).await,
+            Self::Velithon(server) => server.serve(shutdown).await,
         }
     }
 }
@@ -249,6 +269,7 @@ impl ListenerControl {
                 let sessions = websocket_sessions(name, settings, dependencies);
                 control.apply_sessions(Arc::new(sessions));
             }
+            Self::Velithon(control) => control.apply(velithon_listener::config(settings)),
         }
     }
 }
@@ -263,6 +284,8 @@ pub(crate) fn transports(listener: &config::Listener, passed: &PassedSockets) ->
     match (listener.protocol, &listener.address) {
         (Protocol::Http | Protocol::Grpc, _) if listener.tls.is_on() => vec![Transport::Https],
         (Protocol::Http | Protocol::Grpc, _) => vec![Transport::Http],
+        (Protocol::Velithon, _) if listener.tls.is_on() => vec![Transport::Velithons],
+        (Protocol::Velithon, _) => vec![Transport::Velithon],
         (Protocol::Vstp, ListenAddress::Unix(_)) => vec![Transport::Unix],
         (Protocol::Vstp, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
             let transports = listener.transports.iter();

@@ -18,6 +18,7 @@ mod restart_key;
 mod signals;
 mod sockets;
 mod transports;
+mod velithon_listener;
 
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -50,6 +51,7 @@ use crate::{
     admin,
     certificates::{ADMIN as ADMIN_TLS, CertificatesError},
     config::{Config, Faults, ListenAddress, Loaded},
+    consul,
     control::{Control, Missing, UpstreamSchemaError},
     directory::probes,
     guard::{Failures, Guard, GuardError},
@@ -263,6 +265,7 @@ impl App {
         });
         tasks.spawn(follow_expiry(Arc::clone(&self.gateway), last.clone()));
         tasks.spawn(issuing::issue(Arc::clone(&self.gateway), shutdown.clone()));
+        tasks.spawn(consul::follow(Arc::clone(&self.gateway)));
         tasks.spawn(follow_store(Arc::clone(&self.control), last.clone()));
         tasks.spawn(memory::give_back(shutdown.clone()));
         let reload = Reload {

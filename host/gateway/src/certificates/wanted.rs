@@ -29,6 +29,8 @@ pub(super) fn wanted(config: &Config) -> impl Iterator<Item = WantedTls<'_>> {
             settings,
             protocols: match protocol {
                 Some((_, Protocol::Vstp)) => &[alpn::VSTP],
+                // It has no name for ALPN.
+                Some((_, Protocol::Velithon)) => &[],
                 Some((_, Protocol::Http | Protocol::Grpc)) | None => &alpn::HTTP[..],
             },
             table,

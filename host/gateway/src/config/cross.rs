@@ -14,7 +14,7 @@ use postern_net::UnixAddress;
 
 use super::{
     address::{ListenAddress, UnixFile},
-    directory,
+    consul, directory,
     documents::DocumentPath,
     fault::suggest,
     listener::{Listener, Protocol},
@@ -41,6 +41,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     routes::check(config, reader);
     config.pool.check(reader);
     supply::check(config, reader);
+    consul::check(config, reader);
     let calls = &config.calls;
     in_order(
         reader,
@@ -187,7 +188,7 @@ fn check_proxies(path: &str, listener: &Listener, reader: &mut SectionReader) {
     if !trusted.is_empty() && !listener.proxy_protocol {
         reader.fault_of_key(
             &key("forwarded.trusted"),
-            "over VSTP a proxy says for whom it connects by the PROXY protocol alone",
+            "outside of HTTP a proxy says for whom it connects by the PROXY protocol alone",
             format!("write proxy-protocol = true below [{path}], or remove it"),
         );
     }
@@ -268,7 +269,7 @@ fn require(reader: &mut SectionReader, path: &str, key: &str) {
         return;
     }
     let remedy = match key {
-        "protocol" => "add protocol = \"vstp\", \"http\" or \"grpc\"",
+        "protocol" => "add protocol = \"vstp\", \"http\", \"grpc\" or \"velithon\"",
         _ => "add address = \"127.0.0.1:PORT\"",
     };
     reader.fault_of_table(path, format!("the key \"{key}\" is missing"), remedy);
@@ -300,7 +301,7 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
         .filter(|(_, listener)| listener.enabled)
     {
         let transports = match listener.protocol {
-            Protocol::Http | Protocol::Grpc => vec![Transport::Tcp],
+            Protocol::Http | Protocol::Grpc | Protocol::Velithon => vec![Transport::Tcp],
             Protocol::Vstp if matches!(listener.address, ListenAddress::Unix(_)) => {
                 vec![Transport::Unix]
             }
@@ -344,16 +345,20 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
 }
 
 /// Keys that only some listeners have, with what those speak.
-const KEYS_OF_SOME: [(&str, &[Protocol]); 23] = [
+const KEYS_OF_SOME: [(&str, &[Protocol]); 24] = [
     ("transports", VSTP),
-    ("default-service", VSTP),
-    ("calls-in-flight-max", VSTP),
+    ("default-service", VSTP_OR_VELITHON),
+    ("calls-in-flight-max", VSTP_OR_VELITHON),
     ("keep-alive", VSTP),
     ("udp", VSTP),
     ("quic", VSTP),
     ("limits", VSTP),
     ("header-timeout", OVER_HTTP),
-    ("body-timeout", OVER_HTTP),
+    (
+        "body-timeout",
+        &[Protocol::Http, Protocol::Grpc, Protocol::Velithon],
+    ),
+    ("velithon", &[Protocol::Velithon]),
     ("streams-max", OVER_HTTP),
     ("forwarded.accept", OVER_HTTP),
     ("forwarded.send", HTTP),
@@ -370,6 +375,7 @@ const KEYS_OF_SOME: [(&str, &[Protocol]); 23] = [
     ("connection-age-grace", OVER_HTTP),
 ];
 const VSTP: &[Protocol] = &[Protocol::Vstp];
+const VSTP_OR_VELITHON: &[Protocol] = &[Protocol::Vstp, Protocol::Velithon];
 const HTTP: &[Protocol] = &[Protocol::Http];
 const OVER_HTTP: &[Protocol] = &[Protocol::Http, Protocol::Grpc];
 

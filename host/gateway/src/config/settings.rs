@@ -6,6 +6,7 @@ use super::{
     acme::Acme,
     address::{ListenAddress, UnixFile},
     admission::{HeaderRule, RateLimit},
+    consul::Consul,
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     events::Events,
     extensions::Extension,
@@ -69,6 +70,8 @@ section! {
         pub peers: BTreeMap<String, PeerSettings> = BTreeMap::new();
         /// Remote instances that the operator knows of, by name.
         pub instances: BTreeMap<String, InstanceSettings> = BTreeMap::new();
+        /// Registration of services at an agent of Consul.
+        pub consul: Consul = Consul::default();
         /// What is logged, and how.
         pub log: Log = Log::default();
     }

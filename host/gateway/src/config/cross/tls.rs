@@ -134,8 +134,8 @@ fn check_plain(path: &str, listener: &Listener, reader: &mut SectionReader) {
     }
     let is_on = listener.tls.is_on();
     match listener.protocol {
-        Protocol::Http | Protocol::Grpc if is_on => {}
-        protocol @ (Protocol::Http | Protocol::Grpc) => {
+        Protocol::Http | Protocol::Grpc | Protocol::Velithon if is_on => {}
+        protocol @ (Protocol::Http | Protocol::Grpc | Protocol::Velithon) => {
             refuse_plain(path, &listener.address, protocol.name(), reader);
         }
         Protocol::Vstp => {
