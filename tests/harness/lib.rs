@@ -24,4 +24,6 @@ pub use octets_codec::OctetsCodec;
 pub use ports::free_address;
 pub use process::{Finished, Gateway, Setup, binary, command_in, postern};
 pub use relay::{Faults, Relay};
-pub use tools::{ToolProcess, cache as build_cache, node_packages, python, system_tool, tool};
+pub use tools::{
+    ToolProcess, cache as build_cache, node_packages, python, system_tool, tool, velithon_python,
+};

@@ -5,6 +5,7 @@
 //! | --- | --- | --- |
 //! | `target/tools/bin` | programs in Go | `tests/tools/go.mod` |
 //! | `target/tools/python` | an environment of Python | `tests/tools/requirements.txt` |
+//! | `target/tools/velithon` | an environment of Python with the published peer of velithon | `tests/tools/velithon` |
 //! | `target/tools/grpc` | packages of Node: clients of gRPC and Connect | `tests/tools/grpc` |
 //! | `target/tools/mqtt` | packages of Node: a client of MQTT | `tests/tools/mqtt` |
 //! | the system | packages | `need` of `tests/run` |
@@ -93,9 +94,23 @@ pub fn tool(name: &str) -> PathBuf {
 /// When it is not there.
 #[must_use]
 pub fn python() -> PathBuf {
-    let path = guests::target().join("tools/python/bin/python");
+    python_of("python")
+}
+
+/// Python with the package `velithon`, as `tests/tools/velithon/requirements.txt` has it.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn velithon_python() -> PathBuf {
+    python_of("velithon")
+}
+
+fn python_of(environment: &str) -> PathBuf {
+    let folder = format!("tools/{environment}/bin");
+    let path = guests::target().join(&folder).join("python");
     if !is_program(&path) {
-        unusable("python", "it is not in target/tools/python/bin");
+        unusable("python", &format!("it is not in target/{folder}"));
     }
     path
 }

@@ -33,6 +33,7 @@ const HANDED_ON: [&str; 14] = [
     "config/routes.rs",
     "config/service_grpc.rs",
     "config/service_http.rs",
+    "config/service_velithon.rs",
     "config/traps.rs",
 ];
 

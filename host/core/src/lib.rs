@@ -37,6 +37,7 @@ pub mod text;
 pub mod tls;
 pub mod trace;
 pub mod transport;
+pub mod velithon;
 pub mod vsp;
 pub mod websocket;
 pub mod wire;

@@ -50,6 +50,10 @@ transports! {
     Grpc = "grpc", HostOrPath;
     /// gRPC over TLS.
     Grpcs = "grpcs", HostPort;
+    /// Velithon VSP, the protocol of the Python package.
+    Velithon = "velithon", HostOrPath;
+    /// Velithon VSP over TLS.
+    Velithons = "velithons", HostPort;
     /// A socket of the machine.
     Unix = "unix", Path;
     /// In-memory link.
@@ -136,7 +140,7 @@ mod tests {
     fn addresses_name_those_that_have_a_place() {
         assert_eq!(
             list(Transport::addressed()),
-            "tcp, tls, udp, quic, ws, wss, http, https, grpc, grpcs, unix"
+            "tcp, tls, udp, quic, ws, wss, http, https, grpc, grpcs, velithon, velithons, unix"
         );
     }
 }

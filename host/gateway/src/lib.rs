@@ -10,6 +10,7 @@ mod certificates;
 mod cli;
 mod cluster;
 mod config;
+mod consul;
 mod control;
 mod directory;
 mod events;

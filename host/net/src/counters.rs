@@ -20,6 +20,12 @@ pub struct Counters {
     pub crc_errors: Counter,
     /// Everything else that a peer sent and must not: bad magic, oversize, broken order.
     pub protocol_errors: Counter,
+    /// Messages of velithon that were dropped without an answer: nobody can be told.
+    pub messages_dropped: Counter,
+    /// Of them, those that were MessagePack.
+    pub messagepack_refused: Counter,
+    /// Responses that nobody waited for: late ones, repeated ones, those to no request.
+    pub responses_unmatched: Counter,
     /// Datagrams sent again because no acknowledgement came.
     pub retransmits: Counter,
     /// Acknowledged messages that arrived again and were not delivered again.
@@ -94,6 +100,7 @@ impl Counters {
     pub fn readings(&self) -> Vec<Reading> {
         let all = [
             &self.of_links()[..],
+            &self.of_messages()[..],
             &self.of_datagrams()[..],
             &self.of_quic()[..],
         ];
@@ -145,6 +152,26 @@ impl Counters {
                 "slow_readers",
                 "Sessions closed because their peer did not read",
                 &self.slow_readers,
+            ),
+        ]
+    }
+
+    fn of_messages(&self) -> [Reading; 3] {
+        [
+            counter(
+                "messages_dropped",
+                "Messages of velithon that were none, and had no answer",
+                &self.messages_dropped,
+            ),
+            counter(
+                "messagepack_refused",
+                "Messages of velithon that were MessagePack, and had no answer",
+                &self.messagepack_refused,
+            ),
+            counter(
+                "responses_unmatched",
+                "Responses that nobody waited for",
+                &self.responses_unmatched,
             ),
         ]
     }

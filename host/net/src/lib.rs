@@ -29,6 +29,7 @@ mod trusted;
 pub mod udp;
 pub mod unix;
 pub mod upstream;
+pub mod velithon;
 pub mod websocket;
 
 pub use acceptor::proxy_protocol::ProxyVersion;

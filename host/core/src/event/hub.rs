@@ -112,6 +112,7 @@ struct Shared {
     unheard: AtomicU64,
     refused: AtomicU64,
     offered: AtomicU64,
+    tap: OnceLock<Arc<dyn EventTap>>,
 }
 
 struct Subscriber {
@@ -145,6 +146,7 @@ impl Hub {
                 unheard: AtomicU64::new(0),
                 refused: AtomicU64::new(0),
                 offered: AtomicU64::new(0),
+                tap: OnceLock::new(),
             }),
         }
     }
@@ -317,12 +319,32 @@ impl Hub {
     /// # Errors
     /// Why the event was not taken at all.
     pub fn publish(&self, event: Event) -> Result<u32, Error> {
-        if event.topic.as_str().starts_with(OWN_TOPICS) {
-            self.shared.refused.fetch_add(1, Relaxed);
-            let message = format!("topics that begin with {OWN_TOPICS} are the gateway's own");
-            return Err(Error::new(Kind::PermissionDenied, Blame::Client, message));
-        }
+        self.refuse_own(&event)?;
         self.publish_own(event)
+    }
+
+    /// As `publish`, for the tap itself: it is not told.
+    ///
+    /// # Errors
+    /// As `publish`.
+    pub fn publish_untapped(&self, event: Event) -> Result<u32, Error> {
+        self.refuse_own(&event)?;
+        self.publish_with(event, None)
+    }
+
+    /// Who is told of every event besides those who subscribed. The first that is set stays.
+    pub fn set_tap(&self, tap: Arc<dyn EventTap>) {
+        // A second one is a mistake that nobody could tell at run time.
+        let _ = self.shared.tap.set(tap);
+    }
+
+    fn refuse_own(&self, event: &Event) -> Result<(), Error> {
+        if !event.topic.as_str().starts_with(OWN_TOPICS) {
+            return Ok(());
+        }
+        self.shared.refused.fetch_add(1, Relaxed);
+        let message = format!("topics that begin with {OWN_TOPICS} are the gateway's own");
+        Err(Error::new(Kind::PermissionDenied, Blame::Client, message))
     }
 
     /// Whether `publish` would take the event, for those who do something with it before.
@@ -341,16 +363,21 @@ impl Hub {
     /// # Errors
     /// As `publish`.
     pub fn publish_own(&self, event: Event) -> Result<u32, Error> {
+        self.publish_with(event, self.shared.tap.get())
+    }
+
+    fn publish_with(&self, event: Event, tap: Option<&Arc<dyn EventTap>>) -> Result<u32, Error> {
         let subscribers = self.subscribers_of(&event).inspect_err(|_| {
             self.shared.refused.fetch_add(1, Relaxed);
         })?;
         self.shared.published.fetch_add(1, Relaxed);
+        let mut n_told = tap.map_or(0, |tap| tap.tell(&event));
         if subscribers.is_empty() {
-            self.shared.unheard.fetch_add(1, Relaxed);
-            return Ok(0);
+            self.shared.unheard.fetch_add(u64::from(n_told == 0), Relaxed);
+            return Ok(n_told);
         }
         let event = event.into_compact();
-        let (mut n_told, mut n_offered) = (0, 0);
+        let mut n_offered = 0;
         for (subscriber, n_times) in subscribers {
             // One that has just ended takes nothing.
             let delivery = Delivery {

@@ -22,6 +22,7 @@ mod outbox;
 mod pattern;
 mod queue;
 mod table;
+mod tap;
 
 use std::{fmt, sync::Arc};
 
@@ -46,6 +47,7 @@ pub use self::{
     pattern::{TopicError, TopicPattern, check_topic},
     queue::{EventCounts, EventQueue, QueueBounds},
     table::{PatternInfo, SubscriptionTable},
+    tap::EventTap,
 };
 
 /// The service that takes `publish`, `subscribe` and `unsubscribe`.

@@ -11,6 +11,7 @@
 //! | `resp` | one octet of mode, then what a client of Redis sends |
 //! | `routes` | a request and routes, in lines, see routes.rs |
 //! | `session` | a script of frames, time and calls, see session.rs |
+//! | `velithon` | one octet of mode, then what a peer of velithon sends |
 //! | `websocket` | one octet of mode, then what a client sends |
 
 mod decoder;
@@ -23,11 +24,12 @@ mod routes;
 mod session;
 #[cfg(test)]
 mod tests;
+mod velithon;
 mod websocket;
 
 pub use self::{
     decoder::decoder, endpoint::endpoint, events::events, headers::headers, reassembly::reassembly,
-    resp::resp, routes::routes, session::session, websocket::websocket,
+    resp::resp, routes::routes, session::session, velithon::velithon, websocket::websocket,
 };
 
 /// Takes octets off the front of a fuzzer's input; zeros when it is used up.

@@ -48,6 +48,11 @@ fn session() {
 }
 
 #[test]
+fn velithon() {
+    replay("velithon", super::velithon);
+}
+
+#[test]
 fn websocket() {
     replay("websocket", super::websocket);
 }

@@ -140,7 +140,6 @@ impl Gateway {
     }
 
     /// Where each listener listens, by its name.
-    #[cfg(test)]
     pub(crate) fn bound_addresses(&self) -> Arc<BTreeMap<String, Vec<BoundAddress>>> {
         self.bound_addresses.load_full()
     }
@@ -161,6 +160,14 @@ impl Gateway {
         self.leaving.cancel();
         // Whoever watches its health is told at once.
         drop(self.unready_reasons());
+    }
+
+    /// Completes when the gateway is about to end, and takes calls for `drain-delay` more.
+    pub(crate) async fn leaving(&self) {
+        tokio::select! {
+            () = self.leaving.cancelled() => {}
+            () = self.shutdown.draining() => {}
+        }
     }
 
     /// Begins the drain that `drain` asked for once `drain-delay` is over. Completes when the

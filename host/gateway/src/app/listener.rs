@@ -17,6 +17,7 @@ use postern_net::{
     mqtt::{MqttControl, MqttServer},
     tls::ServerTls,
     udp::UdpLink,
+    velithon::{VelithonReconfigure, VelithonServer},
 };
 
 use super::{
@@ -25,6 +26,7 @@ use super::{
     redis_listener::{self, listener_rules, resp_config},
     sockets,
     transports::Transports,
+    velithon_listener,
 };
 use crate::{
     certificates::{self, Certificates},
@@ -81,6 +83,7 @@ pub(crate) enum ListenerServer {
     Http(HttpServer),
     Mqtt(MqttServer, Transport),
     Redis(RespServer, Arc<RedisListener>),
+    Velithon(VelithonServer),
 }
 
 /// Changes the settings of a server while it serves.
@@ -90,6 +93,7 @@ pub(crate) enum ListenerControl {
     Http(HttpReconfigure),
     Mqtt(MqttControl),
     Redis(RespReconfigure, Arc<RedisListener>),
+    Velithon(VelithonReconfigure),
 }
 
 /// Where a listener was bound.
@@ -196,6 +200,13 @@ impl ListenerServer {
                     listener, config, handler, counters,
                 )?))
             }
+            Transport::Velithon | Transport::Velithons => {
+                let listener = sockets::stream(address, file, passed)?;
+                may_be_at(&listener.local_addr()?, tls.as_ref())?;
+                let server =
+                    velithon_listener::server(name, transport, listener, settings, dependencies)?;
+                Ok(Self::Velithon(server.with_tls(tls)))
+            }
             // No configuration names these.
             Transport::WebSocket
             | Transport::Grpc
@@ -230,6 +241,13 @@ impl ListenerServer {
             }
             Self::Mqtt(server, transport) => (*transport, server.local_addr().clone()),
             Self::Redis(server, _) => (server.transport(), server.local_addr().clone()),
+            Self::Velithon(server) => {
+                let transport = match server.has_tls() {
+                    true => Transport::Velithons,
+                    false => Transport::Velithon,
+                };
+                (transport, server.local_addr().clone())
+            }
         };
         BoundAddress { transport, address }
     }
@@ -245,6 +263,7 @@ impl ListenerServer {
             Self::Redis(server, front) => {
                 ListenerControl::Redis(server.reconfigure(), Arc::clone(front))
             }
+            Self::Velithon(server) => ListenerControl::Velithon(server.reconfigure()),
         }
     }
 
@@ -258,6 +277,7 @@ impl ListenerServer {
             Self::Http(server) => server.serve(shutdown).await,
             Self::Mqtt(server, _) => server.serve(shutdown).await,
             Self::Redis(server, _) => server.serve(shutdown).await,
+            Self::Velithon(server) => server.serve(shutdown).await,
         }
     }
 }
@@ -289,6 +309,7 @@ impl ListenerControl {
                 control.apply(resp_config(settings));
                 front.apply(listener_rules(settings));
             }
+            Self::Velithon(control) => control.apply(velithon_listener::config(settings)),
         }
     }
 }
@@ -309,6 +330,8 @@ pub(crate) fn transports(listener: &config::Listener, passed: &PassedSockets) ->
         (Protocol::Mqtt | Protocol::Redis, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
             vec![carried(Transport::Tcp)]
         }
+        (Protocol::Velithon, _) if listener.tls.is_on() => vec![Transport::Velithons],
+        (Protocol::Velithon, _) => vec![Transport::Velithon],
         (Protocol::Vstp, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
             let transports = listener.transports.iter();
             transports.map(|one| carried(one.0)).collect()

@@ -20,6 +20,7 @@ mod restart_key;
 mod signals;
 mod sockets;
 mod transports;
+mod velithon_listener;
 
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -52,6 +53,7 @@ use crate::{
     admin,
     certificates::{ADMIN as ADMIN_TLS, CertificatesError},
     config::{Config, Faults, ListenAddress, Loaded},
+    consul,
     control::{Control, Missing, UpstreamSchemaError},
     directory::probes,
     events::EventStoreError,
@@ -293,6 +295,7 @@ impl App {
         let (control, ending) = (Arc::clone(&self.control), last.clone());
         tasks.spawn(follow_store(control, ("events", outage), ending));
         tasks.spawn(follow_stores(Arc::clone(&self.gateway), last.clone()));
+        tasks.spawn(consul::follow(Arc::clone(&self.gateway)));
         tasks.spawn(memory::give_back(shutdown.clone()));
         let mqtt = Arc::clone(self.gateway.mqtt());
         tasks.spawn(Arc::clone(&mqtt).run(shutdown.clone()));

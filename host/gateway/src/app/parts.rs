@@ -11,7 +11,10 @@ use super::{StartError, failures, guard, rules, sockets};
 use crate::{
     certificates::Certificates,
     config::Config,
-    control::{BuiltIn, Control, Fleet, GrpcUpstreams, HttpUpstreams, Requests, UpstreamSchemas},
+    control::{
+        BuiltIn, Control, Fleet, GrpcUpstreams, HttpUpstreams, Requests, UpstreamSchemas,
+        VelithonUpstreams,
+    },
     directory::{SharedDirectory, service},
     events::{self, EventService},
     grpc::{self, HealthService, ServiceStates},
@@ -155,6 +158,7 @@ async fn start_fleet(
     let requests = Requests {
         http: Arc::new(HttpUpstreams::new(Arc::clone(tls))),
         grpc: Arc::new(grpc),
+        velithon: Arc::new(VelithonUpstreams::new(Arc::clone(tls))),
     };
     let fleet = Fleet::new(config, directory, (pool, requests), (built_in, loaded));
     Ok((fleet, directory_service))

@@ -30,8 +30,8 @@ pub(super) fn wanted(config: &Config) -> impl Iterator<Item = WantedTls<'_>> {
             protocols: match protocol {
                 Some((_, Protocol::Vstp)) => &[alpn::VSTP],
                 Some((_, Protocol::Mqtt)) => &[alpn::MQTT],
-                // It has no name for ALPN.
-                Some((_, Protocol::Redis)) => &[],
+                // These have no name for ALPN.
+                Some((_, Protocol::Redis | Protocol::Velithon)) => &[],
                 Some((_, Protocol::Http | Protocol::Grpc)) | None => &alpn::HTTP[..],
             },
             table,

@@ -108,6 +108,7 @@ impl WrittenTarget {
             Transport::SecureWebSocket,
             Transport::Https,
             Transport::Grpcs,
+            Transport::Velithons,
         ];
         match self {
             Self::Url(target) if !tls.contains(&target.transport) => Ok(Config::default()),
@@ -230,6 +231,7 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
             Protocol::Grpc => transport == Transport::Grpc && !listener.tls.is_on(),
             // Commands do not speak it.
             Protocol::Mqtt | Protocol::Redis => false,
+            Protocol::Velithon => transport == Transport::Velithon,
         };
     }
     let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
@@ -247,6 +249,8 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
         Protocol::Grpc if listener.tls.is_on() => transport == Transport::Grpcs,
         Protocol::Grpc => transport == Transport::Grpc,
         Protocol::Mqtt | Protocol::Redis => false,
+        Protocol::Velithon if listener.tls.is_on() => transport == Transport::Velithons,
+        Protocol::Velithon => transport == Transport::Velithon,
         Protocol::Vstp if transport == Transport::Tls => {
             listener.tls.is_on()
                 && listener
@@ -394,13 +398,13 @@ mod tests {
         let refused = |text: &str| text.parse::<WrittenTarget>().expect_err(text);
         assert_eq!(
             refused("carrier://a:1"),
-            "write tcp, tls, udp, quic, ws, wss, unix, http, https, grpc, grpcs, or a URL: vstp://HOST:PORT, \
+            "write tcp, tls, udp, quic, ws, wss, unix, http, https, grpc, grpcs, velithon, velithons, or a URL: vstp://HOST:PORT, \
              vstp+tls://HOST:PORT, vstp+udp://HOST:PORT, vstp+quic://HOST:PORT, \
              vstp+ws://HOST:PORT[/PATH], vstp+wss://HOST:PORT[/PATH], vstp+unix:///PATH, \
-             http://HOST:PORT, https://HOST:PORT, grpc://HOST:PORT, grpcs://HOST:PORT"
+             http://HOST:PORT, https://HOST:PORT, grpc://HOST:PORT, grpcs://HOST:PORT, \
+             velithon://HOST:PORT, velithons://HOST:PORT"
         );
-        let unaddressed =
-            "write tcp, tls, udp, quic, ws, wss, unix, http, https, grpc, grpcs, or a URL: ";
+        let unaddressed = "write tcp, tls, udp, quic, ws, wss, unix, http, https, grpc, grpcs, velithon, velithons, or a URL: ";
         assert!(refused("carrier").starts_with(unaddressed));
         let expected = "\"unix://run\" does not end with /PATH";
         assert_eq!(refused("unix://run"), expected);

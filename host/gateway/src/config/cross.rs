@@ -16,7 +16,7 @@ use postern_net::UnixAddress;
 
 use super::{
     address::{ListenAddress, UnixFile},
-    directory,
+    consul, directory,
     documents::DocumentPath,
     fault::suggest,
     listener::{Listener, Protocol},
@@ -48,6 +48,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     config.topics.check(reader);
     stores::check(config, reader);
     supply::check(config, reader);
+    consul::check(config, reader);
     let calls = &config.calls;
     in_order(
         reader,
@@ -194,7 +195,7 @@ fn check_proxies(path: &str, listener: &Listener, reader: &mut SectionReader) {
     if !trusted.is_empty() && !listener.proxy_protocol {
         reader.fault_of_key(
             &key("forwarded.trusted"),
-            "here a proxy says for whom it connects by the PROXY protocol alone",
+            "outside of HTTP a proxy says for whom it connects by the PROXY protocol alone",
             format!("write proxy-protocol = true below [{path}], or remove it"),
         );
     }
@@ -275,7 +276,9 @@ fn require(reader: &mut SectionReader, path: &str, key: &str) {
         return;
     }
     let remedy = match key {
-        "protocol" => "add protocol = \"vstp\", \"http\", \"grpc\", \"mqtt\" or \"redis\"",
+        "protocol" => {
+            "add protocol = \"vstp\", \"http\", \"grpc\", \"mqtt\", \"redis\" or \"velithon\""
+        }
         _ => "add address = \"127.0.0.1:PORT\"",
     };
     reader.fault_of_table(path, format!("the key \"{key}\" is missing"), remedy);
@@ -307,7 +310,7 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
         .filter(|(_, listener)| listener.enabled)
     {
         let transports = match listener.protocol {
-            Protocol::Http | Protocol::Grpc => vec![Transport::Tcp],
+            Protocol::Http | Protocol::Grpc | Protocol::Velithon => vec![Transport::Tcp],
             Protocol::Vstp | Protocol::Mqtt | Protocol::Redis
                 if matches!(listener.address, ListenAddress::Unix(_)) =>
             {
@@ -354,10 +357,10 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
 }
 
 /// Keys that only some listeners have, with what those speak.
-const KEYS_OF_SOME: [(&str, &[Protocol]); 25] = [
+const KEYS_OF_SOME: [(&str, &[Protocol]); 26] = [
     ("transports", VSTP),
-    ("default-service", VSTP_OR_REDIS),
-    ("calls-in-flight-max", VSTP_OR_REDIS),
+    ("default-service", OF_CALLS),
+    ("calls-in-flight-max", OF_CALLS),
     ("keep-alive", VSTP),
     ("idle-timeout", NOT_MQTT),
     ("udp", VSTP),
@@ -365,7 +368,11 @@ const KEYS_OF_SOME: [(&str, &[Protocol]); 25] = [
     ("limits", VSTP),
     ("redis", REDIS),
     ("header-timeout", OVER_HTTP),
-    ("body-timeout", OVER_HTTP),
+    (
+        "body-timeout",
+        &[Protocol::Http, Protocol::Grpc, Protocol::Velithon],
+    ),
+    ("velithon", &[Protocol::Velithon]),
     ("streams-max", OVER_HTTP),
     ("forwarded.accept", OVER_HTTP),
     ("forwarded.send", HTTP),
@@ -383,11 +390,12 @@ const KEYS_OF_SOME: [(&str, &[Protocol]); 25] = [
 ];
 const VSTP: &[Protocol] = &[Protocol::Vstp];
 const REDIS: &[Protocol] = &[Protocol::Redis];
-const VSTP_OR_REDIS: &[Protocol] = &[Protocol::Vstp, Protocol::Redis];
+const OF_CALLS: &[Protocol] = &[Protocol::Vstp, Protocol::Redis, Protocol::Velithon];
 const HTTP: &[Protocol] = &[Protocol::Http];
 const OVER_HTTP: &[Protocol] = &[Protocol::Http, Protocol::Grpc];
 /// Clients of MQTT say for how long they may be silent; `mqtt.keep-alive-max` bounds it.
-const NOT_MQTT: &[Protocol] = &[Protocol::Vstp, Protocol::Http, Protocol::Grpc, Protocol::Redis];
+const NOT_MQTT: &[Protocol] =
+    &[Protocol::Vstp, Protocol::Http, Protocol::Grpc, Protocol::Redis, Protocol::Velithon];
 
 /// Whether a listener that speaks `protocol` refuses `key`, which is a path below its table.
 pub(crate) fn is_foreign_key(protocol: &str, key: &str) -> bool {

@@ -110,9 +110,10 @@ section! {
         /// The service that it answers for. Needed.
         pub service: Option<String> = None;
         /// Where it is: at most one of "tcp://HOST:PORT", "tls://…", "udp://…", "quic://…", "ws://…",
-        /// "wss://…", "http://…", "https://…", "grpc://…", "grpcs://…" and "unix:/PATH" each, the preferred
-        /// first. Sessions come before gRPC, and gRPC before requests of HTTP. A socket of this machine is
-        /// "http://unix:/PATH" or "grpc://unix:/PATH" there; "@NAME" may stand for a path. Needed.
+        /// "wss://…", "http://…", "https://…", "grpc://…", "grpcs://…", "velithon://…", "velithons://…" and
+        /// "unix:/PATH" each, the preferred first. Sessions come before gRPC, gRPC before velithon, and that
+        /// before requests of HTTP. A socket of this machine is "http://unix:/PATH", "grpc://unix:/PATH" or
+        /// "velithon://unix:/PATH" there; "@NAME" may stand for a path. Needed.
         pub addresses: Vec<Address> = Vec::new();
         /// Its semantic version.
         pub version: Option<Version> = None;

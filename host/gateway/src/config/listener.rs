@@ -29,8 +29,8 @@ section! {
         /// Whether it is opened at all.
         pub enabled: bool = true;
         /// What is spoken: "vstp", "http" (HTTP/1.1 and HTTP/2, gRPC among it), "grpc" (gRPC, gRPC-Web
-        /// and Connect alone), "mqtt" (MQTT 3.1.1 and 5, see [mqtt]), or "redis" (RESP, versions 2 and
-        /// 3). Needed for names other than `vstp` and `http`.
+        /// and Connect alone), "mqtt" (MQTT 3.1.1 and 5, see [mqtt]), "redis" (RESP, versions 2 and 3),
+        /// or "velithon" (the VSP of the Python package). Needed for names other than `vstp` and `http`.
         pub protocol: Protocol = Protocol::Vstp;
         /// Where to listen: "127.0.0.1:9090", "unix:/run/postern.sock", "unix:@postern", or
         /// "systemd:NAME" for a socket that systemd passes. Needed for names other than `vstp` and
@@ -39,7 +39,8 @@ section! {
         /// What carries VSTP, on one port: "tcp", "udp", "quic". The last needs TLS, and a port without
         /// "udp".
         pub transports: Vec<ListenerTransport> = ListenerTransport::usual();
-        /// Service that answers VSTP frames, and CALL of Redis, which name none.
+        /// Service that answers VSTP frames, and CALL of Redis, which name none, and requests of velithon
+        /// which name one that is not known.
         pub default_service: Option<String> = None;
         /// Whether what is not encrypted is taken from other machines. Without TLS, and over UDP
         /// always, whoever is on the way can read and change it.
@@ -54,7 +55,7 @@ section! {
         /// Connections (over UDP: peers) at one time; more are turned away.
         pub connections_max: usize = 10_000, within "1" to "1000000";
         /// Silence after which a connection is closed. HTTP: also, for which nothing may come of a reply
-        /// that streams.
+        /// that streams. Velithon: silence of a peer over all its connections.
         pub idle_timeout: Duration = Duration::from_secs(300), within "1s" to "24h";
         /// Silence after which a peer that said HELLO is asked for a sign of life; 0s never asks.
         pub keep_alive: Duration = Duration::from_secs(30), within "0s" to "1h";
@@ -64,12 +65,13 @@ section! {
         /// Time for calls in flight when the listener closes, or the peer says BYE; then they are cut
         /// off.
         pub drain_timeout: Duration = Duration::from_secs(10), within "0s" to "10m";
-        /// VSTP: calls of one connection at one time; beyond it the connection is not read, and over
-        /// UDP the call is refused. Redis: requests of one connection that are not answered.
+        /// VSTP and velithon: calls of one connection at one time; beyond it the connection is not read,
+        /// and over UDP the call is refused. Redis: requests of one connection that are not answered.
         pub calls_in_flight_max: usize = 1024, within "1" to "1000000";
         /// HTTP: time for each request head; for the first one from the begin of the connection.
         pub header_timeout: Duration = Duration::from_secs(10), within "10ms" to "1h";
-        /// HTTP: time for one message of a request to arrive.
+        /// HTTP: time for one message of a request to arrive. Velithon: for a message, from its first
+        /// octet on.
         pub body_timeout: Duration = Duration::from_secs(30), within "10ms" to "1h";
         /// HTTP/2 and WebSocket: calls of one connection at one time.
         pub streams_max: u32 = 256, within "1" to "65535";
@@ -94,6 +96,8 @@ section! {
         pub websocket: WebSocketSettings = WebSocketSettings::default();
         /// HTTP: messages of gRPC, gRPC-Web and Connect.
         pub grpc: Grpc = Grpc::default();
+        /// Messages of velithon.
+        pub velithon: Velithon = Velithon::default();
         /// HTTP/2: what keeps connections and what ends them.
         pub http2: Http2 = Http2::default();
         /// HTTP: how long a connection is taken requests of, a tenth more or less; then its client is told
@@ -169,6 +173,15 @@ section! {
     }
 }
 
+section! {
+    /// Messages of velithon.
+    pub(crate) struct Velithon {
+        /// Largest message, header and all; the published form has no bound. A longer one is answered with
+        /// an error, and what comes of it dropped. `calls.body-bytes-max` holds, too.
+        pub frame_bytes_max: Size = Size::mib(8), within "1KiB" to "1GiB";
+    }
+}
+
 /// What is spoken at a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -178,18 +191,34 @@ pub(crate) enum Protocol {
     Grpc,
     Mqtt,
     Redis,
+    /// The VSP of the Python package `velithon`.
+    Velithon,
 }
 
-word_leaf!(Protocol { Vstp = "vstp", Http = "http", Grpc = "grpc", Mqtt = "mqtt", Redis = "redis" });
+word_leaf!(Protocol {
+    Vstp = "vstp",
+    Http = "http",
+    Grpc = "grpc",
+    Mqtt = "mqtt",
+    Redis = "redis",
+    Velithon = "velithon",
+});
 
 impl Protocol {
-    pub(super) const ALL: [Self; 5] = [Self::Vstp, Self::Http, Self::Grpc, Self::Mqtt, Self::Redis];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Vstp,
+        Self::Http,
+        Self::Grpc,
+        Self::Mqtt,
+        Self::Redis,
+        Self::Velithon,
+    ];
 
     /// Whether it is carried by HTTP.
     #[must_use]
     pub(crate) const fn is_http(self) -> bool {
         match self {
-            Self::Vstp | Self::Mqtt | Self::Redis => false,
+            Self::Vstp | Self::Mqtt | Self::Redis | Self::Velithon => false,
             Self::Http | Self::Grpc => true,
         }
     }

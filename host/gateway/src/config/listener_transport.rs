@@ -26,6 +26,8 @@ impl ListenerTransport {
             | Transport::Https
             | Transport::Grpc
             | Transport::Grpcs
+            | Transport::Velithon
+            | Transport::Velithons
             | Transport::WebSocket
             | Transport::SecureWebSocket
             | Transport::Memory

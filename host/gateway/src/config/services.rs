@@ -15,6 +15,7 @@ use super::{
     section::{Bounds, Field, SectionReader, Shape, join, section},
     service_grpc::ServiceGrpc,
     service_http::ServiceHttp,
+    service_velithon::ServiceVelithon,
     value::Node,
 };
 
@@ -73,6 +74,8 @@ section! {
         pub http: ServiceHttp = ServiceHttp::default();
         /// Instances at "grpc://HOST:PORT", "grpcs://HOST:PORT" and "grpc://unix:/PATH".
         pub grpc: ServiceGrpc = ServiceGrpc::default();
+        /// Instances at "velithon://HOST:PORT", "velithons://HOST:PORT" and "velithon://unix:/PATH".
+        pub velithon: ServiceVelithon = ServiceVelithon::default();
         /// Files of protobuf that describe the service, such as "user.proto", or descriptor sets such as
         /// "user.binpb": callers may send JSON to instances at "grpc://…" then. What a file imports is
         /// looked for in its folder. Read with the configuration.

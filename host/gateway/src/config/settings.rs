@@ -7,6 +7,7 @@ use super::{
     address::{ListenAddress, UnixFile},
     admission::{HeaderRule, RateLimit},
     bridges::Bridge,
+    consul::Consul,
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     events::Events,
     extensions::Extension,
@@ -82,6 +83,8 @@ section! {
         pub instances: BTreeMap<String, InstanceSettings> = BTreeMap::new();
         /// Redis servers, by name: for key/value tables of plugins, for channels and for streams of events.
         pub stores: BTreeMap<String, StoreSettings> = BTreeMap::new();
+        /// Registration of services at an agent of Consul.
+        pub consul: Consul = Consul::default();
         /// What is logged, and how.
         pub log: Log = Log::default();
     }

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -23,10 +24,10 @@ use postern_net::{
 };
 
 use super::{
-    grpc_remote::{GrpcRemote, GrpcUpstreams},
-    http_remote::{HttpRemote, HttpUpstreams},
+    grpc_remote::GrpcUpstreams,
     proof::{PeerTokens, Proof},
     remote::{DescriptionSource, Remote},
+    requests::Requests,
     serving_plugins::ServingPlugins,
     slot::PluginSlot,
     versions::VersionSplit,
@@ -67,13 +68,6 @@ pub(crate) struct Fleet {
 pub(crate) struct BuiltIn {
     pub info: ServiceInfo,
     pub handler: Arc<dyn Handler>,
-}
-
-/// How instances are spoken to that take requests and not sessions.
-#[derive(Clone)]
-pub(crate) struct Requests {
-    pub http: Arc<HttpUpstreams>,
-    pub grpc: Arc<GrpcUpstreams>,
 }
 
 /// Asks remote instances for a sign of life, over the sessions that calls use.
@@ -120,8 +114,7 @@ impl Fleet {
         let zone = config.directory.zone.as_deref().map(Text::from);
         let policies = config.services.policies(hints, zone);
         self.policies.store(Arc::new(policies));
-        self.requests.http.apply(config);
-        self.requests.grpc.apply(config);
+        self.requests.apply(config);
         self.tokens.apply(&config.peers);
     }
 
@@ -315,25 +308,6 @@ impl Fleet {
     }
 }
 
-impl Requests {
-    /// The instance that `entry` is of, by gRPC or by HTTP. Only the operator says which servers the
-    /// gateway sends requests to.
-    fn instance(&self, entry: &Entry) -> Option<Arc<dyn Handler>> {
-        match self.remotes(entry) {
-            (Some(grpc), _) => Some(Arc::new(grpc)),
-            (None, Some(http)) => Some(Arc::new(http)),
-            (None, None) => None,
-        }
-    }
-
-    fn remotes(&self, entry: &Entry) -> (Option<GrpcRemote>, Option<HttpRemote>) {
-        let (service, addresses) = (&entry.service, &entry.addresses);
-        let http = HttpRemote::new(&self.http, service, addresses);
-        let grpc = GrpcRemote::new(&self.grpc, service, addresses, http.clone());
-        (grpc, http)
-    }
-}
-
 impl BuiltIn {
     /// The services of `service`, which `schemas` has from here on.
     pub(crate) fn of_schema(service: SchemaService, schemas: &LoadedSchemas) -> Vec<Self> {
@@ -389,21 +363,23 @@ impl Witness for Seen {
 impl InstanceProber for PooledProber {
     fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome> {
         let remote = Remote::new(&self.pool, &entry.addresses);
-        let (grpc, http) = self.requests.remotes(&entry);
+        let requests = self.requests.remotes(&entry);
         let timeout = self.directory.probe_timeout();
         Box::pin(async move {
             let question = ProbeQuestion::Ping;
-            let probed = match (remote, grpc, http) {
-                (Some(remote), ..) => remote.probe(&Probe { question, timeout }).await,
-                (None, Some(grpc), _) => grpc.probe().await,
-                (None, None, Some(http)) => http.probe().await,
-                (None, None, None) => return HealthOutcome::Failure,
+            let probed = match remote {
+                Some(remote) => remote.probe(&Probe { question, timeout }).await,
+                None => requests.probe().await,
             };
             match probed {
                 Ok(()) => HealthOutcome::Success,
                 Err(_) => HealthOutcome::Failure,
             }
         })
+    }
+
+    fn interval_max(&self, entry: &Entry) -> Option<Duration> {
+        self.requests.health_interval(entry)
     }
 }
 

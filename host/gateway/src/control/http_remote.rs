@@ -180,6 +180,8 @@ fn forward_address(address: &Address) -> Option<ForwardAddress> {
         | Transport::Unix
         | Transport::Grpc
         | Transport::Grpcs
+        | Transport::Velithon
+        | Transport::Velithons
         | Transport::Memory
         | Transport::Plugin => return None,
     };

@@ -30,6 +30,7 @@ mod publish;
 mod recording;
 mod remote;
 mod remote_services;
+mod requests;
 mod retries;
 mod schema_file;
 mod serving_plugins;
@@ -39,6 +40,7 @@ mod subscribers;
 mod traps;
 mod upstream_schemas;
 mod usage_view;
+mod velithon_remote;
 pub(crate) mod versions;
 mod view;
 mod waiting;
@@ -71,14 +73,16 @@ use self::{
     versions::PluginVersions,
 };
 pub(crate) use self::{
-    fleet::{BuiltIn, Fleet, Requests},
+    fleet::{BuiltIn, Fleet},
     grpc_remote::GrpcUpstreams,
     http_remote::HttpUpstreams,
     missing::Missing,
     naming::NameFault,
     offer::{OfferRefused, Offered},
     recording::BegunRecording,
+    requests::Requests,
     upstream_schemas::{UpstreamSchemaError, UpstreamSchemas},
+    velithon_remote::VelithonUpstreams,
     view::PluginView,
 };
 use crate::{

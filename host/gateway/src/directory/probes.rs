@@ -23,6 +23,11 @@ use super::SharedDirectory;
 pub(crate) trait InstanceProber: Send + Sync {
     /// The future owns what it needs; it is dropped when its time is over, which is a failure.
     fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome>;
+
+    /// The longest interval for an instance, where its protocol has one of its own.
+    fn interval_max(&self, _entry: &Entry) -> Option<Duration> {
+        None
+    }
 }
 
 /// When each instance is asked.
@@ -39,6 +44,8 @@ struct Schedule {
 struct Due {
     record: Arc<EntryRecord>,
     health: Health,
+    /// No interval is longer.
+    interval_max: Option<Duration>,
     at: Instant,
 }
 
@@ -66,7 +73,8 @@ pub(crate) async fn run(
             down: settings.probe_down_interval,
         };
         changes.borrow_and_update();
-        schedule.follow(directory.snapshot(), now(), rhythm, part_of);
+        let interval_max = |entry: &Entry| ask.interval_max(entry);
+        schedule.follow((directory.snapshot(), now()), rhythm, part_of, interval_max);
         while probes.len() < settings.probe_concurrency
             && let Some((key, entry)) = schedule.take_due(now(), rhythm, &asked)
         {
@@ -103,13 +111,14 @@ pub(crate) async fn run(
 }
 
 impl Schedule {
-    /// Takes over what changed in the snapshot. `part_of` gives a random part of an interval.
+    /// Takes over what changed in the snapshot. `part_of` gives a random part of an interval, and
+    /// `interval_max` is as of an `InstanceProber`.
     fn follow(
         &mut self,
-        snapshot: Arc<Snapshot>,
-        now: Instant,
+        (snapshot, now): (Arc<Snapshot>, Instant),
         rhythm: Rhythm,
         part_of: impl Fn(Duration) -> Duration,
+        interval_max: impl Fn(&Entry) -> Option<Duration>,
     ) {
         let before = std::mem::replace(&mut self.snapshot, snapshot);
         if Arc::ptr_eq(&before, &self.snapshot) {
@@ -140,7 +149,8 @@ impl Schedule {
             if !is_remote || addresses.is_empty() || !is_dialled {
                 continue;
             }
-            let interval = rhythm.of(instance.health);
+            let interval_max = interval_max(&record.entry);
+            let interval = rhythm.of(instance.health, interval_max);
             // A first probe comes anywhere within the interval, so that a gateway that starts with
             // a thousand instances does not ask them all at once.
             let fresh = || now + part_of(interval);
@@ -153,6 +163,7 @@ impl Schedule {
             let due = Due {
                 record: Arc::clone(record),
                 health: instance.health,
+                interval_max,
                 at,
             };
             self.queue.insert((at, record.key.clone()));
@@ -170,7 +181,7 @@ impl Schedule {
         let (at, key) = self.first(asked).filter(|(at, _)| *at <= now)?.clone();
         self.queue.remove(&(at, key.clone()));
         let due = self.due.get_mut(&key)?;
-        let interval = rhythm.of(due.health);
+        let interval = rhythm.of(due.health, due.interval_max);
         due.at = (at + interval).max(now + interval / 2);
         self.queue.insert((due.at, key.clone()));
         Some((key, due.record.entry.clone()))
@@ -186,11 +197,12 @@ impl Schedule {
 }
 
 impl Rhythm {
-    const fn of(self, health: Health) -> Duration {
-        match health {
+    fn of(self, health: Health, interval_max: Option<Duration>) -> Duration {
+        let interval = match health {
             Health::Up => self.up,
             Health::Down => self.down,
-        }
+        };
+        interval_max.map_or(interval, |max| interval.min(max))
     }
 }
 

@@ -26,11 +26,11 @@ use crate::{
     link::StreamLink,
     quic, tcp,
     tls::{self, ClientTls},
-    udp, unix, websocket,
+    udp, unix, velithon, websocket,
 };
 
 /// What this gateway dials.
-static DIALS: LazyLock<[(Transport, Dial); 11]> = LazyLock::new(|| {
+static DIALS: LazyLock<[(Transport, Dial); 13]> = LazyLock::new(|| {
     [
         (Transport::Tcp, Dial::Sessions(Arc::new(tcp::TcpDialer))),
         (Transport::Tls, Dial::Sessions(Arc::new(tls::TlsDialer))),
@@ -52,6 +52,8 @@ static DIALS: LazyLock<[(Transport, Dial); 11]> = LazyLock::new(|| {
         (Transport::Https, Dial::Requests(http::dial_tls)),
         (Transport::Grpc, Dial::Requests(grpc::dial)),
         (Transport::Grpcs, Dial::Requests(grpc::dial_tls)),
+        (Transport::Velithon, Dial::Requests(velithon::dial)),
+        (Transport::Velithons, Dial::Requests(velithon::dial_tls)),
     ]
 });
 

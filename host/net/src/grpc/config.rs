@@ -92,6 +92,8 @@ impl GrpcAddress {
             | Transport::SecureWebSocket
             | Transport::Http
             | Transport::Https
+            | Transport::Velithon
+            | Transport::Velithons
             | Transport::Unix
             | Transport::Memory
             | Transport::Plugin => return None,

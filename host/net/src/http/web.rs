@@ -1,5 +1,5 @@
 //! Requests to servers of others by HTTPS, each answered whole: for interfaces such as that of an
-//! authority of certificates. Bounded in length and time; connections are kept for a while, redirects
+//! authority of certificates or, over HTTP as well, of a registry. Bounded in length and time; connections are kept for a while, redirects
 //! are not followed.
 
 use std::{error::Error as StdError, time::Duration};
@@ -26,6 +26,8 @@ pub struct WebConfig {
     pub timeout: Duration,
     /// Longest answer, in octets. Default 1 MiB.
     pub answer_bytes_max: usize,
+    /// Whether `http://` is taken too. Default false: whoever sits between could answer.
+    pub plain: bool,
 }
 
 /// Asks servers. Clones share their connections.
@@ -52,6 +54,7 @@ impl Default for WebConfig {
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(30),
             answer_bytes_max: 1024 * 1024,
+            plain: false,
         }
     }
 }
@@ -67,11 +70,12 @@ impl WebClient {
         plain.set_nodelay(true);
         plain.set_connect_timeout(Some(config.connect_timeout));
         let tls = tls.config(&[])?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config((*tls).clone())
-            .https_only()
-            .enable_http1()
-            .wrap_connector(plain);
+        let connector = HttpsConnectorBuilder::new().with_tls_config((*tls).clone());
+        let connector = match config.plain {
+            true => connector.https_or_http(),
+            false => connector.https_only(),
+        };
+        let connector = connector.enable_http1().wrap_connector(plain);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT)

@@ -134,8 +134,17 @@ fn check_plain(path: &str, listener: &Listener, reader: &mut SectionReader) {
     }
     let is_on = listener.tls.is_on();
     match listener.protocol {
-        Protocol::Http | Protocol::Grpc | Protocol::Mqtt | Protocol::Redis if is_on => {}
-        protocol @ (Protocol::Http | Protocol::Grpc | Protocol::Mqtt | Protocol::Redis) => {
+        Protocol::Http
+        | Protocol::Grpc
+        | Protocol::Mqtt
+        | Protocol::Redis
+        | Protocol::Velithon
+            if is_on => {}
+        protocol @ (Protocol::Http
+        | Protocol::Grpc
+        | Protocol::Mqtt
+        | Protocol::Redis
+        | Protocol::Velithon) => {
             refuse_plain(path, &listener.address, protocol.name(), reader);
         }
         Protocol::Vstp => {

@@ -9,7 +9,10 @@ use postern_core::{
 use postern_net::{ClientConfig, http::ValueDetails};
 use postern_system::{clock, shard::Sharded};
 
-use super::{super::upstream_schemas::UpstreamSchemas, *};
+use super::{
+    super::{upstream_schemas::UpstreamSchemas, velithon_remote::VelithonUpstreams},
+    *,
+};
 use crate::{
     config::InstanceSettings,
     pipeline::route::{RouteRefused, RouteTarget, Routes},
@@ -25,6 +28,7 @@ fn requests() -> Requests {
             UpstreamSchemas::default(),
             Arc::default(),
         )),
+        velithon: Arc::new(VelithonUpstreams::new(Arc::default())),
     }
 }
 

@@ -13,6 +13,8 @@ struct Answers {
     fails: AtomicBool,
     hangs: AtomicBool,
     n_asked: AtomicUsize,
+    /// In seconds; 0 is none of its own.
+    interval_max: AtomicUsize,
     n_open: Arc<AtomicUsize>,
     n_open_max: Arc<AtomicUsize>,
 }
@@ -35,6 +37,11 @@ impl InstanceProber for Answers {
                 HealthOutcome::Success
             }
         })
+    }
+
+    fn interval_max(&self, _: &Entry) -> Option<Duration> {
+        let seconds = self.interval_max.load(Relaxed);
+        (seconds > 0).then(|| Duration::from_secs(seconds as u64))
     }
 }
 
@@ -89,6 +96,16 @@ async fn each_instance_is_asked_once_an_interval_and_not_all_at_once() {
     seconds(290).await;
     let asked = answers.n_asked.load(Relaxed);
     assert!((900..=1100).contains(&asked), "{asked} in ten intervals");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_asked_more_often_where_its_protocol_says_so() {
+    let (_directory, answers, _shutdown) = stage(10, |_| ());
+    // The schedule is made once others have run.
+    answers.interval_max.store(10, Relaxed);
+    seconds(300).await;
+    let asked = answers.n_asked.load(Relaxed);
+    assert!((280..=320).contains(&asked), "{asked} in thirty intervals");
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,7 +127,9 @@ async fn what_cannot_be_dialled_is_refused_by_the_name_of_its_transport() {
     let (kind, told) = refused(json!(["carrier://h:1"])).expect("refused");
     assert_eq!(kind, Kind::InvalidArgument);
     assert!(
-        told.contains("tcp, tls, udp, quic, ws, wss, http, https, grpc, grpcs, unix"),
+        told.contains(
+            "tcp, tls, udp, quic, ws, wss, http, https, grpc, grpcs, velithon, velithons, unix"
+        ),
         "{told}"
     );
     // Others may dial what this gateway cannot.
