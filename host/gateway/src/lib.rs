@@ -6,6 +6,7 @@ mod admin;
 mod app;
 mod build;
 mod certificates;
+mod channels;
 mod cli;
 mod cluster;
 mod config;
@@ -34,5 +35,6 @@ mod sources;
 mod telemetry;
 pub mod testing;
 mod users;
+mod vyra;
 
 pub use self::cli::main;

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 20] = [
+const ENDPOINTS: [(&str, &str, &str); 22] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -63,6 +63,16 @@ const ENDPOINTS: [(&str, &str, &str); 20] = [
         "GET",
         "/events",
         "who subscribes to which topics, and what was missed",
+    ),
+    (
+        "GET",
+        "/channels",
+        "every channel: which broker carries, how each is, what was carried",
+    ),
+    (
+        "GET",
+        "/vyra",
+        "functions and modules of VYRA, and what was asked of them",
     ),
     (
         "GET",
@@ -154,6 +164,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
         .route("/events", get(events))
+        .route("/channels", get(channels))
+        .route("/vyra", get(vyra))
         .route("/services", get(services))
         .route("/openapi.json", get(openapi))
         .route("/config", get(config))
@@ -227,6 +239,14 @@ async fn directory(State(gateway): State<Arc<Gateway>>) -> Response {
 
 async fn events(State(gateway): State<Arc<Gateway>>) -> Response {
     Json(gateway.control().events().view()).into_response()
+}
+
+async fn channels(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(json!({ "channels": gateway.brokered().channels.view() })).into_response()
+}
+
+async fn vyra(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(gateway.brokered().vyra.view()).into_response()
 }
 
 async fn services(State(gateway): State<Arc<Gateway>>) -> Response {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
+    brokered::Brokered,
     listener::{BoundAddress, ListenerDependencies},
     transports::Transports,
 };
@@ -40,6 +41,7 @@ use crate::{
 /// A gateway's state.
 pub(crate) struct Gateway {
     control: Arc<Control>,
+    brokered: Brokered,
     book: Arc<CallBook>,
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
@@ -62,7 +64,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn new(
-        control: Arc<Control>,
+        (control, brokered): (Arc<Control>, Brokered),
         book: Arc<CallBook>,
         dependencies: &ListenerDependencies,
         loaded: Loaded,
@@ -71,6 +73,7 @@ impl Gateway {
     ) -> Self {
         Self {
             control,
+            brokered,
             book,
             transports: Arc::clone(&dependencies.transports),
             bytes: Arc::clone(&dependencies.bytes),
@@ -91,6 +94,12 @@ impl Gateway {
     #[must_use]
     pub(crate) const fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// Channels, and modules of VYRA.
+    #[must_use]
+    pub(crate) const fn brokered(&self) -> &Brokered {
+        &self.brokered
     }
 
     /// What listeners show and dialers are shown.
@@ -208,6 +217,8 @@ impl Gateway {
             directory: self.control.directory().numbers(),
             pool: Some(self.control.fleet().pool().snapshot()),
             events: self.control.events().numbers(),
+            channels: self.brokered.channels.view(),
+            vyra: self.brokered.vyra.view(),
             certificates: self.certificates.shown(),
             acme: self.certificates.acme().numbers(),
             held_bytes: self.bytes.held(),

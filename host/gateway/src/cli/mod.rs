@@ -8,6 +8,7 @@ mod approval;
 mod build;
 mod call;
 mod certs;
+mod channels;
 mod check;
 mod component;
 mod config;
@@ -86,6 +87,9 @@ enum Command {
     /// Look at services of a running gateway.
     #[command(subcommand)]
     Services(services::ServicesCommand),
+    /// Look at channels of a running gateway.
+    #[command(subcommand)]
+    Channels(channels::ChannelsCommand),
     /// Print what a running gateway may be asked, as OpenAPI 3.1.
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApiArgs),
@@ -138,6 +142,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Plugins(command) => plugins::plugins(&options, command, output),
         Command::Record(args) => record::record(&options, &args, output),
         Command::Services(command) => services::services(&options, command, output),
+        Command::Channels(command) => channels::channels(&options, &command, output),
         Command::OpenApi(args) => openapi::openapi(&options, &args, output),
         Command::Certs(command) => certs::certs(&options, &command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),

@@ -4,8 +4,10 @@
 mod acme;
 mod address;
 mod admission;
+mod broker_url;
 mod callers;
 pub(crate) mod canary;
+mod channels;
 mod compression;
 mod cross;
 mod directory;
@@ -45,6 +47,7 @@ pub(crate) mod tls;
 mod traps;
 mod units;
 pub(crate) mod value;
+mod vyra;
 pub(crate) mod web_routes;
 mod websocket;
 mod words;
@@ -61,8 +64,10 @@ pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Ti
 pub(crate) use acme::{Acme, ChallengeKind, KeyType};
 pub(crate) use address::{ListenAddress, UnixFile};
 pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
+pub(crate) use broker_url::{BrokerUrl, ChannelMember};
 pub(crate) use callers::CertificateCaller;
 pub(crate) use canary::{Canary, CanaryMode, HeaderMatch};
+pub(crate) use channels::{ChannelDeliveryWord, ChannelSettings};
 pub(crate) use compression::ReplyCoding;
 pub(crate) use cross::routes::hidden_route;
 pub(crate) use directory::{DirectorySettings, PeerSettings, RegistrationMode};
@@ -93,6 +98,7 @@ pub(crate) use supply::SigningKey;
 pub(crate) use supply::{Approval, SignatureSettings};
 pub(crate) use units::{Size, parse_duration};
 pub(crate) use value::Provenance;
+pub(crate) use vyra::{Vyra, VyraFunction, VyraKind, VyraPeer, VyraTransport};
 pub(crate) use websocket::WebSocketPath;
 
 use section::{Field, SectionReader};

@@ -6,6 +6,7 @@ use super::{
     acme::Acme,
     address::{ListenAddress, UnixFile},
     admission::{HeaderRule, RateLimit},
+    channels::ChannelSettings,
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     events::Events,
     extensions::Extension,
@@ -20,6 +21,7 @@ use super::{
     tls::{ListenerTls, UpstreamTls},
     traps::{OnTrapSetting, Traps},
     units::Size,
+    vyra::Vyra,
 };
 
 section! {
@@ -61,6 +63,11 @@ section! {
         pub upstream_tls: UpstreamTls = UpstreamTls::default();
         /// Events, and what waits for those who subscribed to them.
         pub events: Events = Events::default();
+        /// Brokers under one name, by a name of your choice: the first that works carries events and calls,
+        /// and the next one when it fails.
+        pub channels: BTreeMap<String, ChannelSettings> = BTreeMap::new();
+        /// VYRA's patterns of revision J: publishing, requests and goals, over Redis and Unix sockets.
+        pub vyra: Vyra = Vyra::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// Who can answer for which service, and who may say so.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The pause after failure number `n_failures` (from 1): anything between `min` and a bound that is
 /// twice `min` after the first failure and doubles with each, up to `max`.
-pub(super) fn pause(min: Duration, max: Duration, n_failures: u32, random: u64) -> Duration {
+pub(crate) fn pause(min: Duration, max: Duration, n_failures: u32, random: u64) -> Duration {
     let factor = 1_u32.checked_shl(n_failures).unwrap_or(u32::MAX);
     let bound = min.saturating_mul(factor).min(max);
     let span = bound.saturating_sub(min).as_nanos();

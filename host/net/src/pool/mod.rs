@@ -2,7 +2,7 @@
 //! carried out, and calls wait for what it grants them.
 
 mod accounting;
-mod backoff;
+pub(crate) mod backoff;
 mod config;
 mod host;
 mod lease;

@@ -2,6 +2,7 @@
 //! and base units; label values come from configuration and plugins, never from callers.
 
 mod certificates;
+mod channels;
 mod extensions;
 mod methods;
 mod own_metrics;
@@ -30,8 +31,9 @@ use prometheus_client::{
 pub(crate) use self::versions::VersionNumbers;
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{
-    acme::AcmeNumbers, certificates::ShownCertificate, cluster::ServiceNumbers, directory,
-    events::EventNumbers, pipeline::chain::LinkView,
+    acme::AcmeNumbers, certificates::ShownCertificate, channels::ChannelNumbers,
+    cluster::ServiceNumbers, directory, events::EventNumbers, pipeline::chain::LinkView,
+    vyra::VyraNumbers,
 };
 
 /// All numbers at one moment.
@@ -54,6 +56,8 @@ pub(crate) struct MetricsSnapshot {
     /// Sessions with other gateways; `None` where there is no pool.
     pub pool: Option<PoolSnapshot>,
     pub events: EventNumbers,
+    pub channels: Vec<ChannelNumbers>,
+    pub vyra: VyraNumbers,
     /// Of all listeners.
     pub certificates: Vec<ShownCertificate>,
     /// Of those that an authority issues.
@@ -147,6 +151,8 @@ impl Collector for MetricsSnapshot {
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
+        self.encode_channels(&mut encoder)?;
+        self.encode_vyra(&mut encoder)?;
         self.encode_gateway(&mut encoder)
     }
 }
