@@ -97,16 +97,7 @@ impl Wanted {
             WantedBroker::Shared(broker) => broker,
             WantedBroker::At { url, topic } => dialled(&url, topic, settings, tls),
         };
-        Member {
-            label: self.source.to_string().into(),
-            source: self.source,
-            broker,
-            echoes: Mutex::new(ExpectedEchoes::new(ECHOES_MAX, ECHO_AGE)),
-            n_connects: AtomicU64::new(0),
-            n_sent: AtomicU64::new(0),
-            n_failed: AtomicU64::new(0),
-            n_received: AtomicU64::new(0),
-        }
+        Member::new(self.source, broker)
     }
 }
 
@@ -136,6 +127,19 @@ fn dialled(
 }
 
 impl Member {
+    pub(super) fn new(source: ChannelMember, broker: Arc<dyn EventBroker>) -> Self {
+        Self {
+            label: source.to_string().into(),
+            source,
+            broker,
+            echoes: Mutex::new(ExpectedEchoes::new(ECHOES_MAX, ECHO_AGE)),
+            n_connects: AtomicU64::new(0),
+            n_sent: AtomicU64::new(0),
+            n_failed: AtomicU64::new(0),
+            n_received: AtomicU64::new(0),
+        }
+    }
+
     /// What the broker has acknowledged or may have, and will give back where this end subscribes.
     pub(super) fn on_sending(&self, event: &Event) {
         self.n_sent.fetch_add(1, Relaxed);
