@@ -13,6 +13,7 @@ mod batches;
 mod browser;
 mod call_streams;
 mod certs;
+mod channels;
 mod check;
 mod cli;
 mod compression;
@@ -60,6 +61,7 @@ mod traps;
 mod unix;
 mod upstreams;
 mod versions;
+mod vyra;
 mod web;
 mod websocket;
 

@@ -180,9 +180,16 @@ struct Fixture {
 
 impl Fixture {
     fn new(delivery: ChannelDeliveryWord) -> Self {
-        let text = "[channels.orders]\nvia = [{ url = \"vstp://h:1\" }]\ntopics = [\"orders.>\"]\n\
-                    failover-after = \"1s\"\nreturn-after = \"10s\"\npublish-timeout = \"30s\"";
-        let (config, _) = parse("f", text, &BTreeMap::new()).expect("a configuration");
+        Self::with("", delivery)
+    }
+
+    /// With further keys.
+    fn with(keys: &str, delivery: ChannelDeliveryWord) -> Self {
+        let text = format!(
+            "[channels.orders]\nvia = [{{ url = \"vstp://h:1\" }}]\ntopics = [\"orders.>\"]\n\
+             failover-after = \"1s\"\nreturn-after = \"10s\"\npublish-timeout = \"30s\"\n{keys}"
+        );
+        let (config, _) = parse("f", &text, &BTreeMap::new()).expect("a configuration");
         let mut settings = config.channels.get("orders").expect("there").clone();
         settings.delivery = delivery;
         let brokers = [Double::new(), Double::new()];
@@ -414,4 +421,63 @@ async fn a_call_goes_on_to_the_next_only_where_nothing_began() {
     assert_eq!(error.retry, Retry::IfIdempotent);
     let n_calls = fixture.brokers.each_ref().map(|broker| broker.state.lock().n_calls);
     assert_eq!(n_calls, [3, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_and_what_waits_is_bounded() {
+    let keys = "in-flight-max = 2\nqueue-max = 3";
+    let fixture = Fixture::with(keys, ChannelDeliveryWord::AtLeastOnce);
+    pass(100).await;
+    fixture.brokers[0].behave(Behaviour::Hangs);
+    fixture.brokers[1].connect(false);
+    let published: Vec<_> = (1..=9).map(|n| fixture.publish(n)).collect();
+    pass(500).await;
+    assert_eq!(fixture.payloads()[0], ["1", "2"], "two are in flight");
+    // Two in flight, three that wait, three on their way to the task: one more is refused.
+    let refused = published.into_iter().filter(tokio::task::JoinHandle::is_finished);
+    let refused: Vec<_> = refused.collect();
+    assert_eq!(refused.len(), 1);
+    for refused in refused {
+        let error = refused.await.expect("ends").expect_err("refused");
+        assert_eq!(error.kind, Kind::ResourceExhausted);
+        assert_eq!(error.message, "3 events wait in channel orders, which is its limit (queue-max)");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_direction_alone_neither_sends_nor_takes_the_other() {
+    let keys = "direction = \"in\"";
+    let fixture = Fixture::with(keys, ChannelDeliveryWord::AtMostOnce);
+    pass(100).await;
+    fixture.hub.publish(event("orders.created", "1")).expect("published");
+    fixture.brokers[1].bring(&event("orders.created", "2"));
+    pass(100).await;
+    let counts = fixture.channel().view().counts;
+    assert_eq!((counts.acknowledged, counts.received), (0, 1));
+    let keys = "direction = \"out\"";
+    let fixture = Fixture::with(keys, ChannelDeliveryWord::AtMostOnce);
+    pass(100).await;
+    fixture.hub.publish(event("orders.created", "1")).expect("published");
+    pass(100).await;
+    assert_eq!(fixture.payloads()[0], ["1"]);
+    assert!(fixture.brokers.iter().all(|broker| broker.state.lock().sources.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_are_kept_as_many_and_as_long_as_the_keys_say() {
+    let came_in = async |keys: &str, pause_ms: u64| {
+        let fixture = Fixture::with(keys, ChannelDeliveryWord::AtMostOnce);
+        pass(100).await;
+        for id in ["1", "2", "1"] {
+            let mut event = event("orders.created", "a");
+            event.headers.push("event-id", id).expect("short");
+            fixture.brokers[0].bring(&event);
+            pass(pause_ms).await;
+        }
+        fixture.channel().view().counts.received
+    };
+    assert_eq!(came_in("", 10).await, 2);
+    assert_eq!(came_in("duplicates-max = 1", 10).await, 3);
+    assert_eq!(came_in("duplicates-max = 0", 10).await, 3);
+    assert_eq!(came_in("duplicates-age = \"1s\"", 600).await, 3);
 }

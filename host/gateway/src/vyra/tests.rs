@@ -107,7 +107,7 @@ impl Handler for Service {
                     let stream = futures_util::stream::iter(items);
                     Ok(Reply::new(Headers::new(), Body::Messages(BodyStream::new(stream))))
                 }
-                "wait" => std::future::pending().await,
+                "wait" | "silent" => std::future::pending().await,
                 _ => Err(Error::internal("it fails")),
             }
         })
@@ -404,4 +404,50 @@ async fn events_go_out_and_come_in_and_not_out_again() {
     assert_eq!((event.topic.as_str(), &event.payload[..]), ("robot_1.moved", &br#"{"x": 1}"#[..]));
     settle().await;
     assert!(published.try_recv().is_err(), "it came in over VYRA");
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_and_subsections_are_parts_of_topics() {
+    let text = format!(
+        "{MODULE}[vyra.functions.moved]\nover = [\"REDIS\"]\nkind = \"subscribe\"\nnamespace = \"arm\"\n\
+         subsection = \"left-1\"\ntopic = \"fleet.moved\"\n{ROBOT}namespace = \"lift\"\nevents = [\"risen\"]\n"
+    );
+    let fixture = begin(&text);
+    let pattern = TopicPattern::new(">").expect("a pattern");
+    let mut subscription =
+        fixture.hub.subscribe(&"test".into(), vec![pattern], None).expect("subscribed");
+    settle().await;
+    for (channel, topic) in [
+        ("v2_mod_abc123/arm/moved/left-1", "fleet.moved"),
+        ("robot_1/lift/risen", "robot_1.lift.risen"),
+    ] {
+        fixture.redis.say(channel, "{}");
+        assert_eq!(subscription.next().await.expect("an event").event.topic, topic);
+    }
+    let mut requests = fixture.redis.listen(&["srv:robot_1/lift/find:requests"]);
+    let calling = tokio::spawn(peer(&fixture).call(Call::unary("robot", "find", "{}")));
+    assert!(VyraRequest::read(&next(&mut requests).await.into()).is_some());
+    calling.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_peers_show_the_token_and_no_more_than_calls_max_run_at_one_time() {
+    let keys = "method = \"silent\"";
+    let text = function("calculate", keys).replace(
+        "id = \"abc123\"\n",
+        "id = \"abc123\"\ntoken = \"t0p\"\ncalls-max = 2\n",
+    );
+    let fixture = begin(&text);
+    let channel = "srv:v2_mod_abc123/calculate:response:490cd3c3";
+    settle().await;
+    for _ in 0..3 {
+        fixture.redis.say("srv:v2_mod_abc123/calculate:requests", request("{}", channel));
+    }
+    settle().await;
+    let counts = fixture.running.module.counts("calculate").expect("there");
+    assert_eq!(counts.taken.load(Relaxed), 2);
+    assert_eq!(counts.passed_over.load(Relaxed), 1);
+    let call = fixture.running.module.call("calculate", "{}".into(), None).expect("a call");
+    assert_eq!(call.headers.get_str("authorization").as_deref(), Some("Bearer t0p"));
+    assert_eq!(call.headers.get_str("content-type").as_deref(), Some("application/json"));
 }
