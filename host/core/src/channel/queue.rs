@@ -153,7 +153,7 @@ impl<T> ChannelQueue<T> {
             return Vec::new();
         }
         let waiting = std::mem::take(&mut self.waiting);
-        let (expired, left): (Vec<_>, _) = waiting.into_iter().partition(is_over);
+        let (expired, left): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(is_over);
         self.waiting = left;
         expired.into_iter().map(|pending| pending.item).collect()
     }

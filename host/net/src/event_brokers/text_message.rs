@@ -209,7 +209,7 @@ fn read_json(message: &Bytes) -> Option<ServerText> {
             Some(ServerText::Event {
                 subscription: Some(text("subscription")?.into()),
                 event,
-                missed: number("missed").unwrap_or(0),
+                missed: number(message, "missed").unwrap_or(0),
             })
         }
         "response" => {
@@ -228,7 +228,7 @@ fn read_json(message: &Bytes) -> Option<ServerText> {
         "error" => {
             let kind = text("status").and_then(|name| Kind::from_name(&name));
             let message = text("error").unwrap_or_default();
-            let error = Error::of_peer(kind.unwrap_or(Kind::Unknown), number("code"), message);
+            let error = Error::of_peer(kind.unwrap_or(Kind::Unknown), number(message, "code"), message);
             Some(ServerText::Error {
                 id: text("id")?.parse().ok()?,
                 error,
@@ -241,6 +241,10 @@ fn read_json(message: &Bytes) -> Option<ServerText> {
         }),
         _ => None,
     }
+}
+
+fn number<T: std::str::FromStr>(message: &[u8], key: &str) -> Option<T> {
+    std::str::from_utf8(json::member(message, key)?).ok()?.parse().ok()
 }
 
 /// The member `headers` of a message: an object of strings.
