@@ -5,7 +5,7 @@
 //!              on_connected                         on_failure, or the connection is lost
 //!   unwell ───────────────────▶ well since T ──────────────────────────────────────────▶ unwell since T
 //!
-//!   none carries ── one is well ─────────────────────────────────────▶ the best that is well
+//!   none carries ── the first is well, or `failover_after` is over ──▶ the best that is well
 //!   A carries ───── A unwell for `failover_after`, another well ─────▶ the best that is well
 //!   A carries ───── a better one well for `return_after` ────────────▶ the better one
 //! ```
@@ -32,6 +32,8 @@ pub struct ChannelSelector {
     config: FailoverConfig,
     members: Vec<Member>,
     current: Option<usize>,
+    /// Until when a better one is waited for at the beginning: connections are not made in order.
+    settled_at: Instant,
 }
 
 /// The channel goes over another broker from here on.
@@ -80,6 +82,7 @@ impl ChannelSelector {
             config,
             members: vec![member; n_members],
             current: None,
+            settled_at: now + config.failover_after,
         }
     }
 
@@ -180,7 +183,8 @@ impl ChannelSelector {
     /// The broker that should carry at `now`, where it is not the one that does.
     fn wanted(&self, now: Instant) -> Option<usize> {
         let Some(current) = self.current else {
-            return self.best();
+            let is_settled = now >= self.settled_at;
+            return self.best().filter(|best| *best == 0 || is_settled);
         };
         if !self.is_well(current) {
             let is_over = self.change_at().is_some_and(|at| now >= at);
@@ -194,7 +198,9 @@ impl ChannelSelector {
 
     /// When the next change is due, as things stand.
     fn change_at(&self) -> Option<Instant> {
-        let current = self.current?;
+        let Some(current) = self.current else {
+            return self.best().map(|_| self.settled_at);
+        };
         match self.standing(current)? {
             MemberStanding::Unwell(since) => {
                 self.best().map(|_| since + self.config.failover_after)
