@@ -14,6 +14,7 @@ mod bridges;
 mod browser;
 mod call_streams;
 mod certs;
+mod channels;
 mod check;
 mod cli;
 mod compression;
@@ -64,6 +65,7 @@ mod unix;
 mod upstreams;
 mod velithon;
 mod versions;
+mod vyra;
 mod web;
 mod websocket;
 

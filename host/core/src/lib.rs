@@ -6,6 +6,7 @@ pub mod body;
 pub mod bounded;
 pub mod call;
 pub mod canary;
+pub mod channel;
 pub mod compare;
 pub mod error;
 pub mod event;
@@ -39,6 +40,7 @@ pub mod trace;
 pub mod transport;
 pub mod velithon;
 pub mod vsp;
+pub mod vyra;
 pub mod websocket;
 pub mod wire;
 

@@ -7,6 +7,7 @@ mod app;
 mod bridges;
 mod build;
 mod certificates;
+mod channels;
 mod cli;
 mod cluster;
 mod config;
@@ -39,5 +40,6 @@ mod stores;
 mod telemetry;
 pub mod testing;
 mod users;
+mod vyra;
 
 pub use self::cli::main;

@@ -8,6 +8,7 @@ pub mod client;
 pub mod counters;
 pub mod dial;
 mod driver;
+pub mod event_brokers;
 pub mod grpc;
 pub mod http;
 pub mod json_payload;
@@ -30,6 +31,7 @@ pub mod udp;
 pub mod unix;
 pub mod upstream;
 pub mod velithon;
+pub mod vyra;
 pub mod websocket;
 
 pub use acceptor::proxy_protocol::ProxyVersion;

@@ -91,6 +91,12 @@ impl Mailbox {
         self.close();
     }
 
+    /// Whether it still takes events.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.lock().is_open
+    }
+
     #[must_use]
     pub fn counts(&self) -> EventCounts {
         self.lock().queue.counts()

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 21] = [
+const ENDPOINTS: [(&str, &str, &str); 23] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -70,6 +70,16 @@ const ENDPOINTS: [(&str, &str, &str); 21] = [
         "GET",
         "/bridges",
         "brokers of others: whether each is connected, and what became of its messages",
+    ),
+    (
+        "GET",
+        "/channels",
+        "every channel: which broker carries, how each is, what was carried",
+    ),
+    (
+        "GET",
+        "/vyra",
+        "functions and modules of VYRA, and what was asked of them",
     ),
     (
         "GET",
@@ -164,6 +174,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/directory", get(directory))
         .route("/events", get(events))
         .route("/bridges", get(bridges))
+        .route("/channels", get(channels))
+        .route("/vyra", get(vyra))
         .route("/services", get(services))
         .route("/openapi.json", get(openapi))
         .route("/config", get(config))
@@ -242,6 +254,14 @@ async fn events(State(gateway): State<Arc<Gateway>>) -> Response {
 
 async fn bridges(State(gateway): State<Arc<Gateway>>) -> Response {
     Json(json!({ "bridges": gateway.bridges().view() })).into_response()
+}
+
+async fn channels(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(json!({ "channels": gateway.brokered().channels.view() })).into_response()
+}
+
+async fn vyra(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(gateway.brokered().vyra.view()).into_response()
 }
 
 async fn services(State(gateway): State<Arc<Gateway>>) -> Response {

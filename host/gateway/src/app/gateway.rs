@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
+    brokered::Brokered,
     listener::{BoundAddress, ListenerDependencies},
     transports::Transports,
 };
@@ -44,6 +45,7 @@ use crate::{
 pub(crate) struct Gateway {
     control: Arc<Control>,
     bridges: Arc<Bridges>,
+    brokered: Brokered,
     book: Arc<CallBook>,
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
@@ -68,7 +70,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn new(
-        control: Arc<Control>,
+        (control, brokered): (Arc<Control>, Brokered),
         book: Arc<CallBook>,
         dependencies: &ListenerDependencies,
         stores: Arc<Stores>,
@@ -79,6 +81,7 @@ impl Gateway {
         Self {
             bridges: Arc::new(Bridges::new(Arc::new(control.events().clone()))),
             control,
+            brokered,
             book,
             transports: Arc::clone(&dependencies.transports),
             bytes: Arc::clone(&dependencies.bytes),
@@ -113,6 +116,12 @@ impl Gateway {
     pub(crate) fn apply_bridges(&self) {
         let loaded = self.loaded();
         self.bridges.apply(&loaded.config, &self.certificates);
+    }
+
+    /// Channels, and modules of VYRA.
+    #[must_use]
+    pub(crate) const fn brokered(&self) -> &Brokered {
+        &self.brokered
     }
 
     /// What listeners show and dialers are shown.
@@ -251,6 +260,8 @@ impl Gateway {
             events: self.control.events().numbers(),
             mqtt: self.mqtt.numbers(),
             bridges: self.bridges.numbers(),
+            channels: self.brokered.channels.view(),
+            vyra: self.brokered.vyra.view(),
             certificates: self.certificates.shown(),
             acme: self.certificates.acme().numbers(),
             held_bytes: self.bytes.held(),

@@ -6,6 +6,7 @@
 //! signal → not ready (drain-delay) → listeners drain (bounded) → plugins end → operators' listener closes → end
 //! ```
 
+pub(crate) mod brokered;
 mod check;
 pub(crate) mod gateway;
 pub(crate) mod http_listener;
@@ -25,7 +26,7 @@ mod velithon_listener;
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use postern_core::{
-    Transport,
+    Handler, Transport,
     registry::{Address, directory::ConfigError},
 };
 use postern_net::{
@@ -40,6 +41,7 @@ use tracing::{info, warn};
 
 pub(crate) use self::check::{Checked, check, check_component};
 use self::{
+    brokered::Brokered,
     gateway::Gateway,
     listener::{ADMIN, BindError, BoundAddress, ListenerDependencies},
     listeners::Listeners,
@@ -219,8 +221,12 @@ impl App {
             quiet,
             Arc::clone(&troubles),
         );
+        let tls = dependencies.certificates.upstream();
+        let handler = Arc::clone(&pipeline) as Arc<dyn Handler>;
+        let brokered = Brokered::new(control.events(), handler, tls);
+        control.fleet().set_brokered(brokered.apply(&config));
         let gateway = Gateway::new(
-            Arc::clone(&control),
+            (Arc::clone(&control), brokered),
             book,
             &dependencies,
             stores,

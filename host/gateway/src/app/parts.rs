@@ -63,7 +63,7 @@ impl Parts {
         };
         let mqtt = MqttGateway::open(config, records, events.clone()).await;
         let mqtt = Arc::new(mqtt.map_err(StartError::Mqtt)?);
-        let redis = RedisFront::new(events.hub().clone(), runtime.key_values(None)?);
+        let redis = RedisFront::new(events.clone(), runtime.key_values(None)?);
         let health = Arc::new(HealthService::new());
         let tls = certificates.upstream();
         let (fleet, directory_service) =

@@ -309,6 +309,8 @@ impl Reload {
 
     fn apply_to_plugins(&self, redeploys: &mut JoinSet<()>, before: &Loaded, after: &Loaded) {
         let control = self.gateway.control();
+        let brokered = self.gateway.brokered().apply(&after.config);
+        control.fleet().set_brokered(brokered);
         control.apply(after.config.clone());
         let (old, new) = (&before.config, &after.config);
         let is_same = old.plugins.limits == new.plugins.limits

@@ -1,11 +1,12 @@
 //! What bridges stand on: the events of this gateway.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use postern_core::{
     BoxFuture, Error, Text,
     event::{Event, EventSink, QueueBounds, Subscription, TopicPattern, durable::EventLog},
 };
+use tokio::sync::watch;
 
 use crate::events::EventService;
 
@@ -27,14 +28,22 @@ pub(crate) trait BridgedEvents: Send + Sync + fmt::Debug {
         queue: QueueBounds,
     ) -> Result<Subscription, Error>;
 
-    /// Logs that keep durable topics.
-    fn logs(&self) -> Vec<Arc<dyn EventLog>>;
+    /// Whether a log keeps events of `topic`.
+    fn is_durable(&self, topic: &str) -> bool;
+
+    /// Logs of which one of `patterns` may want an event, by their names.
+    fn logs(&self, patterns: &[TopicPattern]) -> BTreeMap<Text, Arc<dyn EventLog>>;
+
+    /// Tells when other topics are durable than before.
+    fn changes(&self) -> watch::Receiver<()>;
 }
 
 impl BridgedEvents for EventService {
     fn publish(&self, event: Event) -> BoxFuture<Result<u32, Error>> {
-        let told = self.hub().publish(event);
-        Box::pin(std::future::ready(told))
+        match self.publisher().publish(event) {
+            Ok(published) => Box::pin(published.stored()),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -52,7 +61,17 @@ impl BridgedEvents for EventService {
         self.hub().subscribe(owner, patterns, Some(queue))
     }
 
-    fn logs(&self) -> Vec<Arc<dyn EventLog>> {
-        Vec::new()
+    fn is_durable(&self, topic: &str) -> bool {
+        self.topics().is_durable(topic)
+    }
+
+    fn logs(&self, patterns: &[TopicPattern]) -> BTreeMap<Text, Arc<dyn EventLog>> {
+        let durable = self.topics().matching(patterns).into_iter();
+        let named = durable.map(|topic| (Text::from(topic.pattern.as_str()), topic.log));
+        named.collect()
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.topics().changes()
     }
 }

@@ -43,18 +43,37 @@ impl Outbound {
         if self.shared.rules.patterns().is_empty() {
             return std::future::pending().await;
         }
-        let logs = self.shared.events.logs();
-        let mut followed: FuturesUnordered<_> = logs
-            .iter()
-            .map(|log| self.follow_log(Arc::clone(log)))
-            .collect();
-        tokio::join!(self.follow_hub(&logs), async {
-            while followed.next().await.is_some() {}
-        });
+        tokio::join!(self.follow_hub(), self.follow_logs());
+    }
+
+    /// Events of durable topics, whichever are durable at present.
+    async fn follow_logs(&self) {
+        let patterns = self.shared.rules.patterns();
+        let mut changes = self.shared.events.changes();
+        loop {
+            let logs = self.shared.events.logs(&patterns);
+            let names: Vec<_> = logs.keys().cloned().collect();
+            let followed = logs.into_values().map(|log| self.follow_log(log));
+            let mut followed: FuturesUnordered<_> = followed.collect();
+            let following = async { while followed.next().await.is_some() {} };
+            let others = async {
+                // Other settings of the same topics change nothing here.
+                while self.shared.events.logs(&patterns).keys().eq(&names) {
+                    if changes.changed().await.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
+            };
+            tokio::select! {
+                // Where there is no log, there is nothing to follow.
+                () = async { following.await; std::future::pending().await } => {}
+                () = others => {}
+            }
+        }
     }
 
     /// Events that no log keeps.
-    async fn follow_hub(&self, logs: &[Arc<dyn EventLog>]) {
+    async fn follow_hub(&self) {
         let owner = self.consumer_name();
         let patterns = self.shared.rules.patterns();
         let subscribed = self.shared.events.subscribe(&owner, patterns, self.queue);
@@ -71,7 +90,7 @@ impl Outbound {
                 BridgeCounts::count(&self.shared.counts.missed, missed);
                 warn!(bridge = %self.shared.name, missed, "events lost on the way to the bridge");
             }
-            if logs.iter().any(|log| log.wants(&delivery.event.topic)) {
+            if self.shared.events.is_durable(&delivery.event.topic) {
                 continue;
             }
             let mut n_dropped = 0;

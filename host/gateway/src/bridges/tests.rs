@@ -1,7 +1,7 @@
 //! What comes in, against events that are slow, full or closed.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -14,7 +14,7 @@ use postern_core::{
     mqtt::{Qos, Reason},
 };
 use postern_net::mqtt_client::{BrokerMessage, BrokerObserver};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     bridged_events::BridgedEvents,
@@ -60,8 +60,16 @@ impl BridgedEvents for Scripted {
         Hub::default().subscribe(owner, patterns, None)
     }
 
-    fn logs(&self) -> Vec<Arc<dyn EventLog>> {
-        Vec::new()
+    fn is_durable(&self, _: &str) -> bool {
+        false
+    }
+
+    fn logs(&self, _: &[TopicPattern]) -> BTreeMap<Text, Arc<dyn EventLog>> {
+        BTreeMap::new()
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        watch::channel(()).1
     }
 }
 

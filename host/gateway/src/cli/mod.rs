@@ -9,6 +9,7 @@ mod bridges;
 mod build;
 mod call;
 mod certs;
+mod channels;
 mod check;
 mod component;
 mod config;
@@ -98,6 +99,9 @@ enum Command {
     /// Look at the stores of a running gateway.
     #[command(subcommand)]
     Stores(stores::StoresCommand),
+    /// Look at channels of a running gateway.
+    #[command(subcommand)]
+    Channels(channels::ChannelsCommand),
     /// Print what a running gateway may be asked, as OpenAPI 3.1.
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApiArgs),
@@ -153,6 +157,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Mqtt(command) => mqtt::mqtt(&options, command, output),
         Command::Bridges(command) => bridges::bridges(&options, &command, output),
         Command::Stores(command) => stores::stores(&options, command, output),
+        Command::Channels(command) => channels::channels(&options, &command, output),
         Command::OpenApi(args) => openapi::openapi(&options, &args, output),
         Command::Certs(command) => certs::certs(&options, &command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),

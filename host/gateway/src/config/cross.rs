@@ -4,10 +4,12 @@ mod acme;
 mod admission;
 mod bridges;
 mod callers;
+mod channels;
 pub(crate) mod routes;
 mod security;
 mod stores;
 mod tls;
+mod vyra;
 
 use std::time::Duration;
 
@@ -57,6 +59,8 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     );
     check_extensions(config, reader);
     check_directory(config, reader);
+    channels::check(config, reader);
+    vyra::check(config, reader);
 }
 
 /// An extension of a listener that nobody opens would see nothing.

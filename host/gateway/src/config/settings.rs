@@ -8,6 +8,7 @@ use super::{
     admission::{HeaderRule, RateLimit},
     bridges::Bridge,
     consul::Consul,
+    channels::ChannelSettings,
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     events::Events,
     extensions::Extension,
@@ -25,6 +26,7 @@ use super::{
     topics::TopicTables,
     traps::{OnTrapSetting, Traps},
     units::Size,
+    vyra::Vyra,
 };
 
 section! {
@@ -73,6 +75,11 @@ section! {
         pub mqtt: Mqtt = Mqtt::default();
         /// Brokers of MQTT that topics go to and come from, by a name of your choice.
         pub bridges: BTreeMap<String, Bridge> = BTreeMap::new();
+        /// Brokers under one name, by a name of your choice: the first that works carries events and calls,
+        /// and the next one when it fails.
+        pub channels: BTreeMap<String, ChannelSettings> = BTreeMap::new();
+        /// VYRA's patterns of revision J: publishing, requests and goals, over Redis and Unix sockets.
+        pub vyra: Vyra = Vyra::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// Who can answer for which service, and who may say so.

@@ -56,6 +56,8 @@ pub(crate) struct Fleet {
     told: Mutex<BTreeSet<String>>,
     /// Services of the gateway itself.
     built_in: Vec<BuiltIn>,
+    /// Services that are answered over channels and by modules of VYRA.
+    brokered: ArcSwap<Vec<BuiltIn>>,
     /// Of plugins, upstreams and the gateway's own services.
     schemas: Arc<LoadedSchemas>,
     /// Where requests over HTTP go.
@@ -101,6 +103,7 @@ impl Fleet {
             tokens: Arc::default(),
             told: Mutex::default(),
             built_in,
+            brokered: ArcSwap::default(),
             schemas,
             http_routes,
             routed: ArcSwap::default(),
@@ -153,8 +156,10 @@ impl Fleet {
         let clusters = self
             .clusters
             .rebuild(&snapshot, &self.policies.load(), &connect);
-        let built_in = self.built_in.iter().map(|built_in| built_in.route(book));
-        let mut routes: Vec<_> = built_in.collect();
+        let brokered = self.brokered.load();
+        // The gateway's own come second: they stand in the place of others of their name.
+        let built_in = brokered.iter().chain(&self.built_in);
+        let mut routes: Vec<_> = built_in.map(|built_in| built_in.route(book)).collect();
         for (name, cluster) in clusters {
             if let Some(service) = snapshot.service(&name).filter(|_| !self.is_built_in(&name)) {
                 routes.push(route(service, &cluster, slots, book));
@@ -191,13 +196,21 @@ impl Fleet {
     }
 
     fn is_built_in(&self, service: &str) -> bool {
-        let mut built_in = self.built_in.iter();
+        let brokered = self.brokered.load();
+        let mut built_in = brokered.iter().chain(&self.built_in);
         built_in.any(|built_in| built_in.info.name == service)
     }
 
-    /// What the services of the gateway itself say.
-    pub(super) fn built_in(&self) -> impl Iterator<Item = &ServiceInfo> {
-        self.built_in.iter().map(|built_in| &built_in.info)
+    /// What the services of the gateway itself say, and those that are answered over brokers.
+    pub(super) fn built_in(&self) -> Vec<ServiceInfo> {
+        let brokered = self.brokered.load();
+        let built_in = brokered.iter().chain(&self.built_in);
+        built_in.map(|built_in| built_in.info.clone()).collect()
+    }
+
+    /// Replaces the services that are answered over brokers. Routes follow when they are made anew.
+    pub(crate) fn set_brokered(&self, services: Vec<BuiltIn>) {
+        self.brokered.store(Arc::new(services));
     }
 
     /// The schemas of what is loaded.

@@ -133,8 +133,8 @@ impl Control {
         }
         self.remote_services.add_to(&mut described);
         // Nobody else answers for these.
-        let built_in = self.fleet.built_in();
-        described.extend(built_in.map(|service| (service.name.clone(), service.clone())));
+        let built_in = self.fleet.built_in().into_iter();
+        described.extend(built_in.map(|service| (service.name.clone(), service)));
         described
     }
 

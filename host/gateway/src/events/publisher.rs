@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use postern_core::{
-    Error,
-    event::{Event, EventSink, Hub, Published},
+    Blame, Error, Kind,
+    event::{Event, EventSink, Hub, Published, durable::Position},
 };
 
 use super::topics::DurableTopics;
@@ -36,6 +36,25 @@ impl EventPublisher {
     /// Why the event was not taken, or not kept.
     pub(crate) async fn publish_stored(&self, event: Event) -> Result<u32, Error> {
         self.publish(event)?.stored().await
+    }
+
+    /// Publishes an event of a durable topic, and gives its position in the log that keeps the topic.
+    ///
+    /// # Errors
+    /// As `publish_stored`; `failed-precondition` where no log keeps the topic.
+    pub(crate) async fn publish_at(&self, event: Event) -> Result<Position, Error> {
+        let logs = self.topics.logs_for(&event.topic);
+        if !self.topics.is_durable(&event.topic) {
+            let message = format!("{} is no durable topic", event.topic);
+            return Err(Error::new(Kind::FailedPrecondition, Blame::Client, message));
+        }
+        self.hub.check(&event)?;
+        let event = event.into_compact();
+        let positions = try_join_all(logs.iter().map(|log| log.append(event.clone()))).await?;
+        // It is kept, whatever those say who only listen.
+        drop(self.hub.publish(event));
+        // The log of the topic comes first.
+        Ok(positions.first().copied().unwrap_or_default())
     }
 }
 

@@ -12,7 +12,7 @@
 
 mod backend;
 mod calls;
-mod credentials;
+pub(crate) mod credentials;
 mod record;
 mod request;
 mod retained;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use postern_core::{
     Body, Call, Context, Error, Headers, Kind, Text,
-    event::{Event, Publisher, QueueBounds, SERVICE},
+    event::{Event, EventSink as _, Published, Publisher, QueueBounds, SERVICE},
     resp::{
         ChannelKind, RespCommand, RespError, RespRequest, RespValue, Subscribed,
         glob_matches,
@@ -17,11 +17,7 @@ use postern_core::{
 };
 use postern_net::resp::RespAnswer;
 
-use super::{
-    Publishing,
-    client::RedisClient,
-    failure::told,
-};
+use super::{client::RedisClient, failure::told};
 
 /// How many clients of Redis have subscribed to what, over all listeners.
 #[derive(Debug, Default)]
@@ -80,9 +76,10 @@ impl RedisClient {
                 ..Publisher::default()
             },
         };
-        match self.listener.front.topics.publish(event) {
-            Publishing::Told(told) => RespAnswer::Now(published(told)),
-            Publishing::Storing(storing) => {
+        match self.listener.front.events.publisher().publish(event) {
+            Ok(Published::Told(n_told)) => RespAnswer::Now(published(Ok(n_told))),
+            Err(error) => RespAnswer::Now(published(Err(error))),
+            Ok(Published::Storing(storing)) => {
                 RespAnswer::Later(Box::pin(async move { published(storing.await) }))
             }
         }
@@ -165,7 +162,7 @@ impl RedisClient {
                     bytes_max: rules.redis.output_bytes_max.octets(),
                 };
                 let owner = Text::from(format!("redis client {}", self.id));
-                let events = self.listener.front.hub.subscribe_changing(&owner, queue)?;
+                let events = self.listener.front.events.hub().subscribe_changing(&owner, queue)?;
                 self.events.insert(events)
             }
         };

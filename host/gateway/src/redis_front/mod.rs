@@ -24,7 +24,6 @@ mod failure;
 mod group_commands;
 mod groups;
 mod keys;
-mod password;
 mod pending;
 mod session;
 mod streams;
@@ -43,47 +42,27 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use postern_core::{
-    BoxFuture, Error, Handler, Peer, Text,
-    event::{Event, EventSink, Hub, durable::EventLog},
-    key_value::KeyValueStore,
-};
+use postern_core::{Handler, Peer, Text, key_value::KeyValueStore};
 use postern_net::resp::{RespClient, RespService};
 
 use self::{
-    channels::ChannelCounts, client::RedisClient, groups::Groups, keys::Cursors,
-    password::KnownCredentials, table::Tables,
+    channels::ChannelCounts, client::RedisClient, groups::Groups, keys::Cursors, table::Tables,
 };
 use crate::{
     config::{Auth, RedisSettings},
+    events::EventService,
+    mqtt::credentials::KnownCredentials,
     pipeline::{ListenerHandler, Pipeline},
 };
 
 /// What all listeners for clients of Redis share.
 pub(crate) struct RedisFront {
-    hub: Hub,
-    topics: Arc<dyn DurableTopics>,
+    events: EventService,
     tables: Tables,
     groups: Groups,
     cursors: Cursors,
     channels: ChannelCounts,
     clients: AtomicU64,
-}
-
-/// Topics whose events are kept.
-pub(crate) trait DurableTopics: Send + Sync {
-    /// Every log, with its name: its pattern.
-    fn logs(&self) -> Vec<(Text, Arc<dyn EventLog>)>;
-
-    /// Publishes an event to whoever is subscribed, and to the logs that want it.
-    fn publish(&self, event: Event) -> Publishing;
-}
-
-/// An event that was told to how many, or is being stored first.
-pub(crate) enum Publishing {
-    Told(Result<u32, Error>),
-    #[expect(dead_code, reason = "a gateway without durable topics stores nothing")]
-    Storing(BoxFuture<Result<u32, Error>>),
 }
 
 /// One listener, for its clients.
@@ -104,16 +83,11 @@ pub(crate) struct ListenerRules {
     pub known: KnownCredentials,
 }
 
-/// Topics of a gateway that keeps no events.
-struct PassingTopics(Hub);
-
 impl RedisFront {
     #[must_use]
-    pub(crate) fn new(hub: Hub, store: Arc<dyn KeyValueStore>) -> Self {
-        let topics = Arc::new(PassingTopics(hub.clone()));
+    pub(crate) fn new(events: EventService, store: Arc<dyn KeyValueStore>) -> Self {
         Self {
-            hub,
-            topics,
+            events,
             tables: Tables::new(store),
             groups: Groups::default(),
             cursors: Cursors::default(),
@@ -169,16 +143,6 @@ impl ListenerRules {
             default_service: default_service.map(Text::from),
             known: KnownCredentials::of(auth),
         }
-    }
-}
-
-impl DurableTopics for PassingTopics {
-    fn logs(&self) -> Vec<(Text, Arc<dyn EventLog>)> {
-        Vec::new()
-    }
-
-    fn publish(&self, event: Event) -> Publishing {
-        Publishing::Told(self.0.publish(event))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use postern_core::{
     BoxFuture, Error, Text,
     event::{
-        ChangingSubscription, Event, EventSink, Publisher, QueueBounds, TopicPattern,
+        ChangingSubscription, Event, Publisher, QueueBounds, TopicPattern,
         durable::{EventLog, LogInfo, Position, StoredEvent},
     },
     resp::{
@@ -68,17 +68,21 @@ impl RedisFront {
     /// The stream that `name` is.
     pub(super) fn log_of(&self, name: &[u8]) -> Option<Stream> {
         let name = std::str::from_utf8(name).ok()?;
+        let topics = self.events.topics();
         let pattern = TopicPattern::new(name).ok()?;
-        let logs = self.topics.logs().into_iter();
         let is_topic = !name.split('.').any(|level| level == "*" || level == ">");
-        let (log_name, log) = { logs }.find(|(log_name, log)| match is_topic {
-            true => log.wants(name),
-            false => log_name == name,
+        if is_topic && !topics.is_durable(name) {
+            return None;
+        }
+        let matching = topics.matching(std::slice::from_ref(&pattern)).into_iter();
+        let durable = { matching }.find(|durable| match is_topic {
+            true => durable.log.wants(name),
+            false => durable.pattern == pattern,
         })?;
         Some(Stream {
             key: name.into(),
-            log_name,
-            log,
+            log_name: Text::from(durable.pattern.as_str()),
+            log: durable.log,
             pattern,
         })
     }
@@ -209,9 +213,7 @@ impl StreamJob {
             payload,
             publisher: self.publisher.clone(),
         };
-        let position = stream.log.append(event.clone()).await?;
-        // It is stored: who is told of it meanwhile has no say in that.
-        drop(self.listener.front.hub.publish(event));
+        let position = self.listener.front.events.publisher().publish_at(event).await?;
         Ok(RespValue::bulk(StreamId::of(position).to_string()))
     }
 
@@ -336,7 +338,7 @@ impl StreamJob {
             bytes_max: 1,
         };
         let owner = Text::from(format!("redis client {}", self.client));
-        let subscription = self.listener.front.hub.subscribe_changing(&owner, queue)?;
+        let subscription = self.listener.front.events.hub().subscribe_changing(&owner, queue)?;
         for stream in streams {
             subscription.add_pattern(&stream.pattern);
         }

@@ -116,10 +116,15 @@ impl QueueState {
             || self.bytes.saturating_add(bytes) > self.bounds.bytes_max
     }
 
+    /// The oldest that is still wanted: whoever has given up waiting sends it again, or does not.
     fn pop(&mut self) -> Option<Waiting> {
-        let waiting = self.entries.pop_front()?;
-        self.on_gone(&waiting);
-        Some(waiting)
+        loop {
+            let waiting = self.entries.pop_front()?;
+            self.on_gone(&waiting);
+            if waiting.done.as_ref().is_none_or(|done| !done.is_closed()) {
+                return Some(waiting);
+            }
+        }
     }
 
     fn drop_oldest(&mut self) {
@@ -196,6 +201,19 @@ mod tests {
         let long = "4".repeat(4 * each);
         assert_eq!(push(&queue, &long), 1);
         assert_eq!(left(&queue), [long]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_sent() {
+        let queue = queue(1, usize::MAX, BrokerQueueFull::DropOldest);
+        let (done, told) = oneshot::channel();
+        queue.push(Waiting {
+            message: BrokerMessage::new("given up", "", Qos::AtLeastOnce),
+            done: Some(done),
+        });
+        drop(told);
+        push(&queue, "1");
+        assert_eq!(left(&queue), ["1"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Sessions over WebSocket: `ws://` and `wss://`. The messages are those of `link.rs`; compression is not
-//! asked for, as what peers send each other is packed where it pays.
+//! WebSockets of servers elsewhere, at `ws://` and `wss://`: VSTP sessions in the messages of `link.rs`, and
+//! text messages for whoever drives them. Compression is not asked for, as what peers send each other is
+//! packed where it pays.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -83,22 +84,59 @@ impl StreamDialer for SecureWebSocketDialer {
     }
 }
 
-/// Asks for a WebSocket and reads the answer. The caller bounds the time.
+/// A VSTP session on a WebSocket. The caller bounds the time.
 async fn shake<S: StreamLink>(
-    mut stream: S,
+    stream: S,
     destination: &Destination,
     carried: Carried,
 ) -> Result<WebSocketLink<S>, Error> {
+    let asked = AskedWebSocket {
+        protocol: Some(carried.subprotocol),
+        path: carried.path,
+        kind: DataKind::Binary,
+        // Its octets are a stream, which the session bounds.
+        message_bytes_max: usize::MAX,
+        authorization: None,
+    };
+    let channel = open(stream, destination, &asked).await?;
+    Ok(WebSocketLink::new(channel, None))
+}
+
+/// A WebSocket that is asked for.
+pub(crate) struct AskedWebSocket<'a> {
+    pub(crate) protocol: Option<&'static str>,
+    /// Where it is, unless the destination says so.
+    pub(crate) path: &'a str,
+    pub(crate) kind: DataKind,
+    pub(crate) message_bytes_max: usize,
+    /// The field of that name.
+    pub(crate) authorization: Option<&'a str>,
+}
+
+/// Asks for a WebSocket and reads the answer. The caller bounds the time.
+pub(crate) async fn open<S: StreamLink>(
+    mut stream: S,
+    destination: &Destination,
+    asked: &AskedWebSocket<'_>,
+) -> Result<Channel<S>, Error> {
     let key = BASE64_STANDARD.encode(random::secret().to_ne_bytes());
     let failed = |error| unreachable(destination, error);
-    let request = format!(
+    let mut request = format!(
         "GET {} HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\
-         sec-websocket-protocol: {}\r\n\r\n",
-        path(destination, carried),
+         sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n",
+        path(destination, asked.path),
         authority(destination),
-        carried.subprotocol,
     );
+    let fields = [
+        ("sec-websocket-protocol", asked.protocol),
+        ("authorization", asked.authorization),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    request.push_str("\r\n");
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
     stream.flush().await.map_err(failed)?;
     let mut input = BytesMut::new();
@@ -107,7 +145,7 @@ async fn shake<S: StreamLink>(
             let message = format!("{destination} opens no WebSocket: {reason}");
             Error::unavailable(Blame::Upstream, message)
         };
-        match judge(&input, &key, carried.subprotocol) {
+        match judge(&input, &key, asked.protocol) {
             Ok(Some(n_head)) => break n_head,
             Ok(None) if input.len() >= HEAD_BYTES_MAX => {
                 return Err(refused(&"the head of its answer is too long"));
@@ -125,10 +163,9 @@ async fn shake<S: StreamLink>(
     let defaults = WebSocketConfig::default();
     let config = ChannelConfig {
         role: Role::Client,
-        kind: DataKind::Binary,
+        kind: asked.kind,
         deflation: None,
-        // Its octets are a stream, which the session bounds.
-        message_bytes_max: usize::MAX,
+        message_bytes_max: asked.message_bytes_max,
         times: WebSocketTimes {
             ping_interval: defaults.ping_interval,
             ping_timeout: defaults.ping_timeout,
@@ -136,10 +173,7 @@ async fn shake<S: StreamLink>(
         },
     };
     let bytes = Arc::new(ByteBudget::unlimited()).connection(usize::MAX);
-    Ok(WebSocketLink::new(
-        Channel::new(stream, input, config, bytes),
-        None,
-    ))
+    Ok(Channel::new(stream, input, config, bytes))
 }
 
 /// Why an answer opens no WebSocket.
@@ -154,7 +188,11 @@ enum AnswerFault {
 }
 
 /// How long the head of an answer to `key` is (RFC 6455 section 4.1), once it is whole.
-fn judge(octets: &[u8], key: &str, subprotocol: &str) -> Result<Option<usize>, AnswerFault> {
+fn judge(
+    octets: &[u8],
+    key: &str,
+    asked: Option<&'static str>,
+) -> Result<Option<usize>, AnswerFault> {
     let mut fields = [EMPTY_HEADER; FIELDS_MAX];
     let mut response = Response::new(&mut fields);
     let Status::Complete(n_head) = response.parse(octets)? else {
@@ -193,7 +231,7 @@ fn judge(octets: &[u8], key: &str, subprotocol: &str) -> Result<Option<usize>, A
         ),
         (
             protocol.clone(),
-            !headers.contains_key(&protocol) || is(&protocol, subprotocol),
+            !headers.contains_key(&protocol) || asked.is_some_and(|asked| is(&protocol, asked)),
         ),
         // None was asked for.
         (extensions.clone(), !headers.contains_key(extensions)),
@@ -204,11 +242,11 @@ fn judge(octets: &[u8], key: &str, subprotocol: &str) -> Result<Option<usize>, A
     }
 }
 
-/// Where the session is, at whoever is dialled.
-fn path(destination: &Destination, carried: Carried) -> &str {
+/// Where the WebSocket is, at whoever is dialled.
+fn path<'a>(destination: &'a Destination, usual: &'a str) -> &'a str {
     match destination {
         Destination::Url { path, .. } => path.as_str(),
-        Destination::Ip(_) | Destination::Host { .. } | Destination::Path(_) => carried.path,
+        Destination::Ip(_) | Destination::Host { .. } | Destination::Path(_) => usual,
     }
 }
 
@@ -239,15 +277,23 @@ mod tests {
 
     /// Of RFC 6455 section 1.3.
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const SESSION: Option<&str> = Some(SESSION_PROTOCOL);
     const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
     #[test]
     fn the_answer_of_the_rfc_opens_a_websocket_once_it_is_whole() {
         let answer = format!("{ANSWER}\u{82}");
-        assert_eq!(judge(answer.as_bytes(), KEY, SESSION_PROTOCOL), Ok(Some(ANSWER.len())));
+        assert_eq!(
+            judge(answer.as_bytes(), KEY, SESSION),
+            Ok(Some(ANSWER.len()))
+        );
         for end in 0..ANSWER.len() {
-            assert_eq!(judge(&ANSWER.as_bytes()[..end], KEY, SESSION_PROTOCOL), Ok(None), "{end}");
+            assert_eq!(
+                judge(&ANSWER.as_bytes()[..end], KEY, SESSION),
+                Ok(None),
+                "{end}"
+            );
         }
     }
 
@@ -256,7 +302,7 @@ mod tests {
         let check = |from: &str, to: &str, name: HeaderName| {
             let answer = ANSWER.replace(from, to);
             assert_ne!(answer, ANSWER);
-            let refused = judge(answer.as_bytes(), KEY, SESSION_PROTOCOL);
+            let refused = judge(answer.as_bytes(), KEY, SESSION);
             assert_eq!(refused, Err(AnswerFault::Field(name)), "{to}");
         };
         check("xOo=", "xOO=", header::SEC_WEBSOCKET_ACCEPT);
@@ -277,10 +323,16 @@ mod tests {
             "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
             header::SEC_WEBSOCKET_EXTENSIONS,
         );
-        let refused = judge(b"HTTP/1.1 404 Not Found\r\n\r\n", KEY, SESSION_PROTOCOL);
+        let answer = ANSWER.replace(end, "\r\nSec-WebSocket-Protocol: vstp\r\n\r\n");
+        assert_eq!(
+            judge(answer.as_bytes(), KEY, SESSION),
+            Ok(Some(answer.len()))
+        );
+        assert!(judge(answer.as_bytes(), KEY, None).is_err());
+        let refused = judge(b"HTTP/1.1 404 Not Found\r\n\r\n", KEY, SESSION);
         assert_eq!(refused, Err(AnswerFault::Status(404)));
         assert!(matches!(
-            judge(b"SSH-2.0-x\r\n", KEY, SESSION_PROTOCOL),
+            judge(b"SSH-2.0-x\r\n", KEY, SESSION),
             Err(AnswerFault::Syntax(_))
         ));
     }

@@ -21,6 +21,7 @@ mod link;
 
 pub(crate) use self::{
     channel::{Channel, ChannelConfig},
+    dial::{AskedWebSocket, open},
     handshake::{Accepted, HandshakeFault, accept},
     json::{CallForm, JsonDependencies, JsonLimits, MessageHead, serve as serve_json},
     link::WebSocketLink,

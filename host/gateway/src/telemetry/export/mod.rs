@@ -3,6 +3,7 @@
 
 mod bridges;
 mod certificates;
+mod channels;
 mod extensions;
 mod methods;
 mod mqtt;
@@ -35,8 +36,8 @@ pub(crate) use self::versions::VersionNumbers;
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{
     acme::AcmeNumbers, bridges::BridgeNumbers, certificates::ShownCertificate,
-    cluster::ServiceNumbers, directory, events::EventNumbers, mqtt::MqttNumbers,
-    pipeline::chain::LinkView,
+    channels::ChannelNumbers, cluster::ServiceNumbers, directory, events::EventNumbers,
+    mqtt::MqttNumbers, pipeline::chain::LinkView, vyra::VyraNumbers,
 };
 
 /// All numbers at one moment.
@@ -62,6 +63,8 @@ pub(crate) struct MetricsSnapshot {
     pub mqtt: MqttNumbers,
     /// By their names.
     pub bridges: Vec<(String, BridgeNumbers)>,
+    pub channels: Vec<ChannelNumbers>,
+    pub vyra: VyraNumbers,
     /// Of all listeners.
     pub certificates: Vec<ShownCertificate>,
     /// Of those that an authority issues.
@@ -160,6 +163,8 @@ impl Collector for MetricsSnapshot {
         self.encode_bridges(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
         self.encode_stores(&mut encoder)?;
+        self.encode_channels(&mut encoder)?;
+        self.encode_vyra(&mut encoder)?;
         self.encode_gateway(&mut encoder)
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use postern_core::{
-    Error, Text,
+    Error, Headers, Text,
     event::Delivery,
     json::{self, push_string},
 };
@@ -260,6 +260,7 @@ impl ServerMessage {
         if let Some(kind) = &kind {
             message.text("content-type", kind);
         }
+        message.event_headers(&event.headers);
         message.payload(kind.as_deref(), &event.payload);
         if delivery.missed > 0 {
             message.number("missed", u128::from(delivery.missed));
@@ -290,6 +291,27 @@ impl ServerMessage {
             self.0.push(b':');
             // A list of values is one of one field (RFC 9110 section 5.3).
             push_string(&mut self.0, &values.join(", "));
+        }
+        if opening == b"," {
+            self.0.push(b'}');
+        }
+    }
+
+    /// What a publisher says of an event beside its content type; nothing where it says nothing.
+    fn event_headers(&mut self, headers: &Headers) {
+        let mut opening: &[u8] = b",\"headers\":{";
+        for (key, value) in headers.iter() {
+            let is_of_event = key.starts_with(b"event-") || key.starts_with(b"ce-");
+            let text = std::str::from_utf8(key)
+                .ok()
+                .zip(std::str::from_utf8(&value).ok());
+            if let Some((key, value)) = text.filter(|_| is_of_event) {
+                self.0.extend_from_slice(opening);
+                opening = b",";
+                push_string(&mut self.0, key);
+                self.0.push(b':');
+                push_string(&mut self.0, value);
+            }
         }
         if opening == b"," {
             self.0.push(b'}');

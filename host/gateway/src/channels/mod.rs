@@ -1,0 +1,230 @@
+//! Channels: events and calls over the first of several brokers that works.
+//!
+//! ```text
+//! hub, durable log, publisher ─▶ outlet ─▶ sender ─▶ the broker that carries   (one at a time)
+//!                                            │ selector: failover, return
+//! hub ◀─ receiver ◀─ each of the brokers that are there                        (all at once)
+//! ```
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `member` | makes and keeps the brokers of a channel |
+//! | `sender` | the task that sends, selects and tells |
+//! | `outlet` | where events for a channel come from |
+//! | `receiver` | what comes in |
+//! | `service` | calls over a channel |
+//! | `view` | what operators are shown |
+//!
+//! **Invariant:** a channel that is applied again as it was goes on as it was, with its connections.
+
+mod member;
+mod outlet;
+mod receiver;
+mod sender;
+mod service;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+use postern_core::{
+    BoxFuture, Error, Text,
+    channel::{ChannelSelector, RecentIds},
+    event::{Event, Hub, TopicPattern, durable::EventLog},
+    service::ServiceInfo,
+};
+use postern_net::tls::ClientTls;
+use postern_system::clock;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+pub(crate) use self::{
+    member::BrokerSource,
+    view::{ChannelMemberView, ChannelNumbers},
+};
+use self::{member::Member, outlet::Outlet, sender::Outbound, service::ChannelService};
+use crate::{
+    config::{ChannelSettings, Config},
+    control::BuiltIn,
+};
+
+/// Where events of channels come from and go to.
+pub(crate) trait ChannelEvents: Send + Sync {
+    /// Hands an event that came in to its subscribers, and keeps it where its topic is durable.
+    fn publish(&self, event: Event) -> BoxFuture<Result<u32, Error>>;
+
+    /// Hands on what the gateway itself has to tell.
+    fn publish_own(&self, event: Event);
+
+    /// Whose subscriptions tell what is published here.
+    fn hub(&self) -> &Hub;
+
+    /// Logs of durable topics.
+    fn logs(&self) -> Vec<Arc<dyn EventLog>>;
+}
+
+/// All channels of a gateway.
+pub(crate) struct Channels {
+    events: Arc<dyn ChannelEvents>,
+    brokers: Arc<dyn BrokerSource>,
+    tls: Arc<ClientTls>,
+    running: Mutex<BTreeMap<String, Running>>,
+}
+
+/// A channel at work. Dropping it ends its tasks.
+struct Running {
+    settings: ChannelSettings,
+    channel: Arc<Channel>,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+/// What the tasks of a channel share.
+pub(crate) struct Channel {
+    name: Text,
+    settings: ChannelSettings,
+    patterns: Vec<TopicPattern>,
+    members: Vec<Member>,
+    selector: Mutex<ChannelSelector>,
+    /// Ids of events that came in.
+    received: Mutex<RecentIds>,
+    outbound: mpsc::Sender<Outbound>,
+    counts: ChannelCounts,
+}
+
+/// Events since the channel began.
+#[derive(Debug, Default)]
+struct ChannelCounts {
+    acknowledged: AtomicU64,
+    /// Sent once more.
+    repeated: AtomicU64,
+    /// Given up: nobody knows, or nobody took them in time.
+    lost: AtomicU64,
+    /// Not taken by a broker for what they are.
+    refused: AtomicU64,
+    received: AtomicU64,
+    /// Came in again, or were our own.
+    duplicates: AtomicU64,
+    switches: AtomicU64,
+    waiting: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+impl Channels {
+    pub(crate) fn new(
+        events: Arc<dyn ChannelEvents>,
+        brokers: Arc<dyn BrokerSource>,
+        tls: Arc<ClientTls>,
+    ) -> Self {
+        Self {
+            events,
+            brokers,
+            tls,
+            running: Mutex::default(),
+        }
+    }
+
+    /// Begins, changes and ends channels as `config` says, and gives the services that go over them. Must
+    /// be called on a runtime.
+    pub(crate) fn apply(&self, config: &Config) -> Vec<BuiltIn> {
+        let mut running = self.running.lock();
+        running.retain(|name, _| config.channels.contains_key(name));
+        for (name, settings) in &config.channels {
+            let members = member::wanted(settings, config, self.brokers.as_ref());
+            let is_same = running.get(name).is_some_and(|channel| {
+                channel.settings == *settings && channel.channel.has_members(&members)
+            });
+            if is_same {
+                continue;
+            }
+            // The one before ends first: two of them would both have what comes in.
+            running.remove(name);
+            let members = members.into_iter().map(|wanted| wanted.open(settings, &self.tls));
+            running.insert(name.clone(), self.begin(name, settings, members.collect()));
+        }
+        let services = running.values().flat_map(|channel| {
+            let services = channel.settings.services.iter();
+            services.map(|service| built_in(service, &channel.channel))
+        });
+        services.collect()
+    }
+
+    /// The channel that an event of `topic` is to be acknowledged by before its publisher is answered.
+    #[must_use]
+    pub(crate) fn acknowledging(&self, event: &Event) -> Option<Arc<Channel>> {
+        let running = self.running.lock();
+        let mut channels = running.values().map(|running| &running.channel);
+        let found = channels.find(|channel| channel.acknowledges(event));
+        found.cloned()
+    }
+
+    fn begin(&self, name: &str, settings: &ChannelSettings, members: Vec<Member>) -> Running {
+        let now = clock::now();
+        let (outbound, taken) = mpsc::channel(settings.queue_max.clamp(1, OUTBOUND_MAX));
+        let selector = ChannelSelector::new(settings.failover(), members.len(), now);
+        let received = RecentIds::new(settings.duplicates_max, settings.duplicates_age);
+        let channel = Arc::new(Channel {
+            name: name.into(),
+            patterns: settings.topics.iter().map(|topic| topic.0.clone()).collect(),
+            settings: settings.clone(),
+            members,
+            selector: Mutex::new(selector),
+            received: Mutex::new(received),
+            outbound,
+            counts: ChannelCounts::default(),
+        });
+        let mut tasks = vec![sender::start(&channel, taken, &self.events)];
+        if settings.goes_out() && !settings.topics.is_empty() {
+            let outlet = Outlet::new(&channel, &self.events);
+            tasks.extend(outlet.start());
+        }
+        if settings.comes_in() && !settings.topics.is_empty() {
+            tasks.extend(receiver::start(&channel, &self.events));
+        }
+        Running {
+            settings: settings.clone(),
+            channel,
+            _tasks: tasks,
+        }
+    }
+}
+
+impl Channel {
+    fn has_members(&self, wanted: &[member::Wanted]) -> bool {
+        self.members.len() == wanted.len()
+            && self.members.iter().zip(wanted).all(|(member, wanted)| wanted.is(member))
+    }
+
+    /// Whether an event of `topic` is one of those that it carries.
+    fn carries(&self, topic: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(topic))
+    }
+}
+
+/// What answers for `service` over a channel.
+fn built_in(service: &str, channel: &Arc<Channel>) -> BuiltIn {
+    BuiltIn {
+        info: ServiceInfo {
+            name: service.into(),
+            summary: format!("Answered over channel {}.", channel.name).into(),
+            ..ServiceInfo::default()
+        },
+        handler: Arc::new(ChannelService::new(Arc::clone(channel))),
+    }
+}
+
+impl ChannelCounts {
+    fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+/// Events between their publishers and the task that sends them.
+const OUTBOUND_MAX: usize = 1024;

@@ -1,0 +1,210 @@
+//! Redis is killed, then mosquitto, then both come back, while somebody publishes all the time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use postern_core::{Call, Handler};
+use postern_tests::{Gateway, Setup, ToolProcess, free_address, patiently, system_tool};
+use serde_json::Value;
+
+use super::{Observer, carries, connect, pause, publish};
+use crate::{figure, share};
+
+/// Where the brokers are, whether they run or not.
+struct Brokers {
+    redis: SocketAddr,
+    mosquitto: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+impl Brokers {
+    fn new() -> Self {
+        let brokers = Self {
+            redis: free_address().expect("a port"),
+            mosquitto: free_address().expect("a port"),
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        let data = brokers.folder.path().join("mosquitto");
+        fs::create_dir(&data).expect("made");
+        // What it has acknowledged for a session that is away it has again after a kill.
+        let config = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
+             autosave_interval 1\nautosave_on_changes true\nmax_queued_messages 0\n",
+            brokers.mosquitto.port(),
+            data.display()
+        );
+        fs::write(brokers.config(), config).expect("written");
+        brokers
+    }
+
+    fn config(&self) -> std::path::PathBuf {
+        self.folder.path().join("mosquitto.conf")
+    }
+
+    async fn redis(&self) -> ToolProcess {
+        let port = self.redis.port().to_string();
+        let mut command = Command::new(system_tool("redis-server"));
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        Self::start(command, self.redis, self.folder.path()).await
+    }
+
+    async fn mosquitto(&self) -> ToolProcess {
+        let mut command = Command::new(system_tool("mosquitto"));
+        command.arg("-c").arg(self.config());
+        Self::start(command, self.mosquitto, self.folder.path()).await
+    }
+
+    async fn start(mut command: Command, address: SocketAddr, folder: &Path) -> ToolProcess {
+        let quiet = command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = ToolProcess::start(quiet);
+        server.listening(address).await;
+        server
+    }
+}
+
+fn setup(brokers: &Brokers, delivery: &str) -> Setup {
+    let config = format!(
+        "[stores.main]\nurl = \"redis://{}\"\n[bridges.plant]\nurl = \"mqtt://{}\"\n\
+         [channels.orders]\ntopics = [\"orders.>\"]\nprotocols = [\"redis\", \"mqtt\"]\ndirection = \"out\"\n\
+         delivery = \"{delivery}\"\nfailover-after = \"500ms\"\nreturn-after = \"3s\"\npublish-timeout = \"30s\"\n",
+        brokers.redis, brokers.mosquitto
+    );
+    Setup {
+        config,
+        ..Setup::default()
+    }
+}
+
+/// What was published, when, and what became of it.
+#[derive(Debug, Default)]
+struct Published {
+    acknowledged: BTreeMap<u64, Instant>,
+    refused: Vec<String>,
+    /// The longest time between two acknowledgements.
+    longest: Duration,
+}
+
+/// Publishes until it is told to stop.
+async fn publish_all(gateway: &Gateway, stop: &AtomicBool) -> Published {
+    let client = connect(gateway).await;
+    let (mut published, mut last) = (Published::default(), Instant::now());
+    let mut number = 0;
+    while !stop.load(Relaxed) {
+        match publish(&client, "orders.created", None, number.to_string()).await {
+            Ok(()) => {
+                let now = Instant::now();
+                published.acknowledged.insert(number, now);
+                published.longest = published.longest.max(now - last);
+                last = now;
+            }
+            Err(error) => published.refused.push(error.to_string()),
+        }
+        number += 1;
+        pause(2).await;
+    }
+    published
+}
+
+/// Numbers that came, with how often.
+fn arrived(observer: &Observer) -> BTreeMap<u64, usize> {
+    let mut numbers = BTreeMap::new();
+    for (_, line) in observer.lines() {
+        if let Some(number) = line["payload"].as_str().and_then(|payload| payload.parse().ok()) {
+            *numbers.entry(number).or_insert(0) += 1;
+        }
+    }
+    numbers
+}
+
+/// Kills and revives the brokers in turn; says when each change was.
+async fn kill_and_revive(gateway: &Gateway, brokers: &Brokers, running: (ToolProcess, ToolProcess)) -> (ToolProcess, ToolProcess) {
+    let (redis, mosquitto) = running;
+    pause(2000).await;
+    drop(redis);
+    carries(gateway, "orders", "bridge plant").await;
+    pause(2000).await;
+    drop(mosquitto);
+    // Both are away: events wait.
+    pause(1500).await;
+    let mosquitto = brokers.mosquitto().await;
+    carries(gateway, "orders", "bridge plant").await;
+    pause(1000).await;
+    let redis = brokers.redis().await;
+    carries(gateway, "orders", "store main").await;
+    pause(2000).await;
+    (redis, mosquitto)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
+    let _machine = share().await;
+    let brokers = Brokers::new();
+    let running = (brokers.redis().await, brokers.mosquitto().await);
+    let over_redis = Observer::start(&["redis", &brokers.redis.port().to_string()]);
+    let over_mqtt = Observer::start(&["mqtt", &brokers.mosquitto.port().to_string()]);
+    over_redis.first("ready").await;
+    over_mqtt.first("ready").await;
+    let gateway = Gateway::start(setup(&brokers, "at-least-once")).await;
+    let client = connect(&gateway).await;
+    let mut switches = client.events();
+    let subscribe = Call::unary("events", "subscribe", r#"{"topics":["postern.channel.>"]}"#);
+    client.call(subscribe).await.expect("subscribed");
+    carries(&gateway, "orders", "store main").await;
+    let stop = AtomicBool::new(false);
+    let publishing = publish_all(&gateway, &stop);
+    let changing = async {
+        let running = kill_and_revive(&gateway, &brokers, running).await;
+        stop.store(true, Relaxed);
+        running
+    };
+    let (published, _running) = tokio::join!(publishing, changing);
+    assert_eq!(published.refused, [""; 0], "{}", gateway.log());
+    let wanted: BTreeSet<_> = published.acknowledged.keys().copied().collect();
+    let missing = || {
+        let found = [&over_redis, &over_mqtt].map(arrived);
+        let found: BTreeSet<_> = found.iter().flat_map(|numbers| numbers.keys().copied()).collect();
+        wanted.difference(&found).copied().collect::<Vec<_>>()
+    };
+    patiently("everything arrives", async || missing().is_empty()).await;
+    let [redis, mqtt] = [&over_redis, &over_mqtt].map(arrived);
+    let n_twice = redis.values().chain(mqtt.values()).filter(|n| **n > 1).count()
+        + redis.keys().filter(|number| mqtt.contains_key(number)).count();
+    // Over Redis, then over mosquitto, then over Redis again.
+    assert!(redis.len() > 100 && mqtt.len() > 100, "{} and {}", redis.len(), mqtt.len());
+    let first_over_mqtt = mqtt.keys().next().copied().unwrap_or_default();
+    let last_over_mqtt = mqtt.keys().last().copied().unwrap_or_default();
+    assert!(redis.keys().any(|number| *number < first_over_mqtt));
+    let n_after = redis.keys().filter(|number| **number > last_over_mqtt).count();
+    assert!(n_after > 100, "{n_after} over Redis again");
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let event = switches.next().await.expect("told").event;
+        assert_eq!(event.topic, "postern.channel.orders.switched");
+        let payload: Value = serde_json::from_slice(&event.payload).expect("JSON");
+        // The first is that of the start.
+        if !payload["from"].is_null() {
+            told.push((payload["to"].clone(), payload["lost"].clone()));
+        }
+    }
+    let expected = [("bridge plant", 0), ("store main", 0)];
+    assert_eq!(told, expected.map(|(to, lost)| (Value::from(to), Value::from(lost))));
+    let metrics = gateway.admin("/metrics").await.expect("answered").1;
+    let lost = "postern_channel_events_total{channel=\"orders\",outcome=\"lost\"} 0";
+    assert!(metrics.contains(lost), "{lost}");
+    figure(&format!(
+        "fallback, at-least-once: {} published while Redis and mosquitto were killed and revived, 0 lost, {n_twice} twice; \
+         {} over Redis, {} over mosquitto ({first_over_mqtt} to {last_over_mqtt}), {n_after} over Redis again; \
+         longest wait of a publisher {:.1} s, of which both were away for 1.5 s",
+        wanted.len(),
+        redis.len(),
+        mqtt.len(),
+        published.longest.as_secs_f64(),
+    ));
+}
