@@ -177,6 +177,69 @@ async fn a_broker_that_is_killed_gets_everything_that_it_has_not_acknowledged() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_durable_reaches_the_broker_whoever_is_killed() {
+    let _machine = share().await;
+    let mut broker = Broker::start().await;
+    let reading = broker.read("out/#", &["-q", "1", "-c"]).await;
+    let keys = format!(
+        "{HASTY}[bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = 0\n\
+         [topics.\"out.>\"]\ndelivery = \"at-least-once\"\n"
+    );
+    let mut gateway = bridged(&broker.url(), &keys).await;
+    let (mut stored, mut next) = (BTreeSet::new(), 0);
+    for round in 0..6 {
+        if round % 2 == 1 {
+            broker.stop().await;
+        }
+        let handler = publisher(&gateway).await;
+        for _ in 0..50 {
+            publish(&handler, "out.n", &next.to_string()).await;
+            stored.insert(next.to_string());
+            next += 1;
+        }
+        gateway.signal("KILL");
+        gateway.ended().await;
+        if round % 2 == 1 {
+            broker.start_again().await;
+        }
+        gateway.start_again().await;
+        connected(&gateway, "b").await;
+    }
+    reading.all_of(&stored).await;
+    let n_messages = reading.messages().len();
+    figure(&format!(
+        "bridge, durable topic, gateway killed 6 times: {next} stored, 0 lost, {} doubled",
+        n_messages - stored.len()
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_refuses_of_a_durable_topic_is_a_dead_letter() {
+    let _machine = share().await;
+    let acl = "topic write out/good\ntopic read #\n".to_owned();
+    let lines = "allow_anonymous true\nacl_file ROOT/acl\n";
+    let broker = Broker::with(lines, &[("acl", acl)]).await;
+    let keys = "[bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = 1\n\
+                [topics.\"out.>\"]\ndelivery = \"at-least-once\"\n";
+    let gateway = bridged(&broker.url(), keys).await;
+    let mut dead = Listening::to(&gateway, &["postern.>", ">"]).await;
+    let handler = publisher(&gateway).await;
+    publish(&handler, "out.bad", "no").await;
+    publish(&handler, "out.good", "yes").await;
+    patiently("both are settled", async || {
+        let told = state(&gateway, "b").await;
+        told["sent"] == 1 && told["unsent"] == 1
+    })
+    .await;
+    patiently("the dead letter is told", async || {
+        let all = dead.all();
+        all.iter()
+            .any(|one| one.topic.contains("dead") && one.payload == "no")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_kept_brings_what_came_while_the_gateway_was_away() {
     let _machine = share().await;
     for (version, is_clean) in [("3.1.1", false), ("5", false), ("5", true)] {
