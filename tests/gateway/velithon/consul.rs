@@ -216,6 +216,23 @@ async fn a_token_an_address_and_a_check_of_ones_own_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_says_nothing_is_waited_for_as_long_as_is_configured() {
+    let _machine = share().await;
+    // Takes connections, and answers none.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("bound");
+    let table = format!(
+        "[consul]\naddress = \"http://{address}\"\nservices = [\"table-rust\"]\nlistener = \"velithon\"\n\
+         timeout = \"300ms\"\n"
+    );
+    let velithon = listening(&table, "").await;
+    patiently("somebody is told", async || {
+        velithon.gateway.log().contains("gives no answer within 300 ms")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registration_that_cannot_be_is_refused_with_the_configuration() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default()).await;

@@ -261,7 +261,7 @@ async fn responses_and_requests_are_bounded_by_name() {
 }
 
 #[tokio::test]
-async fn a_connection_without_calls_is_closed_and_another_opened() {
+async fn an_idle_connection_of_velithon_is_closed_and_another_opened() {
     let instance = Instance::start().await;
     let upstream = instance.upstream(VelithonUpstreamConfig {
         keep_timeout: Duration::from_millis(50),
@@ -292,6 +292,23 @@ async fn an_instance_that_stalls_is_given_up() {
         error.message.contains("a message did not arrive within"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_instance_that_takes_nothing_is_given_up() {
+    let instance = Instance::start().await;
+    let upstream = instance.upstream(VelithonUpstreamConfig {
+        write_timeout: Duration::from_millis(200),
+        frame_bytes_max: 64 << 20,
+        ..one()
+    });
+    // More than the buffers of both ends.
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(32 << 20));
+    let calling = call(&upstream, "get", &long);
+    let peer = instance.accept().await;
+    let error = ended(calling).await.expect_err("it reads nothing");
+    assert!(error.message.contains("slow reader"), "{error}");
+    drop(peer);
 }
 
 #[tokio::test]
