@@ -179,18 +179,6 @@ impl Runtime {
         self.outgoing.set(Some(sender));
     }
 
-    /// The store called `name`, or else the gateway's own file, which is opened.
-    ///
-    /// # Errors
-    /// `unavailable` where there is none of that name; what the file says.
-    pub fn key_values(
-        &self,
-        _name: Option<&str>,
-    ) -> Result<std::sync::Arc<dyn postern_core::key_value::KeyValueStore>, Error> {
-        let store = self.store().map_err(|error| error.to_error())?;
-        Ok(std::sync::Arc::new(crate::local_key_values::LocalKeyValues::new(store)))
-    }
-
     /// Whoever calls a plugin that traps is told the line in which it said why, from the next deployment of
     /// that plugin on: for those who develop it.
     pub fn tell_callers(&self) {

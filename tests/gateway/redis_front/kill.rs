@@ -1,0 +1,52 @@
+//! What was acknowledged outlives `kill -9`: entries of streams, and keys.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    time::{sleep, timeout},
+};
+
+use super::{Front, PATIENCE, python_script};
+use crate::{figure, share};
+
+/// How often the gateway is killed.
+fn kills() -> u64 {
+    match std::env::var_os("POSTERN_SOAK") {
+        Some(_) => 50,
+        None => 8,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_acknowledged_is_lost_when_the_gateway_is_killed() {
+    let _machine = share().await;
+    let mut front = Front::start("").await;
+    let mut command = python_script("kill.py");
+    command
+        .arg(front.address.port().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().expect("Python starts");
+    let mut input = child.stdin.take().expect("piped");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let first = timeout(PATIENCE, lines.next_line()).await;
+    assert!(matches!(first, Ok(Ok(Some(line))) if line == "running: ok"));
+    for number in 0..kills() {
+        sleep(Duration::from_millis(150 + number * 389 % 1_300)).await;
+        front.signal("KILL");
+        front.ended().await;
+        front.start_again().await;
+    }
+    input.write_all(b"stop\n").await.expect("it reads");
+    let mut told = Vec::new();
+    while let Ok(Ok(Some(line))) = timeout(PATIENCE, lines.next_line()).await {
+        match line.strip_prefix("figure: ") {
+            Some(line) => figure(&format!("Redis, {} kills: {line}", kills())),
+            None => told.push(line),
+        }
+    }
+    let is_good = told.iter().all(|line| line.ends_with(": ok"));
+    assert!(is_good && told.len() == 3, "{told:#?}\n{}", front.log());
+}
