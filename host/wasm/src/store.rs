@@ -18,7 +18,6 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-pub(crate) use postern_core::key_value::KeyChange as Change;
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
     TableError,
@@ -50,6 +49,35 @@ pub(crate) struct Store {
     health: Arc<StoreHealth>,
     writes: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
+}
+
+/// A change of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Set {
+        key: String,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: String,
+    },
+    /// Sets or deletes if the value is what is expected; `None` is absent on both sides.
+    Swap {
+        key: String,
+        expected: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+    },
+}
+
+impl Change {
+    /// Octets that it writes, about.
+    fn n_bytes(&self) -> usize {
+        match self {
+            Self::Set { key, value } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+            Self::Swap { key, value, .. } => key.len() + value.as_ref().map_or(0, Vec::len),
+        }
+    }
 }
 
 struct Write {

@@ -36,10 +36,13 @@ section! {
         /// Messages of QoS 1 and 2 that are under way to one client, where it does not ask for fewer.
         pub in_flight_max: u32 = 256, within "1" to "65535";
         /// Messages that wait for one client, also while it is away; beyond it the oldest is dropped and
-        /// counted.
+        /// counted. Of sessions that are kept in force from the start on.
         pub queue_messages_max: usize = 10_000, within "1" to "1000000";
         /// Octets that wait for one client.
         pub queue_bytes_max: Size = Size::mib(8), within "64KiB" to "3GiB";
+        /// Octets of all messages that wait for sessions which are kept, on disk. A publish for which there
+        /// is no room is refused. In force from the start on.
+        pub kept_bytes_max: Size = Size::mib(1024), within "1MiB" to "64GiB";
         /// Topic aliases that a client may use, and that are used towards one that allows it; 0 is none.
         pub topic_alias_max: u32 = 32, within "0" to "65535";
         /// Longest client identifier, in octets.

@@ -58,11 +58,27 @@ impl EventPublisher {
     }
 }
 
-impl EventSink for EventPublisher {
-    fn publish(&self, event: Event) -> Result<Published, Error> {
-        let logs = self.topics.logs_for(&event.topic);
+    /// As `publish`, for the hub's tap, which tells its own subscribers by itself. Logs that keep what their
+    /// consumers ask for get the event only where it `is_kept`.
+    ///
+    /// # Errors
+    /// As `publish`.
+    pub(crate) fn publish_of_tap(&self, event: Event, is_kept: bool) -> Result<Published, Error> {
+        let logs = match is_kept {
+            true => self.topics.logs_for(&event.topic),
+            false => self.topics.configured_logs_for(&event.topic),
+        };
+        self.publish_to(logs, event, Hub::publish_untapped)
+    }
+
+    fn publish_to(
+        &self,
+        logs: Vec<Arc<dyn EventLog>>,
+        event: Event,
+        tell: fn(&Hub, Event) -> Result<u32, Error>,
+    ) -> Result<Published, Error> {
         if logs.is_empty() {
-            return self.hub.publish(event).map(Published::Told);
+            return tell(&self.hub, event).map(Published::Told);
         }
         self.hub.check(&event)?;
         let event = event.into_compact();
@@ -70,7 +86,14 @@ impl EventSink for EventPublisher {
         Ok(Published::Storing(Box::pin(async move {
             try_join_all(logs.iter().map(|log| log.append(event.clone()))).await?;
             // It is kept, whatever those say who only listen.
-            Ok(hub.publish(event).unwrap_or(0))
+            Ok(tell(&hub, event).unwrap_or(0))
         })))
+    }
+}
+
+impl EventSink for EventPublisher {
+    fn publish(&self, event: Event) -> Result<Published, Error> {
+        let logs = self.topics.logs_for(&event.topic);
+        self.publish_to(logs, event, Hub::publish)
     }
 }

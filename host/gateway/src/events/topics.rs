@@ -151,6 +151,17 @@ impl DurableTopics {
         Ok(log)
     }
 
+    /// The log of the configuration that keeps an event of `topic`, if one does.
+    #[must_use]
+    pub(super) fn configured_logs_for(&self, topic: &str) -> Logs {
+        let set = self.set.load();
+        if set.topics.is_empty() {
+            return Logs::new();
+        }
+        let durable = set.find(topic).into_iter();
+        durable.map(|durable| Arc::clone(&durable.log)).collect()
+    }
+
     /// The logs that keep an event of `topic`.
     #[must_use]
     pub(super) fn logs_for(&self, topic: &str) -> Logs {

@@ -1,51 +1,73 @@
 //! What the broker keeps over a restart: retained messages, sessions, and what waits for them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use postern_core::{
     BoxFuture, Error, Text,
-    event::durable::{ConsumerSettings, ConsumerStart, EventConsumer, EventLog},
+    event::durable::{
+        ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, WhenFull,
+    },
     mqtt::{Publication, TopicFilter},
 };
 use postern_net::mqtt::{MqttStore, StoredSession};
 use postern_wasm::Records;
+use tokio::sync::OnceCell;
 use tracing::warn;
 
 use super::{
     record::{read_session, write_session},
     retained::{RetainedMessages, unavailable},
 };
+use crate::{config::Mqtt, events::DurableTopics};
 
 /// The embedded store of the broker.
 pub(super) struct SessionStore {
     pub retained: Arc<RetainedMessages>,
     sessions: Records,
-    /// What was published for sessions that outlive their connections.
-    log: ArcSwapOption<LogOfSessions>,
+    queues: Arc<SessionQueues>,
 }
 
-/// The log, in a box of known size.
-struct LogOfSessions(Arc<dyn EventLog>);
+/// What was published for sessions that outlive their connections: a log that is opened with the first
+/// of them.
+struct SessionQueues {
+    topics: Arc<DurableTopics>,
+    log: OnceCell<Arc<dyn EventLog>>,
+    limits: LogLimits,
+    /// Messages of one session.
+    pending_max: usize,
+}
 
 impl SessionStore {
-    pub(super) fn new(retained: Arc<RetainedMessages>, sessions: Records) -> Self {
+    pub(super) fn new(
+        retained: Arc<RetainedMessages>,
+        sessions: Records,
+        topics: Arc<DurableTopics>,
+        mqtt: &Mqtt,
+    ) -> Self {
+        let queues = SessionQueues {
+            topics,
+            log: OnceCell::new(),
+            limits: LogLimits {
+                age_max: None,
+                events_max: u64::MAX,
+                bytes_max: mqtt.kept_bytes_max.octets() as u64,
+                when_full: WhenFull::Refuse,
+            },
+            pending_max: mqtt.queue_messages_max,
+        };
         Self {
             retained,
             sessions,
-            log: ArcSwapOption::empty(),
+            queues: Arc::new(queues),
         }
     }
+}
 
-    /// Sessions keep what waits for them in `log`.
-    pub(super) fn set_log(&self, log: Arc<dyn EventLog>) {
-        self.log.store(Some(Arc::new(LogOfSessions(log))));
-    }
-
-    /// Where what waits for sessions is appended; none where it is kept in memory.
-    pub(super) fn log(&self) -> Option<Arc<dyn EventLog>> {
-        let log = self.log.load();
-        log.as_ref().map(|log| Arc::clone(&log.0))
+impl SessionQueues {
+    async fn log(&self) -> Result<&Arc<dyn EventLog>, Error> {
+        let (limits, pending_max) = (self.limits, self.pending_max);
+        let opening = || self.topics.open_asked(LOG, limits, pending_max);
+        self.log.get_or_try_init(opening).await
     }
 }
 
@@ -59,7 +81,7 @@ impl MqttStore for SessionStore {
     }
 
     fn load_sessions(&self) -> BoxFuture<Result<Vec<StoredSession>, Error>> {
-        let records = self.sessions.clone();
+        let (records, queues) = (self.sessions.clone(), Arc::clone(&self.queues));
         Box::pin(async move {
             let all = records.load_all().await;
             let all = all.map_err(|error| unavailable(&error))?;
@@ -70,7 +92,12 @@ impl MqttStore for SessionStore {
                 });
                 told.ok()
             };
-            Ok(all.into_iter().filter_map(read).collect())
+            let sessions: Vec<_> = all.into_iter().filter_map(read).collect();
+            if !sessions.is_empty() {
+                // From here on it keeps what is published for them.
+                queues.log().await?;
+            }
+            Ok(sessions)
         })
     }
 
@@ -84,15 +111,19 @@ impl MqttStore for SessionStore {
     }
 
     fn delete_session(&self, client_id: Text) -> BoxFuture<Result<(), Error>> {
-        let (records, log) = (self.sessions.clone(), self.log());
+        let (records, queues) = (self.sessions.clone(), Arc::clone(&self.queues));
         Box::pin(async move {
             let deleted = records.delete(client_id.to_string()).await;
             deleted.map_err(|error| unavailable(&error))?;
-            if let Some(log) = log {
-                log.delete_consumer(&client_id).await?;
+            match queues.log.get() {
+                Some(log) => log.delete_consumer(&client_id).await.map(drop),
+                None => Ok(()),
             }
-            Ok(())
         })
+    }
+
+    fn keeps_queues(&self) -> bool {
+        true
     }
 
     fn session_queue(
@@ -100,10 +131,9 @@ impl MqttStore for SessionStore {
         client_id: Text,
         filters: Vec<TopicFilter>,
         in_flight_max: usize,
-    ) -> BoxFuture<Result<Option<Box<dyn EventConsumer>>, Error>> {
-        let log = self.log();
+    ) -> BoxFuture<Result<Box<dyn EventConsumer>, Error>> {
+        let queues = Arc::clone(&self.queues);
         Box::pin(async move {
-            let Some(log) = log else { return Ok(None) };
             let mut patterns = Vec::new();
             for filter in &filters {
                 let of_filter = filter.patterns().map_err(|error| {
@@ -115,13 +145,13 @@ impl MqttStore for SessionStore {
                 name: client_id,
                 patterns,
                 start: ConsumerStart::New,
-                ack_wait: std::time::Duration::ZERO,
+                ack_wait: Duration::ZERO,
                 back_off: Vec::new(),
                 deliveries_max: 0,
                 in_flight_max,
                 is_ordered: false,
             };
-            log.consumer(settings).await.map(Some)
+            queues.log().await?.consumer(settings).await
         })
     }
 }
@@ -133,3 +163,6 @@ impl fmt::Debug for SessionStore {
             .finish_non_exhaustive()
     }
 }
+
+/// The log's name in the store.
+const LOG: &str = "mqtt sessions";

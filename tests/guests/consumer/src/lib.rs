@@ -58,7 +58,7 @@ impl EventHandler for Consumer {
         }
         if seen.deliveries <= fail {
             let message = format!("{} fails the {}. time", seen.name, seen.deliveries);
-            return Err(Failure::unavailable(message));
+            return Err(Failure::failed_precondition(message));
         }
         Ok(())
     }

@@ -87,20 +87,7 @@ fn check_tls(path: &str, bridge: &Bridge, reader: &mut SectionReader) {
     let (certificate, key) = (tls.certificate_file.is_some(), tls.key_file.is_some());
     check_pair(&table, certificate, key, reader);
     let Some(url) = &bridge.url else { return };
-    let is_secure = match url.transport {
-        Transport::Tls | Transport::SecureWebSocket => true,
-        Transport::Tcp
-        | Transport::Udp
-        | Transport::Quic
-        | Transport::WebSocket
-        | Transport::Http
-        | Transport::Https
-        | Transport::Grpc
-        | Transport::Grpcs
-        | Transport::Unix
-        | Transport::Memory
-        | Transport::Plugin => false,
-    };
+    let is_secure = matches!(url.transport, Transport::Tls | Transport::SecureWebSocket);
     if *tls != BridgeTls::default() && !is_secure {
         let message = format!("{url} has no TLS, which [{table}] is about");
         let remedy = format!("write mqtts:// or wss://, or remove [{table}]");
