@@ -24,6 +24,8 @@ use redb::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use postern_core::key_value::KeyChange as Change;
+
 pub(crate) use self::failure::{BYTES_OF_COPY_MAX, KEYS_OF_COPY_MAX};
 use self::{
     failure::fault,
@@ -49,35 +51,6 @@ pub(crate) struct Store {
     health: Arc<StoreHealth>,
     writes: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
-}
-
-/// A change of one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
-    Set {
-        key: String,
-        value: Vec<u8>,
-    },
-    Delete {
-        key: String,
-    },
-    /// Sets or deletes if the value is what is expected; `None` is absent on both sides.
-    Swap {
-        key: String,
-        expected: Option<Vec<u8>>,
-        value: Option<Vec<u8>>,
-    },
-}
-
-impl Change {
-    /// Octets that it writes, about.
-    fn n_bytes(&self) -> usize {
-        match self {
-            Self::Set { key, value } => key.len() + value.len(),
-            Self::Delete { key } => key.len(),
-            Self::Swap { key, value, .. } => key.len() + value.as_ref().map_or(0, Vec::len),
-        }
-    }
 }
 
 struct Write {
