@@ -10,6 +10,7 @@
 //! **Invariant:** the readiness knows nothing of bridges: a gateway whose broker is away serves.
 
 mod bridged_events;
+mod channel;
 mod counts;
 mod echo;
 mod inbound;
@@ -27,7 +28,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_core::{event::broker::EventBroker, mqtt::MqttVersion};
+use postern_core::mqtt::MqttVersion;
 use postern_net::mqtt_client::{
     BrokerClient, BrokerClientConfig, BrokerClientParts, BrokerDriver, BrokerObserver,
     BrokerSubscription,
@@ -38,7 +39,9 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
-pub(crate) use self::{bridged_events::BridgedEvents, counts::BridgeNumbers};
+pub(crate) use self::{
+    bridged_events::BridgedEvents, channel::BridgeBroker, counts::BridgeNumbers,
+};
 use self::{
     counts::BridgeCounts,
     echo::SentOfLate,
@@ -205,14 +208,11 @@ impl Bridges {
         }
     }
 
-    /// The broker of a bridge, for channels: until the table of the bridge changes. Must be called on a
+    /// The client of a bridge for channels, until the table of the bridge changes. Must be called on a
     /// runtime.
-    #[must_use]
-    #[expect(dead_code, reason = "channels are built on it")]
-    pub(crate) fn broker(&self, name: &str) -> Option<Arc<dyn EventBroker>> {
+    fn channel(&self, name: &str) -> Option<BrokerClient> {
         let mut running = self.running.lock();
-        let bridge = running.get_mut(name)?;
-        Some(Arc::new(bridge.channel()))
+        running.get_mut(name).map(RunningBridge::channel)
     }
 
     /// Every bridge, in the order of their names.
