@@ -106,7 +106,8 @@ def mqtt():
 
 
 def redis():
-    """`CALL service/method json`; a failure is an error reply whose first word is the kind."""
+    """`CALL service/method json`; a failure is an error reply whose first word is the kind. Two of them are Redis's
+    own words, which the package takes off."""
     import redis as package
     clients = {}
 
@@ -116,9 +117,13 @@ def redis():
         try:
             reply = client.execute_command('CALL', f'{SERVICE}/{method}', written(body))
             return {'ok': json.loads(reply)}
+        except package.exceptions.NoPermissionError as error:
+            return {'kind': 'permission-denied', 'message': str(error)}
+        except package.AuthenticationError as error:
+            return {'kind': 'unauthenticated', 'message': str(error)}
         except package.ResponseError as error:
             kind, _, message = str(error).partition(' ')
-            return {'kind': kind.lower(), 'message': message}
+            return {'kind': kind.lower().replace('_', '-'), 'message': message}
 
     return call
 

@@ -38,17 +38,19 @@ enum Caller {
 
 /// Every protocol that a caller may come by. A listener of a protocol that is not built in has a table in
 /// `LISTENERS`.
-const ROWS: [(&str, Caller); 7] = [
+const ROWS: [(&str, Caller); 9] = [
     ("vstp, tcp", Caller::Ours(CallerTransport::Tcp)),
     ("vstp, udp", Caller::Ours(CallerTransport::Udp)),
     ("vstp, websocket", Caller::OursOverWebSocket),
     ("http", script("urllib", "http")),
     ("websocket", script("websockets", "http")),
     ("grpc", script("grpcio", "http")),
+    ("mqtt", script("paho-mqtt, request and response", "mqtt")),
+    ("redis", script("redis-py, CALL", "redis")),
     ("velithon", script("velithon 0.6.0", "velithon")),
 ];
 /// Listeners beside those that are built in, by their protocols.
-const LISTENERS: [&str; 1] = ["velithon"];
+const LISTENERS: [&str; 3] = ["mqtt", "redis", "velithon"];
 
 const fn script(client: &'static str, listener: &'static str) -> Caller {
     Caller::Script { client, listener }
