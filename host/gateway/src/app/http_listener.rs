@@ -106,6 +106,7 @@ fn websocket_config(listener: &config::Listener) -> WebSocketConfig {
     WebSocketConfig {
         serves_sessions: websocket.paths.contains(&WebSocketPath::Sessions),
         serves_calls: websocket.paths.contains(&WebSocketPath::Calls),
+        serves_mqtt: websocket.paths.contains(&WebSocketPath::Mqtt),
         ping_interval: (!interval.is_zero()).then_some(interval),
         ping_timeout: websocket.ping_timeout,
         message_bytes_max: websocket.message_bytes_max.octets(),

@@ -80,7 +80,7 @@ pub(crate) enum ListenerServer {
     Unix(UnixServer),
     Udp(UdpServer),
     Quic(QuicServer),
-    Http(HttpServer),
+    Http(HttpServer, MqttControl),
     Mqtt(MqttServer, Transport),
     Redis(RespServer, Arc<RedisListener>),
     Velithon(VelithonServer),
@@ -90,7 +90,7 @@ pub(crate) enum ListenerServer {
 pub(crate) enum ListenerControl {
     Vstp(ServerControl),
     Quic(ServerControl, QuicControl),
-    Http(HttpReconfigure),
+    Http(HttpReconfigure, MqttControl),
     Mqtt(MqttControl),
     Redis(RespReconfigure, Arc<RedisListener>),
     Velithon(VelithonReconfigure),
@@ -156,7 +156,9 @@ impl ListenerServer {
                     http_listener::server(name, transport, listener, settings, dependencies)?;
                 let sessions = websocket_sessions(name, settings, dependencies);
                 server.reconfigure().apply_sessions(Arc::new(sessions));
-                Ok(Self::Http(server.with_tls(tls)))
+                let mqtt = mqtt_listener::front(name, transport, settings, dependencies);
+                let server = server.with_mqtt(&mqtt).with_tls(tls);
+                Ok(Self::Http(server, mqtt.control()))
             }
             Transport::Tcp | Transport::Tls | Transport::Unix => {
                 let listener = sockets::stream(address, file, passed)?;
@@ -232,7 +234,7 @@ impl ListenerServer {
             Self::Unix(server) => (Transport::Unix, LocalAddress::Unix(server.local_addr())),
             Self::Udp(server) => (Transport::Udp, LocalAddress::Ip(server.local_addr())),
             Self::Quic(server) => (Transport::Quic, LocalAddress::Ip(server.local_addr())),
-            Self::Http(server) => {
+            Self::Http(server, _) => {
                 let transport = match server.has_tls() {
                     true => Transport::Https,
                     false => Transport::Http,
@@ -258,7 +260,9 @@ impl ListenerServer {
             Self::Unix(server) => ListenerControl::Vstp(server.control()),
             Self::Udp(server) => ListenerControl::Vstp(server.control()),
             Self::Quic(server) => ListenerControl::Quic(server.control(), server.quic_control()),
-            Self::Http(server) => ListenerControl::Http(server.reconfigure()),
+            Self::Http(server, mqtt) => {
+                ListenerControl::Http(server.reconfigure(), mqtt.clone())
+            }
             Self::Mqtt(server, _) => ListenerControl::Mqtt(server.control()),
             Self::Redis(server, front) => {
                 ListenerControl::Redis(server.reconfigure(), Arc::clone(front))
@@ -274,7 +278,7 @@ impl ListenerServer {
             Self::Unix(server) => server.serve(shutdown).await,
             Self::Udp(server) => server.serve(shutdown).await,
             Self::Quic(server) => server.serve(shutdown).await,
-            Self::Http(server) => server.serve(shutdown).await,
+            Self::Http(server, _) => server.serve(shutdown).await,
             Self::Mqtt(server, _) => server.serve(shutdown).await,
             Self::Redis(server, _) => server.serve(shutdown).await,
             Self::Velithon(server) => server.serve(shutdown).await,
@@ -299,7 +303,8 @@ impl ListenerControl {
                 control.reconfigure(Arc::new(vstp_config(name, settings, dependencies)));
                 quic.apply(quic_config(settings, dependencies));
             }
-            Self::Http(control) => {
+            Self::Http(control, mqtt) => {
+                mqtt.reconfigure(mqtt_config(settings, dependencies));
                 control.apply(http_config(&bound.address, settings));
                 let sessions = websocket_sessions(name, settings, dependencies);
                 control.apply_sessions(Arc::new(sessions));

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use postern_core::Transport;
 use postern_net::{
     SocketListener, TrustedProxies,
-    mqtt::{MqttConfig, MqttServer},
+    mqtt::{MqttConfig, MqttFront, MqttServer},
 };
 
 use super::listener::{ListenerDependencies, ListenerSettings};
@@ -28,8 +28,23 @@ pub(super) fn server(
     )
 }
 
+/// MQTT over the WebSockets of a listener that is carried by HTTP.
+pub(super) fn front(
+    name: &str,
+    transport: Transport,
+    settings: &ListenerSettings,
+    dependencies: &ListenerDependencies,
+) -> MqttFront {
+    MqttFront::new(
+        mqtt_config(settings, dependencies),
+        dependencies.mqtt.broker().clone(),
+        Arc::new(backend(name, dependencies)),
+        dependencies.transports.counters(name, transport),
+    )
+}
+
 /// What judges the clients of a listener.
-pub(super) fn backend(name: &str, dependencies: &ListenerDependencies) -> ListenerBackend {
+fn backend(name: &str, dependencies: &ListenerDependencies) -> ListenerBackend {
     let (mqtt, pipeline) = (&dependencies.mqtt, &dependencies.pipeline);
     ListenerBackend::new(Arc::clone(mqtt), Arc::clone(pipeline), name)
 }
@@ -52,6 +67,6 @@ pub(super) fn mqtt_config(
         held_bytes_max: listener.held_bytes_per_connection_max.octets(),
         proxies: proxies.then(|| TrustedProxies(listener.forwarded.trusted.clone())),
         client_id_bytes_max: mqtt.client_id_bytes_max,
-        client: MqttGateway::client_limits(mqtt),
+        client: Arc::new(MqttGateway::client_limits(mqtt)),
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     proto::{LoadedSchemas, PoolDetails},
     redis_front::RedisFront,
+    stores::Stores,
     telemetry::calls::CallBook,
 };
 
@@ -32,6 +33,7 @@ pub(super) struct Parts {
     pub pipeline: Arc<Pipeline>,
     pub book: Arc<CallBook>,
     pub certificates: Arc<Certificates>,
+    pub stores: Arc<Stores>,
     pub mqtt: Arc<MqttGateway>,
     pub redis: Arc<RedisFront>,
 }
@@ -54,6 +56,8 @@ impl Parts {
         let extensions = Arc::<Extensions>::default();
         let hub = config.events.to_hub(config.calls.depth_max);
         let events = EventService::new(hub, &config.data_dir);
+        let stores = Arc::new(Stores::new(Arc::clone(&runtime)));
+        events.topics().set_stores(Arc::clone(&stores));
         let logs = events.topics().prepare(config).await;
         events.topics().apply(logs.map_err(StartError::Topics)?);
         runtime.set_events(Arc::new(events.publisher().clone()));
@@ -62,7 +66,7 @@ impl Parts {
             sessions: runtime.records("mqtt-sessions")?,
         };
         let mqtt = MqttGateway::open(config, records, events.clone()).await;
-        let mqtt = Arc::new(mqtt.map_err(StartError::Mqtt)?);
+        let mqtt = mqtt.map_err(StartError::Mqtt)?;
         let redis = RedisFront::new(events.clone(), runtime.key_values(None)?);
         let health = Arc::new(HealthService::new());
         let tls = certificates.upstream();
@@ -94,6 +98,7 @@ impl Parts {
             pipeline,
             book,
             certificates: Arc::new(certificates),
+            stores,
             mqtt,
             redis: Arc::new(redis),
         })

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -23,7 +23,10 @@ use postern_wasm::StoreHealth;
 use tokio::sync::watch;
 
 use super::store::{DeadLetterSink, EventStore, EventStoreError, LogSettings, LogTopics};
-use crate::config::{Config, LOCAL_STORE, TopicDelivery, TopicSettings};
+use crate::{
+    config::{Config, LOCAL_STORE, TopicDelivery, TopicSettings},
+    stores::{NamedStoreLog, Stores},
+};
 
 /// The durable topics of a gateway.
 pub(crate) struct DurableTopics {
@@ -32,6 +35,8 @@ pub(crate) struct DurableTopics {
     path: PathBuf,
     health: Arc<StoreHealth>,
     store: Mutex<Option<Arc<EventStore>>>,
+    /// Those of others.
+    stores: OnceLock<Arc<Stores>>,
     set: ArcSwap<LogSet>,
     changed: watch::Sender<()>,
 }
@@ -80,9 +85,16 @@ impl DurableTopics {
             path,
             health: Arc::default(),
             store: Mutex::default(),
+            stores: OnceLock::new(),
             set: ArcSwap::default(),
             changed: watch::channel(()).0,
         })
+    }
+
+    /// Logs may be in one of `stores` from here on.
+    pub(crate) fn set_stores(&self, stores: Arc<Stores>) {
+        // There is one set for the life of a gateway.
+        let _ = self.stores.set(stores);
     }
 
     /// How the embedded store is.
@@ -284,12 +296,28 @@ impl DurableTopics {
         settings: LogSettings,
     ) -> Result<Arc<dyn EventLog>, Error> {
         if store != LOCAL_STORE {
-            let message = format!("topics.\"{}\": no store is called {store:?}", settings.name);
-            return Err(Error::new(Kind::FailedPrecondition, Blame::Gateway, message));
+            return self.named(store, settings);
         }
         let store = self.local().map_err(|error| error.to_error())?;
         let log = store.open_log(settings).await;
         Ok(log.map_err(|error| error.to_error())?)
+    }
+
+    /// A log in a store of others, which is asked for nothing yet.
+    fn named(
+        self: &Arc<Self>,
+        store: &str,
+        settings: LogSettings,
+    ) -> Result<Arc<dyn EventLog>, Error> {
+        let (LogTopics::Of(pattern), Some(stores)) = (settings.keeps, self.stores.get()) else {
+            let message = format!("topics.\"{}\": no store is called {store:?}", settings.name);
+            let kind = Kind::FailedPrecondition;
+            return Err(Error::new(kind, Blame::Gateway, message));
+        };
+        let limits = (settings.limits, settings.dead_letter);
+        let stores = Arc::clone(stores);
+        let log = NamedStoreLog::new(stores, store, pattern, limits, self.dead_letters());
+        Ok(Arc::new(log))
     }
 
     /// The embedded store, opened.

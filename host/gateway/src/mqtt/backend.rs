@@ -102,6 +102,7 @@ async fn admit(
     Ok(Admission {
         principal,
         limits: None,
+        response_information: None,
     })
 }
 

@@ -22,15 +22,18 @@ mod service;
 mod store;
 mod view;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use postern_core::{
     Blame, BoxFuture, Error, Kind, Principal,
-    event::{Event, EventSink, OWN_TOPICS, Publisher, durable::EventLog},
+    event::{Event, EventTap, OWN_TOPICS, Published, Publisher},
     mqtt::{Publication, Qos, Reason, TopicName},
 };
 use postern_net::{
@@ -84,6 +87,10 @@ struct MqttSettings {
     body_bytes_max: usize,
 }
 
+/// Gives events of others to the broker's subscribers.
+#[derive(Debug)]
+struct MqttTap(Weak<MqttGateway>);
+
 /// Tables of the gateway's file.
 pub(crate) struct MqttRecords {
     pub retained: Records,
@@ -99,13 +106,16 @@ impl MqttGateway {
         config: &Config,
         records: MqttRecords,
         events: EventService,
-    ) -> Result<Self, Error> {
-        let retained = RetainedMessages::open(records.retained, retained_bounds(&config.mqtt));
+    ) -> Result<Arc<Self>, Error> {
+        let mqtt = &config.mqtt;
+        let retained = RetainedMessages::open(records.retained, retained_bounds(mqtt));
         let retained = retained.await.map_err(|error| unavailable(&error))?;
-        let store = Arc::new(SessionStore::new(Arc::new(retained), records.sessions));
+        let topics = Arc::clone(events.topics());
+        let store = SessionStore::new(Arc::new(retained), records.sessions, topics, mqtt);
+        let store = Arc::new(store);
         let kept = Arc::clone(&store);
-        let broker = Broker::open(broker_config(&config.mqtt), kept).await?;
-        Ok(Self {
+        let broker = Broker::open(broker_config(mqtt), kept).await?;
+        let gateway = Arc::new(Self {
             settings: ArcSwap::from_pointee(MqttSettings::of(config)),
             version: AtomicU64::new(1),
             store,
@@ -113,7 +123,10 @@ impl MqttGateway {
             events,
             calls: RunningCalls::default(),
             closing: CancellationToken::new(),
-        })
+        });
+        let tap = MqttTap(Arc::downgrade(&gateway));
+        gateway.events.hub().set_tap(Arc::new(tap));
+        Ok(gateway)
     }
 
     /// Puts a changed configuration in force.
@@ -223,31 +236,39 @@ impl MqttGateway {
         publication: &Arc<Publication>,
         is_kept: bool,
     ) -> Acceptance {
-        let mut writing: Vec<BoxFuture<Result<(), Error>>> = Vec::new();
-        if publication.is_retained {
-            match self.store.retained.set(publication) {
-                Ok(written) if publication.qos != Qos::AtMostOnce => writing.push(written),
-                // With QoS 0 nobody waits for the disk.
-                Ok(_) => {}
-                Err(refused) => return Acceptance::Now(Err(refused)),
-            }
-        }
+        let is_kept = is_kept && publication.qos != Qos::AtMostOnce;
         let event = event_of(client, publication, is_kept);
-        if let Some(log) = self.store.log().filter(|_| is_kept) {
-            let appended = log.append(event.clone());
-            writing.push(Box::pin(async move { appended.await.map(drop) }));
+        let retaining = match self.retain(publication, &event) {
+            Ok(retaining) => retaining,
+            Err(refused) => return Acceptance::Now(Err(refused)),
+        };
+        let published = self.events.publisher().publish_of_tap(event, is_kept);
+        match (published, retaining) {
+            (Err(error), _) => Acceptance::Now(Err(refusal(&error))),
+            (Ok(Published::Told(n_told)), None) => Acceptance::Now(Ok(n_told)),
+            (Ok(published), retaining) => Acceptance::Later(Box::pin(async move {
+                if let Some(written) = retaining {
+                    written.await.map_err(|error| refusal(&error))?;
+                }
+                published.stored().await.map_err(|error| refusal(&error))
+            })),
         }
-        let hub = self.events.hub();
-        if writing.is_empty() {
-            return Acceptance::Now(hub.publish(event).map_err(|error| refusal(&error)));
+    }
+
+    /// Retains a publication that asks for it; what is to be waited for with QoS 1 and 2.
+    fn retain(
+        &self,
+        publication: &Arc<Publication>,
+        event: &Event,
+    ) -> Result<Option<BoxFuture<Result<(), Error>>>, Refusal> {
+        if !publication.is_retained {
+            return Ok(None);
         }
-        let hub = hub.clone();
-        Acceptance::Later(Box::pin(async move {
-            for written in writing {
-                written.await.map_err(|error| refusal(&error))?;
-            }
-            hub.publish(event).map_err(|error| refusal(&error))
-        }))
+        let checked = self.events.hub().check(event);
+        checked.map_err(|error| refusal(&error))?;
+        let written = self.store.retained.set(publication)?;
+        // With QoS 0 nobody waits for the disk.
+        Ok((publication.qos != Qos::AtMostOnce).then_some(written))
     }
 
     /// Publishes in the name of `client`, to MQTT subscribers as well.
@@ -273,9 +294,22 @@ impl MqttGateway {
         Ok(n_told + self.broker.deliver(&publication))
     }
 
-    /// Where what waits for sessions is kept.
-    pub(crate) fn set_session_log(&self, log: Arc<dyn EventLog>) {
-        self.store.set_log(log);
+    /// Gives an event of somebody else to the broker's subscribers.
+    fn tell(&self, event: &Event) -> u32 {
+        if !event.topic.as_str().starts_with(OWN_TOPICS) {
+            return self.broker.deliver_event(event);
+        }
+        // What the gateway itself tells is kept for nobody.
+        let mut publication = Publication::of_event(event, clock::now(), Duration::ZERO);
+        publication.qos = Qos::AtMostOnce;
+        self.broker.deliver(&Arc::new(publication))
+    }
+}
+
+impl EventTap for MqttTap {
+    fn tell(&self, event: &Event) -> u32 {
+        let gateway = self.0.upgrade();
+        gateway.map_or(0, |gateway| gateway.tell(event))
     }
 }
 

@@ -68,7 +68,8 @@ impl Endpoint {
     /// What is at `path`, where anything is.
     fn at(path: &str, config: &HttpConfig, has_mqtt: bool) -> Result<Option<Self>, PathError> {
         if path == MQTT_PATH {
-            return Ok(has_mqtt.then_some(Self::Mqtt));
+            let is_served = has_mqtt && config.websocket.serves_mqtt;
+            return Ok(is_served.then_some(Self::Mqtt));
         }
         if path == SESSION_PATH {
             return Ok(config.websocket.serves_sessions.then_some(Self::Sessions));

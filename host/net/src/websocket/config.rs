@@ -9,6 +9,8 @@ pub struct WebSocketConfig {
     pub serves_sessions: bool,
     /// Whether `/ws/{service}/{method}` is served. Default yes.
     pub serves_calls: bool,
+    /// Whether `/mqtt` is served, where there is a broker. Default yes.
+    pub serves_mqtt: bool,
     /// Silence after which a Ping is sent. Default 20 s; `None` sends none.
     pub ping_interval: Option<Duration>,
     /// How long its answer may take. Default 20 s.
@@ -28,6 +30,7 @@ impl Default for WebSocketConfig {
         Self {
             serves_sessions: true,
             serves_calls: true,
+            serves_mqtt: true,
             ping_interval: Some(Duration::from_secs(20)),
             ping_timeout: Duration::from_secs(20),
             message_bytes_max: 10 * 1024 * 1024,
