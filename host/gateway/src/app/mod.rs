@@ -66,7 +66,6 @@ use crate::{
     proto::PoolDetails,
     readiness::ReasonKind,
     sources::troubles::SourceTroubles,
-    stores::Stores,
     telemetry::log::{self, LogError, LogLevelHandle},
 };
 
@@ -182,16 +181,13 @@ impl App {
             certificates,
             mqtt,
             redis,
+            stores,
         } = Parts::build(&config).await?;
         if loaded.is_development {
             runtime.tell_callers();
         }
 
-        let stores = Arc::new(Stores::new(
-            Arc::clone(&runtime),
-            control.events().clone(),
-            control.readiness().clone(),
-        ));
+        stores.set_events(control.events().clone());
         stores.apply(&config, &certificates);
         let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
         let dependencies = ListenerDependencies {
@@ -525,7 +521,7 @@ async fn follow_store(
 /// Tells the readiness which stores of others are away, until the end.
 async fn follow_stores(gateway: Arc<Gateway>, last: Shutdown) {
     tokio::select! {
-        () = gateway.stores().follow() => {}
+        () = gateway.stores().follow(gateway.readiness()) => {}
         () = last.draining() => {}
     }
 }

@@ -44,7 +44,11 @@ fn list(stores: &[Json], output: &Output) -> Result<(), CommandFailure> {
             text(store, "/name"),
             text(store, "/url"),
             state,
-            format!("{}/{}", text(store, "/connections"), text(store, "/connections_max")),
+            format!(
+                "{}/{}",
+                text(store, "/connections"),
+                text(store, "/connections_max")
+            ),
             text(store, "/operations"),
             text(store, "/failed"),
             text(store, "/channels/sent"),

@@ -141,7 +141,11 @@ impl StoreSettings {
         }
         for (name, password, what) in [
             ("username", "password", &self.username),
-            ("sentinel-username", "sentinel-password", &self.sentinel_username),
+            (
+                "sentinel-username",
+                "sentinel-password",
+                &self.sentinel_username,
+            ),
         ] {
             let is_alone = what.is_some() && !reader.places.contains_key(&key(password));
             if is_alone {
@@ -180,11 +184,20 @@ impl StoreSettings {
             reader.fault_of_key(&format!("{path}.tls.{written}"), message, remedy);
         }
         let below = format!("{path}.tls.");
-        let written: Vec<_> = reader.places.keys().filter(|key| key.starts_with(&below)).cloned().collect();
+        let written: Vec<_> = reader
+            .places
+            .keys()
+            .filter(|key| key.starts_with(&below))
+            .cloned()
+            .collect();
         if !is_tls {
             for key in written {
                 let message = "the url is not encrypted";
-                reader.fault_of_key(&key, message, "write rediss:// in the place of redis://, or remove it");
+                reader.fault_of_key(
+                    &key,
+                    message,
+                    "write rediss:// in the place of redis://, or remove it",
+                );
             }
         }
     }
@@ -234,7 +247,9 @@ impl Leaf for StoreUrl {
         let text = String::read(value)?;
         let location = text.parse::<RedisLocation>();
         // What it holds may be a password.
-        location.map(Self).map_err(|error| format!("the url: {error}"))
+        location
+            .map(Self)
+            .map_err(|error| format!("the url: {error}"))
     }
 
     fn written(&self) -> Option<String> {
@@ -268,7 +283,10 @@ mod tests {
     fn the_defaults_are_those_of_the_client() {
         let settings = settings("url = \"redis://127.0.0.1\"");
         let location = "redis://127.0.0.1".parse().expect("an address");
-        assert_eq!(settings.to_config("main"), Some(RedisConfig::new("main", location)));
+        assert_eq!(
+            settings.to_config("main"),
+            Some(RedisConfig::new("main", location))
+        );
     }
 
     #[test]
@@ -287,16 +305,27 @@ mod tests {
         assert_eq!(config.operation_max(), Duration::from_secs(4));
         assert_eq!(config.reconnect_min, Duration::from_millis(2));
         assert_eq!(config.reconnect_max, Duration::from_secs(9));
-        assert_eq!((config.key_prefix.as_str(), config.channels.in_prefix.as_str()), ("k:", "i:"));
+        assert_eq!(
+            (
+                config.key_prefix.as_str(),
+                config.channels.in_prefix.as_str()
+            ),
+            ("k:", "i:")
+        );
         assert!(!format!("{config:?}").contains("\"p\""));
     }
 
     #[test]
     fn what_contradicts_is_told_at_its_key() {
-        check("username = \"u\"\npassword = \"p\"", &["stores.main: the key \"url\" is missing"]);
+        check(
+            "username = \"u\"\npassword = \"p\"",
+            &["stores.main: the key \"url\" is missing"],
+        );
         check(
             "url = \"redis://user:secret@a\"",
-            &["stores.main.url: the url: it holds credentials; write the keys username and password"],
+            &[
+                "stores.main.url: the url: it holds credentials; write the keys username and password",
+            ],
         );
         check(
             "url = \"redis://a/1\"\ndatabase = 2",
@@ -312,7 +341,9 @@ mod tests {
         );
         check(
             "url = \"redis://a\"\nsentinel-password = \"u\"",
-            &["stores.main.sentinel-password: only a url that begins with redis+sentinel has sentinels"],
+            &[
+                "stores.main.sentinel-password: only a url that begins with redis+sentinel has sentinels",
+            ],
         );
         check(
             "url = \"redis://a\"\ntls = { ca-files = [\"ca.pem\"] }",
@@ -332,7 +363,11 @@ mod tests {
     fn tables_lie_in_stores_that_are_there() {
         let faults = |text: &str| {
             let faults = parse("f", text, &BTreeMap::new()).expect_err("faults");
-            faults.faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+            faults
+                .faults
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             faults("[plugins.kv]\nstore = \"other\""),

@@ -46,7 +46,7 @@ pub(crate) use self::document::write as to_line;
 pub(crate) use self::{
     listener::EventListener,
     publisher::EventPublisher,
-    store::{EventStore, EventStoreError},
+    store::{DeadLetterSink, EventStore, EventStoreError},
     topics::{ConsumerDefaults, DurableTopics, store_file},
     view::EventsView,
 };

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use postern_core::{
     Text,
     event::{
-        Event, EventSink as _, Subscription, TopicPattern,
+        Event, Subscription, TopicPattern,
         broker::{EventBroker as _, EventSource},
     },
 };
@@ -74,7 +74,8 @@ impl Forwarding {
         store: &RedisStore,
         events: &EventService,
     ) -> Option<Self> {
-        let patterns = |topics: &[Topics]| topics.iter().map(|one| one.0.clone()).collect::<Vec<_>>();
+        let patterns =
+            |topics: &[Topics]| topics.iter().map(|one| one.0.clone()).collect::<Vec<_>>();
         let (outgoing, incoming) = (patterns(&settings.publish), patterns(&settings.subscribe));
         if outgoing.is_empty() && incoming.is_empty() {
             return None;
@@ -144,7 +145,9 @@ impl Shared {
         let channel = format!("{}{}", self.prefixes.out_prefix, event.topic);
         let comes_back = self.comes_back(&channel);
         if comes_back {
-            self.echoes.lock().on_published(&channel, &event.payload, clock::now());
+            self.echoes
+                .lock()
+                .on_published(&channel, &event.payload, clock::now());
         }
         match self.channels.publish(event.clone()).await {
             Ok(()) => drop(self.sent.fetch_add(1, Relaxed)),
@@ -181,12 +184,15 @@ impl Shared {
     async fn receive_from(&self, mut source: Box<dyn EventSource>) {
         while let Some(event) = source.next().await {
             let channel = format!("{}{}", self.prefixes.in_prefix, event.topic);
-            let is_echo = self.echoes.lock().is_echo(&channel, &event.payload, clock::now());
+            let is_echo = self
+                .echoes
+                .lock()
+                .is_echo(&channel, &event.payload, clock::now());
             if is_echo {
                 continue;
             }
             self.received.fetch_add(1, Relaxed);
-            if let Err(error) = self.events.hub().publish(event) {
+            if let Err(error) = self.events.publisher().publish_stored(event).await {
                 self.refused.fetch_add(1, Relaxed);
                 debug!(store = %self.store, channel, %error, "an event of a channel is not taken");
             }

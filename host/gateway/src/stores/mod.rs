@@ -4,24 +4,33 @@
 //! ```text
 //! [stores.NAME] ─▶ Stores ─▶ RedisStore ─▶ tables of plugins (`Runtime::set_stores`)
 //!                                        ─▶ Forwarding: events ◀─▶ channels
-//!                                        ─▶ logs of durable topics (`Stores::log`)
+//!                                        ─▶ logs of durable topics (`NamedStoreLog`)
 //! ```
 //! A change of the configuration opens what is new, closes what is gone, and leaves the rest alone.
 
 mod echoes;
 mod forwarding;
+mod log;
 mod view;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
-use postern_core::{Error, Text, event::TopicPattern, key_value::{KeyValueStore, no_such_store}};
+use postern_core::{
+    Error, Text,
+    event::TopicPattern,
+    key_value::{KeyValueStore, no_such_store},
+};
 use postern_net::redis::{DeadLetters, RedisLog, RedisLogConfig, RedisSnapshot, RedisStore};
 use postern_wasm::Runtime;
 use tracing::info;
 
-pub(crate) use self::view::StoreView;
 use self::forwarding::Forwarding;
+pub(crate) use self::{log::NamedStoreLog, view::StoreView};
 use crate::{
     certificates::{Certificates, store_table},
     config::{Config, StoreSettings},
@@ -32,9 +41,9 @@ use crate::{
 /// All stores of a gateway.
 pub(crate) struct Stores {
     runtime: Arc<Runtime>,
-    events: EventService,
-    readiness: Readiness,
-    open: Mutex<BTreeMap<String, OpenStore>>,
+    /// Whose events go out and come in; none before the gateway serves.
+    events: OnceLock<EventService>,
+    open_stores: Mutex<BTreeMap<String, OpenStore>>,
 }
 
 struct OpenStore {
@@ -46,26 +55,32 @@ struct OpenStore {
 
 /// What of a durable topic matters for its stream.
 #[derive(Debug, Clone)]
-pub(crate) struct StreamSettings {
-    pub name: Text,
-    pub patterns: Vec<TopicPattern>,
-    pub events_max: Option<u64>,
-    pub age_max: Option<Duration>,
+struct StreamSettings {
+    name: Text,
+    patterns: Vec<TopicPattern>,
+    events_max: Option<u64>,
+    age_max: Option<Duration>,
 }
 
 impl Stores {
-    pub(crate) fn new(runtime: Arc<Runtime>, events: EventService, readiness: Readiness) -> Self {
+    /// None is open until `apply`.
+    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
         Self {
             runtime,
-            events,
-            readiness,
-            open: Mutex::default(),
+            events: OnceLock::new(),
+            open_stores: Mutex::default(),
         }
+    }
+
+    /// Events of `events` go out to channels and come in from there, from the next `apply` on.
+    pub(crate) fn set_events(&self, events: EventService) {
+        // There is one for the life of a gateway.
+        let _ = self.events.set(events);
     }
 
     /// Opens, closes and changes what `config` says. Must be called on a runtime.
     pub(crate) fn apply(&self, config: &Config, certificates: &Certificates) {
-        let mut open = self.open.lock();
+        let mut open = self.open_stores.lock();
         open.retain(|name, _| {
             let is_kept = config.stores.contains_key(name);
             if !is_kept {
@@ -107,7 +122,10 @@ impl Stores {
             }
         };
         Some(OpenStore {
-            forwarding: Forwarding::start(name, &settings.channels, &store, &self.events),
+            forwarding: self
+                .events
+                .get()
+                .and_then(|events| Forwarding::start(name, &settings.channels, &store, events)),
             settings: settings.clone(),
             store,
         })
@@ -115,21 +133,29 @@ impl Stores {
 
     /// The store of that name.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<RedisStore>> {
-        let open = self.open.lock();
+        let open = self.open_stores.lock();
         open.get(name).map(|one| Arc::clone(&one.store))
+    }
+
+    /// As `find`.
+    ///
+    /// # Errors
+    /// `unavailable` where there is none of that name.
+    fn open(&self, name: &str) -> Result<Arc<RedisStore>, Error> {
+        self.find(name).ok_or_else(|| no_such_store(name))
     }
 
     /// A stream of the store `name` as a log of events.
     ///
     /// # Errors
     /// `unavailable` where there is no store of that name.
-    pub(crate) fn log(
+    fn stream(
         &self,
         name: &str,
         stream: StreamSettings,
-        dead_letters: Option<DeadLetters>,
+        dead_letters: DeadLetters,
     ) -> Result<RedisLog, Error> {
-        let open = self.open.lock();
+        let open = self.open_stores.lock();
         let one = open.get(name).ok_or_else(|| no_such_store(name))?;
         let config = RedisLogConfig {
             events_max: stream.events_max,
@@ -137,12 +163,12 @@ impl Stores {
             claim_idle: one.settings.claim_idle,
             ..RedisLogConfig::new(stream.name, stream.patterns)
         };
-        Ok(one.store.log(config, dead_letters))
+        Ok(one.store.log(config, Some(dead_letters)))
     }
 
     /// Every store, for whoever looks at it.
     pub(crate) fn views(&self) -> Vec<StoreView> {
-        let open = self.open.lock();
+        let open = self.open_stores.lock();
         let view = |(name, one): (&String, &OpenStore)| {
             let counts = one.forwarding.as_ref().map(Forwarding::counts);
             StoreView::new(name, &one.store.snapshot(), counts.unwrap_or_default())
@@ -152,30 +178,34 @@ impl Stores {
 
     /// The numbers of each store.
     pub(crate) fn numbers(&self) -> Vec<(String, RedisSnapshot)> {
-        let open = self.open.lock();
-        let numbers = open.iter().map(|(name, one)| (name.clone(), one.store.snapshot()));
+        let open = self.open_stores.lock();
+        let numbers = open
+            .iter()
+            .map(|(name, one)| (name.clone(), one.store.snapshot()));
         numbers.collect()
     }
 
     /// Tells the readiness which stores are away, for ever.
-    pub(crate) async fn follow(&self) {
+    pub(crate) async fn follow(&self, readiness: &Readiness) {
         loop {
             let away = self.numbers().into_iter().filter_map(|(name, snapshot)| {
                 let standing = snapshot.standing;
                 // One that was opened a moment ago may connect yet.
                 let is_away = !standing.is_connected && standing.since > CONNECTS_WITHIN;
-                let fault = standing.fault.unwrap_or_else(|| Text::from_static("not connected"));
+                let fault = standing
+                    .fault
+                    .unwrap_or_else(|| Text::from_static("not connected"));
                 is_away.then(|| (name, fault.to_string()))
             });
             let away = away.collect();
-            self.readiness.replace(ReasonKind::NamedStore, away);
+            readiness.replace(ReasonKind::NamedStore, away);
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
     /// Closes all.
     pub(crate) fn close(&self) {
-        let closed = std::mem::take(&mut *self.open.lock());
+        let closed = std::mem::take(&mut *self.open_stores.lock());
         drop(closed);
     }
 }

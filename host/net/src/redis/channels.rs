@@ -127,7 +127,9 @@ impl RedisChannels {
 impl fmt::Debug for RedisChannels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.shared.routing.config().name;
-        f.debug_struct("RedisChannels").field("store", name).finish_non_exhaustive()
+        f.debug_struct("RedisChannels")
+            .field("store", name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -157,18 +159,25 @@ impl EventBroker for RedisChannels {
     }
 
     fn call(&self, _: Call) -> BoxFuture<Result<Reply, Error>> {
-        let message = "channels of Redis have no requests; write them to a service of the peer's convention";
+        let message =
+            "channels of Redis have no requests; write them to a service of the peer's convention";
         let error = Error::new(Kind::Unimplemented, Blame::Client, message);
         Box::pin(async move { Err(error) })
+    }
+
+    /// The server does; it is known and dropped.
+    fn gives_back(&self) -> bool {
+        false
     }
 
     fn standing(&self) -> BrokerStanding {
         let snapshot = self.shared.routing.snapshot();
         let sources = self.shared.sources.lock();
         let counts = sources.by_id.values().map(|source| source.mailbox.counts());
-        let (n_queued, n_dropped) = counts.fold((0, sources.n_dropped), |(queued, dropped), one| {
-            (queued + one.queued, dropped + one.dropped)
-        });
+        let (n_queued, n_dropped) = counts
+            .fold((0, sources.n_dropped), |(queued, dropped), one| {
+                (queued + one.queued, dropped + one.dropped)
+            });
         BrokerStanding {
             is_connected: snapshot.standing.is_connected,
             since: snapshot.standing.since,
@@ -185,7 +194,9 @@ impl SharedChannels {
         let mut command = redis::cmd("PUBLISH");
         command.arg(channel).arg(payload);
         let request = Request::One(command);
-        let asking = self.routing.ask_by(Choice::Same, Route::Any, &request, Repeat::Never);
+        let asking = self
+            .routing
+            .ask_by(Choice::Same, Route::Any, &request, Repeat::Never);
         asking.await?;
         count(&self.routing.counters.published);
         Ok(())

@@ -10,11 +10,7 @@ use postern_core::redis::{RedisNode, RedisTopology, SlotMap, SlotRange};
 use postern_system::clock;
 use redis::Value;
 
-use super::{
-    connection::Request,
-    node_pool::Choice,
-    routing::Routing,
-};
+use super::{connection::Request, node_pool::Choice, routing::Routing};
 
 impl Routing {
     pub(super) fn on_moved(&self, slot: u16, node: RedisNode) {

@@ -14,8 +14,8 @@ use std::{
 use postern_core::{Blame, Error, Text, redis::RedisNode};
 use postern_system::clock;
 use redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError,
-    RedisResult, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    RedisError, RedisResult, Value, aio::MultiplexedConnection,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -127,7 +127,10 @@ impl Dialing {
         }
         let greeted = MultiplexedConnection::new_with_config(&self.greeting(), wire, config).await;
         let (multiplexed, driver) = greeted.map_err(|error| {
-            let message = format!("store {}: {node} does not take the connection: {error}", self.store);
+            let message = format!(
+                "store {}: {node} does not take the connection: {error}",
+                self.store
+            );
             Error::unavailable(Blame::Upstream, message)
         })?;
         Ok((multiplexed, AbortOnDropHandle::new(tokio::spawn(driver))))
@@ -268,11 +271,15 @@ impl RedisConnection {
             Request::Atomic(pipeline) => {
                 // `MULTI`, the commands as they are queued, and then `EXEC` with all replies.
                 let n_queued = pipeline.len() + 1;
-                let replies = multiplexed.send_packed_commands(pipeline, n_queued, 1).await?;
+                let replies = multiplexed
+                    .send_packed_commands(pipeline, n_queued, 1)
+                    .await?;
                 Ok(replies.into_iter().next().unwrap_or_default())
             }
             Request::Many(pipeline) => {
-                let replies = multiplexed.send_packed_commands(pipeline, 0, pipeline.len()).await?;
+                let replies = multiplexed
+                    .send_packed_commands(pipeline, 0, pipeline.len())
+                    .await?;
                 Ok(Value::Array(replies))
             }
         }

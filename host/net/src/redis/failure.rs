@@ -52,7 +52,9 @@ impl Failure {
                 _,
             )
             | (_, Some("NOREPLICAS")) => Self::Later(message()),
-            (ErrorKind::Server(_) | ErrorKind::Extension, _) => Self::Refused(refusal(error, message())),
+            (ErrorKind::Server(_) | ErrorKind::Extension, _) => {
+                Self::Refused(refusal(error, message()))
+            }
             (_, _) => Self::Lost(message()),
         }
     }
@@ -91,15 +93,27 @@ mod tests {
     #[test]
     fn redirections_name_a_node() {
         let moved = failure("MOVED 3999 127.0.0.1:6381");
-        assert!(matches!(&moved, Failure::Moved { slot: 3999, node } if node.to_string() == "127.0.0.1:6381"));
-        assert!(matches!(failure("ASK 3999 [::1]:6381"), Failure::Ask { .. }));
+        assert!(
+            matches!(&moved, Failure::Moved { slot: 3999, node } if node.to_string() == "127.0.0.1:6381")
+        );
+        assert!(matches!(
+            failure("ASK 3999 [::1]:6381"),
+            Failure::Ask { .. }
+        ));
         // A node without an address is asked for later.
         assert!(matches!(failure("MOVED 3999 :0"), Failure::Later(_)));
     }
 
     #[test]
     fn what_passes_is_tried_again() {
-        for line in ["LOADING x", "TRYAGAIN x", "CLUSTERDOWN x", "MASTERDOWN x", "READONLY x", "NOREPLICAS x"] {
+        for line in [
+            "LOADING x",
+            "TRYAGAIN x",
+            "CLUSTERDOWN x",
+            "MASTERDOWN x",
+            "READONLY x",
+            "NOREPLICAS x",
+        ] {
             assert!(matches!(failure(line), Failure::Later(_)), "{line}");
         }
         assert!(matches!(failure("NOSCRIPT x"), Failure::NoScript));

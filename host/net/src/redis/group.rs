@@ -95,7 +95,10 @@ impl Group {
             ConsumerStart::After(position) => stream_id(position),
         };
         let mut command = redis::cmd("XGROUP");
-        command.arg("CREATE").arg(&log.key).arg(settings.name.as_str());
+        command
+            .arg("CREATE")
+            .arg(&log.key)
+            .arg(settings.name.as_str());
         command.arg(start).arg("MKSTREAM");
         match log.ask(command, Repeat::Harmless).await {
             Ok(_) => Ok(()),
@@ -172,14 +175,20 @@ impl Group {
             if !taken.is_empty() {
                 return Ok(taken);
             }
-            changed.await;
+            let closed = &self.shared.log.routing.closed;
+            tokio::select! {
+                () = changed => {}
+                () = closed.cancelled() => return Err(self.shared.closed()),
+            }
         }
     }
 
     pub(super) async fn acknowledge(&self, positions: Vec<Position>) -> Result<u64, Error> {
         let known = self.shared.state.lock().deliveries.known(&positions);
         for chunk in known.chunks(IDS_MAX) {
-            let command = self.shared.command("XACK", chunk.iter().map(|one| stream_id(*one)));
+            let command = self
+                .shared
+                .command("XACK", chunk.iter().map(|one| stream_id(*one)));
             self.shared.log.ask(command, Repeat::Harmless).await?;
         }
         let mut state = self.shared.state.lock();
@@ -194,7 +203,9 @@ impl Group {
 
     pub(super) fn refuse(&self, position: Position, redelivery: Redelivery, reason: Text) {
         let mut state = self.shared.state.lock();
-        state.deliveries.refuse(position, redelivery, reason, clock::now());
+        state
+            .deliveries
+            .refuse(position, redelivery, reason, clock::now());
         drop(state);
         self.shared.on_changed();
     }
@@ -277,6 +288,11 @@ impl SharedGroup {
     fn on_deleted(&self) {
         self.is_deleted.store(true, Relaxed);
         self.on_changed();
+    }
+
+    fn closed(&self) -> Error {
+        let message = format!("store {} is closed", self.log.routing.config().name);
+        Error::unavailable(Blame::Gateway, message)
     }
 
     fn gone(&self) -> Error {

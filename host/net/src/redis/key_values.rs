@@ -84,8 +84,17 @@ impl RedisKeyValues {
         redis::from_redis_value(reply).map_err(|error| self.senseless(&error))
     }
 
-    async fn change(self, key: String, change: KeyChange, ttl: Option<Duration>) -> Result<bool, Error> {
-        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, TTL_MS_MAX));
+    async fn change(
+        self,
+        key: String,
+        change: KeyChange,
+        ttl: Option<Duration>,
+    ) -> Result<bool, Error> {
+        let ttl_ms = ttl.map(|ttl| {
+            u64::try_from(ttl.as_millis())
+                .unwrap_or(u64::MAX)
+                .clamp(1, TTL_MS_MAX)
+        });
         match change {
             KeyChange::Set { value, .. } => {
                 let mut command = redis::cmd("SET");
@@ -154,7 +163,9 @@ impl RedisKeyValues {
             let mut cursor = 0;
             loop {
                 let (next, keys) = self.scan(&node, cursor, &table, &prefix).await?;
-                let keys = keys.iter().filter_map(|key| key.strip_prefix(table.as_bytes()));
+                let keys = keys
+                    .iter()
+                    .filter_map(|key| key.strip_prefix(table.as_bytes()));
                 for key in keys.filter_map(|key| std::str::from_utf8(key).ok()) {
                     let is_wanted = after.as_deref().is_none_or(|after| key > after);
                     if is_wanted && key.starts_with(&prefix) {
@@ -168,7 +179,9 @@ impl RedisKeyValues {
                 if next == 0 {
                     break;
                 }
-                left = left.checked_sub(SCAN_COUNT).ok_or_else(|| self.too_many())?;
+                left = left
+                    .checked_sub(SCAN_COUNT)
+                    .ok_or_else(|| self.too_many())?;
                 cursor = next;
             }
         }

@@ -41,8 +41,10 @@ use super::{
     stream_replies::{entries, number, pending, text, value_of},
 };
 
-/// Is told of each event that is not given out again: the event, the group and the reason.
-pub type DeadLetters = Arc<dyn Fn(StoredEvent, &Text, &Text) + Send + Sync>;
+/// Keeps each event that is not given out again: the event, its group and the reason. It stays with the group
+/// until that has succeeded.
+pub type DeadLetters =
+    Arc<dyn Fn(StoredEvent, Text, Text) -> BoxFuture<Result<(), Error>> + Send + Sync>;
 
 /// A log of one store. Clones are the same.
 #[derive(Debug, Clone)]
@@ -175,7 +177,8 @@ impl SharedLog {
     async fn group(self: Arc<Self>, settings: ConsumerSettings) -> Result<Arc<Group>, Error> {
         if settings.name.is_empty() || settings.name.len() > NAME_BYTES_MAX {
             let length = settings.name.len();
-            let message = format!("a consumer's name of {length} octets is not within 1 to {NAME_BYTES_MAX}");
+            let message =
+                format!("a consumer's name of {length} octets is not within 1 to {NAME_BYTES_MAX}");
             return Err(Error::invalid_argument(message));
         }
         let name = settings.name.clone();
@@ -249,7 +252,11 @@ impl SharedLog {
         };
         let mut usage = redis::cmd("MEMORY");
         usage.arg("USAGE").arg(&self.key);
-        let n_bytes = self.ask(usage, Repeat::Harmless).await.ok().and_then(number);
+        let n_bytes = self
+            .ask(usage, Repeat::Harmless)
+            .await
+            .ok()
+            .and_then(number);
         let position = |name: &str| {
             let entry = value_of(&stream, name)?.into_sequence().ok()?;
             position_of(&text(entry.into_iter().next()?)?)
@@ -257,7 +264,9 @@ impl SharedLog {
         Ok(LogInfo {
             name: self.config.name.clone(),
             store: self.routing.config().name.clone(),
-            n_events: value_of(&stream, "length").and_then(number).unwrap_or_default(),
+            n_events: value_of(&stream, "length")
+                .and_then(number)
+                .unwrap_or_default(),
             n_bytes: n_bytes.unwrap_or_default(),
             first: position("first-entry").unwrap_or_default(),
             last: position("last-entry").unwrap_or_default(),
@@ -275,7 +284,8 @@ impl SharedLog {
             let Some(name) = value_of(&group, "name").and_then(text) else {
                 continue;
             };
-            let number_of = |name: &str| value_of(&group, name).and_then(number).unwrap_or_default();
+            let number_of =
+                |name: &str| value_of(&group, name).and_then(number).unwrap_or_default();
             let last = value_of(&group, "last-delivered-id").and_then(text);
             let last = last.and_then(|id| position_of(&id)).unwrap_or_default();
             let oldest = self.oldest_pending(&name).await?;
@@ -308,13 +318,17 @@ impl SharedLog {
 
     pub(super) async fn ask(&self, command: Cmd, repeat: Repeat) -> Result<Value, Error> {
         let route = Route::Key(self.key.as_bytes());
-        self.routing.ask(route, &Request::One(command), repeat).await
+        self.routing
+            .ask(route, &Request::One(command), repeat)
+            .await
     }
 }
 
 impl fmt::Debug for SharedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedLog").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("SharedLog")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 

@@ -15,8 +15,8 @@
 //! **Invariant:** nothing takes longer than `connect_timeout` and `response_timeout` together, but for
 //! whoever waits for events.
 
-mod cluster;
 mod channels;
+mod cluster;
 mod config;
 mod connection;
 mod consumer;
@@ -36,6 +36,7 @@ use std::{sync::Arc, time::Duration};
 use postern_core::redis::{RedisLocation, RedisNode};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::routing::Routing;
 pub use self::{
     channels::RedisChannels,
     config::{RedisChannelsConfig, RedisConfig, RedisCredentials, RedisLogConfig},
@@ -44,7 +45,6 @@ pub use self::{
     log::{DeadLetters, RedisLog},
     standing::RedisStanding,
 };
-use self::routing::Routing;
 use crate::tls::ClientTls;
 
 /// A Redis and the connections to it, which it keeps up by itself until it is dropped.
@@ -118,6 +118,12 @@ impl RedisStore {
     /// Waits until a server has answered, at most for `most`. Says whether one has.
     pub async fn connected_within(&self, most: Duration) -> bool {
         self.routing.connected_within(most).await
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.routing.closed.cancel();
     }
 }
 

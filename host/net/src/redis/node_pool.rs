@@ -94,14 +94,22 @@ impl NodePool {
             };
         };
         if let Some(error) = self.away(opening.config) {
-            return if has_one { self.busy_one(choice) } else { Err(error) };
+            return if has_one {
+                self.busy_one(choice)
+            } else {
+                Err(error)
+            };
         }
         let opened = opening.dialing.open(&self.node, None, vec![permit]).await;
         match opened {
             Ok(connection) => Ok(self.on_opened(connection, opening.counters)),
             Err(error) => {
                 self.on_failed(&error, opening);
-                if has_one { self.busy_one(choice) } else { Err(error) }
+                if has_one {
+                    self.busy_one(choice)
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -175,7 +183,10 @@ impl NodePool {
         let (until, reason) = state.away.as_ref()?;
         let left = until.saturating_duration_since(clock::now());
         (!left.is_zero()).then(|| {
-            let message = format!("{reason}; it is tried again within {:?}", config.reconnect_max);
+            let message = format!(
+                "{reason}; it is tried again within {:?}",
+                config.reconnect_max
+            );
             Error::unavailable(Blame::Upstream, message)
         })
     }

@@ -16,6 +16,7 @@ use postern_core::{
 use postern_system::clock;
 use redis::{Pipeline, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     RedisSnapshot,
@@ -45,6 +46,8 @@ pub(super) struct Routing {
     pub(super) refreshing: tokio::sync::Mutex<Option<Instant>>,
     /// Whom the sentinels named last.
     pub(super) master: Mutex<Option<RedisNode>>,
+    /// The store is closed: whoever waits for events is told.
+    pub(super) closed: CancellationToken,
 }
 
 /// Which node a command is for.
@@ -84,6 +87,7 @@ impl Routing {
             slots: ArcSwap::default(),
             refreshing: tokio::sync::Mutex::new(None),
             master: Mutex::new(None),
+            closed: CancellationToken::new(),
             config,
         }
     }
@@ -143,7 +147,8 @@ impl Routing {
             Err(Failure::NoScript) => return Ok(None),
             Err(failure) => Err(self.error_of(failure)),
         };
-        self.counters.on_operation(clock::since(begin), result.is_ok());
+        self.counters
+            .on_operation(clock::since(begin), result.is_ok());
         result
     }
 
@@ -159,7 +164,10 @@ impl Routing {
         let mut redirected: Option<(RedisNode, bool)> = None;
         let mut n_redirects = 0;
         loop {
-            let failure = match self.try_once(choice, &route, redirected.take(), request, end).await {
+            let failure = match self
+                .try_once(choice, &route, redirected.take(), request, end)
+                .await
+            {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
@@ -187,7 +195,8 @@ impl Routing {
                 Failure::Unsent(error) => {
                     // Another node may have taken over; one server alone is tried again by those who come
                     // after.
-                    let may_move = !matches!(self.config.location.topology, RedisTopology::Single(_));
+                    let may_move =
+                        !matches!(self.config.location.topology, RedisTopology::Single(_));
                     let is_full = error.kind == Kind::ResourceExhausted;
                     if !may_move || is_full || !self.pause_before(end).await {
                         return Err(Failure::Unsent(error));
@@ -244,9 +253,12 @@ impl Routing {
         node: &RedisNode,
         choice: Choice,
     ) -> Result<Arc<RedisConnection>, Error> {
-        let pool = Arc::clone(self.nodes.lock().entry(node.clone()).or_insert_with(|| {
-            Arc::new(NodePool::new(node.clone()))
-        }));
+        let pool = Arc::clone(
+            self.nodes
+                .lock()
+                .entry(node.clone())
+                .or_insert_with(|| Arc::new(NodePool::new(node.clone()))),
+        );
         let opening = Opening {
             config: &self.config,
             dialing: &self.dialing,
@@ -286,7 +298,8 @@ impl Routing {
                 count(&self.counters.connects_failed);
                 self.on_unreachable(&error);
                 self.forget_master();
-                self.refresh(clock::now() + self.config.operation_max()).await;
+                self.refresh(clock::now() + self.config.operation_max())
+                    .await;
                 Err(error)
             }
         }
@@ -321,7 +334,8 @@ impl Routing {
             RedisTopology::Sentinel { .. } => self.find_master().await,
             RedisTopology::Cluster(_) => {
                 if self.slots.load().is_empty() {
-                    self.refresh(clock::now() + self.config.operation_max()).await;
+                    self.refresh(clock::now() + self.config.operation_max())
+                        .await;
                 }
                 let slots = self.slots.load();
                 let found = match route {
@@ -331,7 +345,9 @@ impl Routing {
                 found.ok_or_else(|| {
                     let name = &self.config.name;
                     let message = match self.standing.read().fault {
-                        Some(fault) => format!("store {name}: no node of the cluster has the key's slot: {fault}"),
+                        Some(fault) => format!(
+                            "store {name}: no node of the cluster has the key's slot: {fault}"
+                        ),
                         None => format!("store {name}: no node of the cluster has the key's slot"),
                     };
                     Error::unavailable(Blame::Upstream, message)
@@ -383,7 +399,9 @@ impl Routing {
             Failure::NoScript => Error::internal("a script is not known"),
             Failure::Moved { node, .. } | Failure::Ask { node } => {
                 let name = &self.config.name;
-                let message = format!("store {name}: its nodes send each other's commands on, {node} at last");
+                let message = format!(
+                    "store {name}: its nodes send each other's commands on, {node} at last"
+                );
                 Error::unavailable(Blame::Upstream, message)
             }
         }

@@ -1,15 +1,15 @@
 //! Who the master is that sentinels watch. One after the other is asked, and whom one names must say itself
 //! that it is a master (Redis sentinel client specification).
 
-use postern_core::{
-    Blame, Error,
-    redis::{RedisNode, RedisTopology},
-};
 use super::{
     connection::{Dialing, Request},
     failure::Failure,
     node_pool::Choice,
     routing::Routing,
+};
+use postern_core::{
+    Blame, Error,
+    redis::{RedisNode, RedisTopology},
 };
 
 impl Routing {
@@ -77,7 +77,10 @@ impl Routing {
     async fn check_role(&self, master: &RedisNode) -> Result<(), String> {
         let connection = self.acquire(master, Choice::LeastBusy).await;
         let connection = connection.map_err(|error| error.message.into_owned())?;
-        let asked = connection.ask(&Request::One(redis::cmd("ROLE")), self.config.response_timeout);
+        let asked = connection.ask(
+            &Request::One(redis::cmd("ROLE")),
+            self.config.response_timeout,
+        );
         let reply = match asked.await {
             Ok(reply) => reply,
             // Not every user may ask for that; then the sentinel's word counts.

@@ -81,7 +81,8 @@ impl Standing {
         if is_first {
             warn!(store = %self.store, reason, "store not connected");
         }
-        self.changes.send_if_modified(|is| std::mem::replace(is, false));
+        self.changes
+            .send_if_modified(|is| std::mem::replace(is, false));
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -1,10 +1,7 @@
 //! What servers answer about streams, read into what the log needs. What makes no sense is left out.
 
 use bytes::Bytes;
-use postern_core::{
-    event::durable::Position,
-    redis::position_of,
-};
+use postern_core::{event::durable::Position, redis::position_of};
 use redis::{FromRedisValue, Value};
 
 /// An entry of a stream. Its fields are none where it was deleted or trimmed while somebody had it.
@@ -131,10 +128,12 @@ mod tests {
         redis::parse_redis_value(reply.as_bytes()).expect("a reply")
     }
 
-    const ROW: &str = "*2\r\n$3\r\n7-1\r\n*4\r\n$5\r\ntopic\r\n$1\r\na\r\n$7\r\npayload\r\n$0\r\n\r\n";
+    const ROW: &str =
+        "*2\r\n$3\r\n7-1\r\n*4\r\n$5\r\ntopic\r\n$1\r\na\r\n$7\r\npayload\r\n$0\r\n\r\n";
 
     fn check_entry(entries: &[StreamEntry]) {
-        let pair = |name: &'static str, value: &'static str| (Bytes::from(name), Bytes::from(value));
+        let pair =
+            |name: &'static str, value: &'static str| (Bytes::from(name), Bytes::from(value));
         let fields = Some(vec![pair("topic", "a"), pair("payload", "")]);
         let id = "7-1".to_owned();
         assert_eq!(entries, [StreamEntry { id, fields }]);
@@ -143,8 +142,12 @@ mod tests {
     #[test]
     fn entries_are_read_from_both_protocols() {
         check_entry(&entries(value(&format!("*1\r\n{ROW}"))));
-        check_entry(&entries_read(value(&format!("%1\r\n$1\r\ns\r\n*1\r\n{ROW}"))));
-        check_entry(&entries_read(value(&format!("*1\r\n*2\r\n$1\r\ns\r\n*1\r\n{ROW}"))));
+        check_entry(&entries_read(value(&format!(
+            "%1\r\n$1\r\ns\r\n*1\r\n{ROW}"
+        ))));
+        check_entry(&entries_read(value(&format!(
+            "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n{ROW}"
+        ))));
         assert_eq!(entries_read(value("_\r\n")), []);
     }
 
@@ -161,12 +164,21 @@ mod tests {
         check_entry(&claimed.entries);
         let rows = pending(value("*1\r\n*4\r\n$3\r\n7-1\r\n$1\r\nc\r\n:5\r\n:3\r\n"));
         let id = "7-1".to_owned();
-        assert_eq!(rows, [PendingEntry { id, n_deliveries: 3 }]);
+        assert_eq!(
+            rows,
+            [PendingEntry {
+                id,
+                n_deliveries: 3
+            }]
+        );
     }
 
     #[test]
     fn a_value_is_found_by_its_name() {
-        for reply in ["%1\r\n$6\r\nlength\r\n:4\r\n", "*2\r\n$6\r\nlength\r\n:4\r\n"] {
+        for reply in [
+            "%1\r\n$6\r\nlength\r\n:4\r\n",
+            "*2\r\n$6\r\nlength\r\n:4\r\n",
+        ] {
             assert_eq!(value_of(&value(reply), "length").and_then(number), Some(4));
         }
         assert_eq!(value_of(&value("*0\r\n"), "length"), None);

@@ -11,22 +11,42 @@ type Read = fn(&RedisCounts) -> u64;
 
 /// Counters: name, what it says, where it is.
 const COUNTERS: [(&str, &str, Read); 8] = [
-    ("named_store_operations", "Operations that ended", |one| one.operations),
-    ("named_store_failures", "Operations that failed", |one| one.failed),
-    ("named_store_repetitions", "Commands that were sent again", |one| one.repeated),
-    ("named_store_connects", "Connections that were opened", |one| one.connects),
+    ("named_store_operations", "Operations that ended", |one| {
+        one.operations
+    }),
+    ("named_store_failures", "Operations that failed", |one| {
+        one.failed
+    }),
+    (
+        "named_store_repetitions",
+        "Commands that were sent again",
+        |one| one.repeated,
+    ),
+    (
+        "named_store_connects",
+        "Connections that were opened",
+        |one| one.connects,
+    ),
     (
         "named_store_connect_failures",
         "Connections that could not be opened",
         |one| one.connects_failed,
     ),
-    ("named_store_appended", "Events that were stored in streams", |one| one.appended),
+    (
+        "named_store_appended",
+        "Events that were stored in streams",
+        |one| one.appended,
+    ),
     (
         "named_store_claimed",
         "Events that were taken over from gateways that had died",
         |one| one.claimed,
     ),
-    ("named_store_dead_letters", "Events that became dead letters", |one| one.dead),
+    (
+        "named_store_dead_letters",
+        "Events that became dead letters",
+        |one| one.dead,
+    ),
 ];
 
 impl MetricsSnapshot {
@@ -34,7 +54,11 @@ impl MetricsSnapshot {
         for (name, help, read) in COUNTERS {
             let mut family = counter(encoder, name, help)?;
             for (store, snapshot) in &self.stores {
-                encode_count(&mut family, &[("store", store.as_str())], read(&snapshot.counts))?;
+                encode_count(
+                    &mut family,
+                    &[("store", store.as_str())],
+                    read(&snapshot.counts),
+                )?;
             }
         }
         let help = "Time that operations took together";
@@ -56,15 +80,21 @@ impl MetricsSnapshot {
             }
         }
         let levels: [(&str, &str, fn(&RedisSnapshot) -> u64); 3] = [
-            ("named_store_connected", "1 while the store can be asked", |one| {
-                u64::from(one.standing.is_connected)
-            }),
-            ("named_store_connections", "Connections that are open", |one| {
-                one.n_connections as u64
-            }),
-            ("named_store_in_flight", "Commands that wait for their replies", |one| {
-                one.n_in_flight as u64
-            }),
+            (
+                "named_store_connected",
+                "1 while the store can be asked",
+                |one| u64::from(one.standing.is_connected),
+            ),
+            (
+                "named_store_connections",
+                "Connections that are open",
+                |one| one.n_connections as u64,
+            ),
+            (
+                "named_store_in_flight",
+                "Commands that wait for their replies",
+                |one| one.n_in_flight as u64,
+            ),
         ];
         for (name, help, read) in levels {
             let mut family = gauge(encoder, name, help)?;

@@ -89,9 +89,16 @@ impl SharedGroup {
             let Some(dead) = dead else {
                 return Ok(());
             };
+            if let Some(dead_letters) = &self.log.dead_letters {
+                let DeadDelivery { stored, reason } = dead.clone();
+                dead_letters(stored, self.name.clone(), reason).await?;
+            }
             let request = Request::Atomic(self.burial(&dead));
             let route = Route::Key(self.log.key.as_bytes());
-            self.log.routing.ask(route, &request, Repeat::Harmless).await?;
+            self.log
+                .routing
+                .ask(route, &request, Repeat::Harmless)
+                .await?;
             self.state.lock().deliveries.on_buried();
             self.n_dead.fetch_add(1, Relaxed);
             count(&self.log.routing.counters.dead);
@@ -100,9 +107,6 @@ impl SharedGroup {
                 group = %self.name, key = %self.log.key, topic = %stored.event.topic,
                 deliveries = stored.n_deliveries, %reason, "an event becomes a dead letter"
             );
-            if let Some(dead_letters) = &self.log.dead_letters {
-                dead_letters(stored, &self.name, &reason);
-            }
             self.room.notify_one();
         }
     }
@@ -119,7 +123,9 @@ impl SharedGroup {
             ("deliveries", stored.n_deliveries.to_string()),
             ("entry", id.clone()),
         ];
-        let about = about.into_iter().map(|(name, value)| (Bytes::from(name), Bytes::from(value)));
+        let about = about
+            .into_iter()
+            .map(|(name, value)| (Bytes::from(name), Bytes::from(value)));
         for (name, value) in fields_of(&stored.event).into_iter().chain(about) {
             letter.arg(&name[..]).arg(&value[..]);
         }
@@ -144,9 +150,16 @@ impl SharedGroup {
                 n_deliveries.to_string(),
                 "JUSTID".to_owned(),
             ];
-            let told = self.log.ask(self.command("XCLAIM", arguments), Repeat::Harmless).await;
+            let told = self
+                .log
+                .ask(self.command("XCLAIM", arguments), Repeat::Harmless)
+                .await;
             if let Err(error) = told {
-                self.state.lock().recounts.entry(position).or_insert(n_deliveries);
+                self.state
+                    .lock()
+                    .recounts
+                    .entry(position)
+                    .or_insert(n_deliveries);
                 return Err(error);
             }
         }
@@ -170,8 +183,12 @@ impl SharedGroup {
         }
         for ids in ids.chunks(IDS_MAX) {
             let arguments = [self.consumer.clone(), "0".to_owned()].into_iter();
-            let arguments = arguments.chain(ids.iter().cloned()).chain(["JUSTID".to_owned()]);
-            self.log.ask(self.command("XCLAIM", arguments), Repeat::Harmless).await?;
+            let arguments = arguments
+                .chain(ids.iter().cloned())
+                .chain(["JUSTID".to_owned()]);
+            self.log
+                .ask(self.command("XCLAIM", arguments), Repeat::Harmless)
+                .await?;
         }
         Ok(())
     }
@@ -181,8 +198,16 @@ impl SharedGroup {
         let mut own = BTreeSet::new();
         let mut from = "-".to_owned();
         loop {
-            let arguments = [from, "+".to_owned(), IDS_MAX.to_string(), self.consumer.clone()];
-            let reply = self.log.ask(self.command("XPENDING", arguments), Repeat::Harmless).await?;
+            let arguments = [
+                from,
+                "+".to_owned(),
+                IDS_MAX.to_string(),
+                self.consumer.clone(),
+            ];
+            let reply = self
+                .log
+                .ask(self.command("XPENDING", arguments), Repeat::Harmless)
+                .await?;
             let rows = pending(reply);
             own.extend(rows.iter().filter_map(|row| position_of(&row.id)));
             match rows.last() {
@@ -228,9 +253,14 @@ impl SharedGroup {
     ) -> Result<(), Error> {
         let n_claimed = entries.len();
         let ends = entries.first().zip(entries.last());
-        let (first, last) = ends.map(|(a, b)| (a.id.clone(), b.id.clone())).unwrap_or_default();
+        let (first, last) = ends
+            .map(|(a, b)| (a.id.clone(), b.id.clone()))
+            .unwrap_or_default();
         let arguments = [first, last, n_claimed.to_string(), self.consumer.clone()];
-        let counts = self.log.ask(self.command("XPENDING", arguments), Repeat::Harmless).await;
+        let counts = self
+            .log
+            .ask(self.command("XPENDING", arguments), Repeat::Harmless)
+            .await;
         // Where the server does not say, one delivery before this one is assumed.
         let counts = counts.map(pending).unwrap_or_default().into_iter();
         let counts: HashMap<_, _> = counts.map(|one| (one.id, one.n_deliveries)).collect();
@@ -247,9 +277,17 @@ impl SharedGroup {
     /// Consumers that have nothing and have been silent for long belong to gateways that are gone.
     async fn forget_dead_consumers(&self) -> Result<(), Error> {
         let mut about = redis::cmd("XINFO");
-        about.arg("CONSUMERS").arg(&self.log.key).arg(self.name.as_str());
+        about
+            .arg("CONSUMERS")
+            .arg(&self.log.key)
+            .arg(self.name.as_str());
         let reply = self.log.ask(about, Repeat::Harmless).await?;
-        let idle_max = self.log.config.claim_idle.saturating_mul(DEAD_AFTER).as_millis();
+        let idle_max = self
+            .log
+            .config
+            .claim_idle
+            .saturating_mul(DEAD_AFTER)
+            .as_millis();
         for row in reply.into_sequence().unwrap_or_default() {
             let number_of = |name: &str| value_of(&row, name).and_then(number);
             let is_dead = number_of("pending") == Some(0)

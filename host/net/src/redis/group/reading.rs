@@ -89,7 +89,10 @@ impl SharedGroup {
 
     fn read_command(&self, from: &str, n_entries: usize, waits: bool) -> redis::Cmd {
         let mut command = redis::cmd("XREADGROUP");
-        command.arg("GROUP").arg(self.name.as_str()).arg(&self.consumer);
+        command
+            .arg("GROUP")
+            .arg(self.name.as_str())
+            .arg(&self.consumer);
         command.arg("COUNT").arg(n_entries);
         if waits {
             let block = u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX);

@@ -11,7 +11,10 @@ fn hasty(config: &mut RedisConfig) {
 }
 
 async fn comes_back(store: &RedisStore) {
-    patiently("operations succeed", async || value(store, "k").await.is_ok()).await;
+    patiently("operations succeed", async || {
+        value(store, "k").await.is_ok()
+    })
+    .await;
     assert!(store.snapshot().standing.is_connected);
 }
 
@@ -24,7 +27,10 @@ async fn a_server_that_dies_is_missed_and_found_again() {
         server.kill();
         let error = patient_error(&store).await;
         assert_eq!(error.kind, Kind::Unavailable, "{error}");
-        patiently("it is told", async || !store.snapshot().standing.is_connected).await;
+        patiently("it is told", async || {
+            !store.snapshot().standing.is_connected
+        })
+        .await;
         assert!(store.snapshot().standing.fault.is_some());
         server.start_again().await;
         comes_back(&store).await;
@@ -45,7 +51,10 @@ async fn a_server_that_answers_nothing_holds_nobody_up() {
     let change = store.key_values().write("t", set("k", "2"), None);
     let error = change.await.expect_err("no answer");
     assert_eq!(error.kind, Kind::Unavailable, "{error}");
-    assert!(matches!(error.retry, Retry::IfIdempotent | Retry::Elsewhere), "{error:?}");
+    assert!(
+        matches!(error.retry, Retry::IfIdempotent | Retry::Elsewhere),
+        "{error:?}"
+    );
     server.signal("CONT");
     comes_back(&store).await;
 }
@@ -56,7 +65,10 @@ async fn a_store_that_nobody_has_started_is_found_when_it_comes() {
     let store = store(&server, hasty);
     let error = value(&store, "k").await.expect_err("nobody listens");
     assert_eq!(error.kind, Kind::Unavailable);
-    assert!(error.message.contains("cannot connect to 127.0.0.1"), "{error}");
+    assert!(
+        error.message.contains("cannot connect to 127.0.0.1"),
+        "{error}"
+    );
     server.start_again().await;
     comes_back(&store).await;
 }
@@ -70,7 +82,10 @@ async fn credentials_that_are_not_good_are_told_and_tried_again() {
     });
     let error = value(&store, "k").await.expect_err("refused");
     assert_eq!(error.kind, Kind::Unavailable);
-    assert!(error.message.contains("does not take the connection"), "{error}");
+    assert!(
+        error.message.contains("does not take the connection"),
+        "{error}"
+    );
     assert!(!error.message.contains("wrong") && !format!("{:?}", store.config()).contains("wrong"));
     let mut server = server;
     server.cli = ["-a", "secret"].map(str::to_owned).into();

@@ -20,8 +20,13 @@ fn event(topic: &str, payload: &str) -> Event {
 }
 
 async fn source(channels: &RedisChannels, patterns: &[&str]) -> Box<dyn EventSource> {
-    let patterns = patterns.iter().map(|text| TopicPattern::new(text).expect("a pattern"));
-    channels.subscribe(patterns.collect()).await.expect("connected")
+    let patterns = patterns
+        .iter()
+        .map(|text| TopicPattern::new(text).expect("a pattern"));
+    channels
+        .subscribe(patterns.collect())
+        .await
+        .expect("connected")
 }
 
 async fn next(source: &mut Box<dyn EventSource>) -> (String, String) {
@@ -70,7 +75,9 @@ async fn what_is_published_arrives_in_order_under_its_prefix() {
         config.channels.out_prefix = "out:".to_owned();
         config.channels.in_prefix = "in:".to_owned();
     });
-    let plain = store.channels().with_prefixes(RedisChannelsConfig::default());
+    let plain = store
+        .channels()
+        .with_prefixes(RedisChannelsConfig::default());
     let mut seen = source(&plain, &["out:a"]).await;
     let mut own = source(store.channels(), &["a"]).await;
     for n in 0..200 {
@@ -87,7 +94,9 @@ async fn what_is_published_arrives_in_order_under_its_prefix() {
 #[tokio::test]
 async fn a_source_lives_through_connections() {
     let server = Server::start(&[]).await;
-    let store = store(&server, |config| config.reconnect_max = Duration::from_millis(100));
+    let store = store(&server, |config| {
+        config.reconnect_max = Duration::from_millis(100)
+    });
     let mut source = source(store.channels(), &["a.*"]).await;
     server.run(&["client", "kill", "type", "pubsub"]);
     // What is published meanwhile is lost, as channels have it.

@@ -71,9 +71,15 @@ async fn no_table_reaches_into_another_one() {
         let value = table.get(name, key).await.expect("well");
         assert_eq!(value.as_deref(), Some(name.as_bytes()));
     }
-    assert_eq!(table.keys("", "", None, 10).await.expect("well"), Vec::<String>::new());
+    assert_eq!(
+        table.keys("", "", None, 10).await.expect("well"),
+        Vec::<String>::new()
+    );
     let keys = server.run(&["keys", "*"]);
-    assert!(keys.lines().all(|key| key.starts_with("postern:kv:")), "{keys}");
+    assert!(
+        keys.lines().all(|key| key.starts_with("postern:kv:")),
+        "{keys}"
+    );
 }
 
 #[tokio::test]
@@ -82,8 +88,15 @@ async fn what_has_an_expiry_is_gone_after_it() {
     let store = store(&server, |_| {});
     let table = store.key_values();
     let hour = Some(Duration::from_secs(3600));
-    table.write("t", set("long", "1"), hour).await.expect("well");
-    let left: u64 = server.run(&["pttl", "postern:kv:t:long"]).trim().parse().expect("a number");
+    table
+        .write("t", set("long", "1"), hour)
+        .await
+        .expect("well");
+    let left: u64 = server
+        .run(&["pttl", "postern:kv:t:long"])
+        .trim()
+        .parse()
+        .expect("a number");
     assert!((3_000_000..=3_600_000).contains(&left), "{left}");
     let moment = Some(Duration::from_millis(50));
     let change = KeyChange::Swap {
@@ -111,9 +124,16 @@ async fn swaps_of_many_writers_lose_nothing() {
             for _ in 0..20 {
                 loop {
                     let before = value(&store, "k").await.expect("well");
-                    let count: u32 = before.as_deref().map_or(0, |text| text.parse().expect("digits"));
+                    let count: u32 = before
+                        .as_deref()
+                        .map_or(0, |text| text.parse().expect("digits"));
                     let change = swap(before.as_deref(), Some(&(count + 1).to_string()));
-                    if store.key_values().write("t", change, None).await.expect("well") {
+                    if store
+                        .key_values()
+                        .write("t", change, None)
+                        .await
+                        .expect("well")
+                    {
                         break;
                     }
                 }
@@ -123,21 +143,41 @@ async fn swaps_of_many_writers_lose_nothing() {
     for writer in writers.collect::<Vec<_>>() {
         writer.await.expect("it ends");
     }
-    assert_eq!(value(&stores[0], "k").await.expect("well").as_deref(), Some("480"));
+    assert_eq!(
+        value(&stores[0], "k").await.expect("well").as_deref(),
+        Some("480")
+    );
     // A server that has forgotten the script is given its text.
     server.run(&["script", "flush"]);
     let change = swap(Some("480"), Some("0"));
-    assert!(stores[0].key_values().write("t", change, None).await.expect("well"));
+    assert!(
+        stores[0]
+            .key_values()
+            .write("t", change, None)
+            .await
+            .expect("well")
+    );
 }
 
 #[tokio::test]
 async fn a_listing_looks_through_no_more_than_it_may() {
     let server = Server::start(&[]).await;
     let store = store(&server, |config| config.scan_keys_max = 1000);
-    server.run(&["eval", "for i = 1, 5000 do redis.call('set', 'other' .. i, i) end", "0"]);
-    let error = store.key_values().keys("t", "", None, 10).await.expect_err("too many");
+    server.run(&[
+        "eval",
+        "for i = 1, 5000 do redis.call('set', 'other' .. i, i) end",
+        "0",
+    ]);
+    let error = store
+        .key_values()
+        .keys("t", "", None, 10)
+        .await
+        .expect_err("too many");
     assert_eq!(error.kind, Kind::ResourceExhausted);
-    assert!(error.message.contains("raise stores.main.scan-keys-max"), "{error}");
+    assert!(
+        error.message.contains("raise stores.main.scan-keys-max"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -187,10 +227,26 @@ async fn no_more_connections_are_open_than_may_be() {
     for name in ["a", "b", "c"] {
         consumers.push(streams::consumer(&log(name), name).await);
     }
-    patiently("two connections wait", async || store.snapshot().n_connections >= 3).await;
-    let n_clients = server.run(&["client", "list"]).lines().filter(|line| line.contains("lib-name=postern") || line.contains("cmd=get") || line.contains("cmd=xreadgroup") || line.contains("cmd=evalsha") || line.contains("cmd=ping")).count();
+    patiently("two connections wait", async || {
+        store.snapshot().n_connections >= 3
+    })
+    .await;
+    let n_clients = server
+        .run(&["client", "list"])
+        .lines()
+        .filter(|line| {
+            line.contains("lib-name=postern")
+                || line.contains("cmd=get")
+                || line.contains("cmd=xreadgroup")
+                || line.contains("cmd=evalsha")
+                || line.contains("cmd=ping")
+        })
+        .count();
     assert!(n_clients <= 4, "{}", server.run(&["client", "list"]));
     assert!(store.snapshot().n_connections <= 4);
     // Commands go on.
-    assert_eq!(value(&store, "k").await.expect("well").as_deref(), Some("1"));
+    assert_eq!(
+        value(&store, "k").await.expect("well").as_deref(),
+        Some("1")
+    );
 }

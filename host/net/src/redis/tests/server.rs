@@ -50,7 +50,10 @@ impl Server {
         let mut command = Command::new("redis-server");
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a file")).stderr(log);
-        let is_configured = self.arguments.first().is_some_and(|first| first.ends_with(".conf"));
+        let is_configured = self
+            .arguments
+            .first()
+            .is_some_and(|first| first.ends_with(".conf"));
         if !is_configured {
             command.args(["--save", "", "--dir", "."]);
         }
@@ -58,7 +61,9 @@ impl Server {
             command.args(["--port", &port, "--bind", "127.0.0.1"]);
         }
         command.args(&self.arguments);
-        let child = command.spawn().expect("redis-server is installed (tests/run machine)");
+        let child = command
+            .spawn()
+            .expect("redis-server is installed (tests/run machine)");
         self.child = Some(child);
         patiently("the server answers", async || {
             let answer = self.run(&["ping"]);
@@ -96,7 +101,9 @@ impl Server {
     /// `STOP` or `CONT`.
     pub(super) fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("it runs").id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &id])
+            .status();
         assert!(sent.expect("kill runs").success());
     }
 }
