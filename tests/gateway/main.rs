@@ -52,6 +52,7 @@ mod projects;
 mod proxy;
 mod quic;
 mod record;
+mod redis_front;
 mod reload;
 mod routes;
 mod settings;

@@ -8,6 +8,7 @@
 //! | `target/tools/velithon` | an environment of Python with the published peer of velithon | `tests/tools/velithon` |
 //! | `target/tools/grpc` | packages of Node: clients of gRPC and Connect | `tests/tools/grpc` |
 //! | `target/tools/mqtt` | packages of Node: a client of MQTT | `tests/tools/mqtt` |
+//! | `target/tools/redis` | packages of Node: a client of Redis | `tests/tools/redis` |
 //! | the system | packages | `need` of `tests/run` |
 //!
 //! A test whose program is missing fails and says so.

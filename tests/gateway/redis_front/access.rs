@@ -24,7 +24,10 @@ fn key(name: &str, secret: &str, roles: &str) -> String {
 async fn script(wire: &mut Wire, lines: &[(&str, &str)]) {
     for (line, expected) in lines {
         let found = wire.ask(line).await;
-        assert!(found.starts_with(expected), "{line}: {found} in the place of {expected}");
+        assert!(
+            found.starts_with(expected),
+            "{line}: {found} in the place of {expected}"
+        );
     }
 }
 
@@ -69,7 +72,10 @@ async fn a_client_says_who_it_is_before_it_is_served() {
             ("GET a", NO_AUTH),
             ("AUTH reader-secret", "+OK"),
             ("GET a", "$1\\r\\n1"),
-            ("SET a 2", "-NOPERM User reader has no permissions to run the \\'set\\' command"),
+            (
+                "SET a 2",
+                "-NOPERM User reader has no permissions to run the \\'set\\' command",
+            ),
             ("PUBLISH news x", "-NOPERM "),
             ("XADD orders.access * a 1", "-NOPERM "),
             ("CALL echo/Secret x", "-NOPERM "),
@@ -85,7 +91,10 @@ async fn a_client_says_who_it_is_before_it_is_served() {
     let mut stranger = front.wire().await;
     stranger.send(&long).await;
     let said = stranger.text().await;
-    assert!(said.starts_with("-ERR Protocol error: unauthenticated bulk length"), "{said}");
+    assert!(
+        said.starts_with("-ERR Protocol error: unauthenticated bulk length"),
+        "{said}"
+    );
     let n_cases = front.check("access.py", &["writer", "writer-secret"]).await;
     figure(&format!("access over Redis: {n_cases} cases passed"));
 }
@@ -120,8 +129,14 @@ async fn clients_come_over_tls_with_certificates_and_over_unix_sockets() {
         authority.pair("shown", 2, VALID),
     );
     let ca = file("ca.pem", &authority.pem());
-    let (certificate, server_key) = (file("a.pem", &server.certificate), file("a.key", &server.key));
-    let own = [file("c.pem", &client.certificate), file("c.key", &client.key)];
+    let (certificate, server_key) = (
+        file("a.pem", &server.certificate),
+        file("a.key", &server.key),
+    );
+    let own = [
+        file("c.pem", &client.certificate),
+        file("c.key", &client.key),
+    ];
     let tls = free_address().expect("a free port");
     let socket = folder.path().join("redis.sock").display().to_string();
     let config = format!(
@@ -135,6 +150,10 @@ async fn clients_come_over_tls_with_certificates_and_over_unix_sockets() {
     );
     let front = Front::of(Setup::default(), &config).await;
     let port = tls.port().to_string();
-    let n_cases = front.check("transports.py", &[&port, &ca, &own[0], &own[1], &socket]).await;
-    figure(&format!("Redis over TLS and Unix sockets: {n_cases} cases passed"));
+    let n_cases = front
+        .check("transports.py", &[&port, &ca, &own[0], &own[1], &socket])
+        .await;
+    figure(&format!(
+        "Redis over TLS and Unix sockets: {n_cases} cases passed"
+    ));
 }

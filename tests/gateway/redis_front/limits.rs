@@ -22,35 +22,59 @@ async fn requests_and_answers_are_held_to_their_bounds() {
     for (line, expected) in [
         ("SUBSCRIBE a", "*3"),
         ("PSUBSCRIBE b*", "*3"),
-        ("SUBSCRIBE c", "-RESOURCE_EXHAUSTED the client has 2 subscriptions, which is the limit"),
+        (
+            "SUBSCRIBE c",
+            "-RESOURCE_EXHAUSTED the client has 2 subscriptions, which is the limit",
+        ),
         ("RESET", "+RESET"),
         ("MSET a 1 b 2 c 3", "+OK"),
         ("KEYS *", "*3"),
         ("DBSIZE", ":3"),
         ("SET d 4", "+OK"),
-        ("KEYS *", "-ERR there are more than 3 keys to look at; use SCAN"),
+        (
+            "KEYS *",
+            "-ERR there are more than 3 keys to look at; use SCAN",
+        ),
         ("KEYS d*", "*1"),
         ("CALL echo x", "$1\\r\\nx"),
         ("XADD orders.a * n 1", "$3"),
         ("XGROUP CREATE orders.a g 0", "+OK"),
         ("XADD orders.a * n 2", "$3"),
         ("XADD orders.a * n 3", "$3"),
-        ("XRANGE orders.a - +", "-ERR the answer has more than 2 entries; ask for fewer by COUNT"),
+        (
+            "XRANGE orders.a - +",
+            "-ERR the answer has more than 2 entries; ask for fewer by COUNT",
+        ),
         ("XRANGE orders.a - + COUNT 2", "*2"),
-        ("XREAD STREAMS orders.a 0", "*1\\r\\n*2\\r\\n$8\\r\\norders.a\\r\\n*2"),
-        ("XREADGROUP GROUP g c COUNT 9 STREAMS orders.a >", "*1\\r\\n*2\\r\\n$8\\r\\norders.a\\r\\n*2"),
+        (
+            "XREAD STREAMS orders.a 0",
+            "*1\\r\\n*2\\r\\n$8\\r\\norders.a\\r\\n*2",
+        ),
+        (
+            "XREADGROUP GROUP g c COUNT 9 STREAMS orders.a >",
+            "*1\\r\\n*2\\r\\n$8\\r\\norders.a\\r\\n*2",
+        ),
         ("XREADGROUP GROUP g c COUNT 9 STREAMS orders.a >", "*-1"),
     ] {
         let found = wire.ask(line).await;
-        assert!(found.starts_with(expected), "{line}: {found} in the place of {expected}");
+        assert!(
+            found.starts_with(expected),
+            "{line}: {found} in the place of {expected}"
+        );
     }
     let mut many = front.wire().await;
     let said = many.ask(&format!("MGET {}", "a ".repeat(16))).await;
-    assert!(said.starts_with("-ERR Protocol error: invalid multibulk length"), "{said}");
+    assert!(
+        said.starts_with("-ERR Protocol error: invalid multibulk length"),
+        "{said}"
+    );
     let mut long = front.wire().await;
     long.send("*2\r\n$4\r\nECHO\r\n$1025\r\n").await;
     let said = long.text().await;
-    assert!(said.starts_with("-ERR Protocol error: invalid bulk length"), "{said}");
+    assert!(
+        said.starts_with("-ERR Protocol error: invalid bulk length"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +122,8 @@ async fn keys_of_all_listeners_act_on_clients_of_redis() {
     let front = Front::of(Setup::default(), config).await;
     let proxied = async || {
         let mut wire = front.wire().await;
-        wire.send("PROXY TCP4 192.0.2.7 192.0.2.8 1000 6379\r\n").await;
+        wire.send("PROXY TCP4 192.0.2.7 192.0.2.8 1000 6379\r\n")
+            .await;
         wire
     };
     let (mut one, mut other) = (proxied().await, proxied().await);
@@ -106,14 +131,20 @@ async fn keys_of_all_listeners_act_on_clients_of_redis() {
     assert!(info.contains("addr=192.0.2.7"), "{info}");
     assert_eq!(other.ask("PING").await, "+PONG\\r\\n");
     let mut third = front.wire().await;
-    assert_eq!(third.text().await, "-ERR max number of clients reached\\r\\n");
+    assert_eq!(
+        third.text().await,
+        "-ERR max number of clients reached\\r\\n"
+    );
     assert_eq!(third.text().await, "the end");
     one.send("SUBSCRIBE a\r\n").await;
     one.text().await;
     assert_eq!(other.text().await, "the end", "nothing came for a second");
     sleep(Duration::from_millis(1500)).await;
     one.send("PING\r\n").await;
-    assert!(one.text().await.contains("pong"), "a subscriber may be silent");
+    assert!(
+        one.text().await.contains("pong"),
+        "a subscriber may be silent"
+    );
     let mut large = proxied().await;
     let request = format!("*2\r\n$4\r\nECHO\r\n$65000\r\n{}\r\n", "x".repeat(65_000));
     large.send(request.repeat(1)).await;
@@ -131,9 +162,8 @@ async fn keys_of_all_listeners_act_on_clients_of_redis() {
 async fn keys_of_other_protocols_are_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let check = |keys: &str| {
-        let text = format!(
-            "[listeners.cache]\nprotocol = \"redis\"\naddress = \"127.0.0.1:0\"\n{keys}\n"
-        );
+        let text =
+            format!("[listeners.cache]\nprotocol = \"redis\"\naddress = \"127.0.0.1:0\"\n{keys}\n");
         fs::write(folder.path().join("postern.toml"), text).expect("written");
         let finished = postern(folder.path(), &["check"]);
         format!("{}{}", finished.stdout, finished.stderr)
@@ -160,16 +190,27 @@ async fn keys_of_other_protocols_are_refused_by_name() {
     fs::write(folder.path().join("postern.toml"), text).expect("written");
     let finished = postern(folder.path(), &["check"]);
     let said = format!("{}{}", finished.stdout, finished.stderr);
-    assert!(said.contains("only a listener that speaks redis has this key"), "{said}");
+    assert!(
+        said.contains("only a listener that speaks redis has this key"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_change_while_clients_are_connected() {
     let _machine = share().await;
-    let front = Front::of(Setup::default(), "redis = { stores = [\"cache\"], keys-max = 1 }\n").await;
+    let front = Front::of(
+        Setup::default(),
+        "redis = { stores = [\"cache\"], keys-max = 1 }\n",
+    )
+    .await;
     let mut wire = front.wire().await;
     assert_eq!(wire.ask("MSET a 1 b 2").await, "+OK\\r\\n");
-    assert!(wire.ask("KEYS *").await.starts_with("-ERR there are more than 1 keys"));
+    assert!(
+        wire.ask("KEYS *")
+            .await
+            .starts_with("-ERR there are more than 1 keys")
+    );
     let file = front.folder().join("postern.toml");
     let before = fs::read_to_string(&file).expect("readable");
     fs::write(&file, before.replace("keys-max = 1 ", "keys-max = 9 ")).expect("writable");

@@ -40,7 +40,9 @@ async fn every_command_is_there_for_go_redis() {
 /// One line of a program, as redis-cli shows the answer.
 async fn cli(front: &Front, words: &[&str]) -> String {
     let mut command = Command::new(system_tool("redis-cli"));
-    command.args(["-p", &front.address.port().to_string()]).args(words);
+    command
+        .args(["-p", &front.address.port().to_string()])
+        .args(words);
     said(&mut command).await.out.trim_end().to_owned()
 }
 

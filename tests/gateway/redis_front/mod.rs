@@ -129,7 +129,10 @@ impl Wire {
     /// As `reply`, as text that shows every octet.
     async fn text(&mut self) -> String {
         let reply = self.reply().await;
-        reply.map_or_else(|| "the end".to_owned(), |octets| octets.escape_ascii().to_string())
+        reply.map_or_else(
+            || "the end".to_owned(),
+            |octets| octets.escape_ascii().to_string(),
+        )
     }
 
     /// Sends a line and gives what is said to it.

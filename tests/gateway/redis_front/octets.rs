@@ -62,5 +62,7 @@ async fn answers_are_those_of_redis_octet_by_octet() {
         }
     }
     assert!(faults.is_empty(), "{}\n{}", faults.join("\n"), front.log());
-    figure(&format!("octets of answers beside redis-server: {n_compared} equal"));
+    figure(&format!(
+        "octets of answers beside redis-server: {n_compared} equal"
+    ));
 }

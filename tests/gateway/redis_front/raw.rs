@@ -46,10 +46,16 @@ async fn octets_that_are_no_request_are_answered_and_the_connection_is_closed() 
     ] {
         let mut wire = front.wire().await;
         wire.send(&octets).await;
-        assert_eq!(wire.text().await, format!("-ERR Protocol error: {said}\\r\\n"));
+        assert_eq!(
+            wire.text().await,
+            format!("-ERR Protocol error: {said}\\r\\n")
+        );
     }
     assert_eq!(front.wire().await.ask("PING").await, "+PONG\\r\\n");
-    figure(&format!("requests of RESP that are none: {} answered", WRONG.len() + 3));
+    figure(&format!(
+        "requests of RESP that are none: {} answered",
+        WRONG.len() + 3
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,7 +39,9 @@ impl RespError {
 
     #[must_use]
     pub fn wrong_arity(command: &str) -> Self {
-        Self::new(format!("ERR wrong number of arguments for '{command}' command"))
+        Self::new(format!(
+            "ERR wrong number of arguments for '{command}' command"
+        ))
     }
 }
 

@@ -383,7 +383,11 @@ mod tests {
     fn the_table_is_in_order_and_its_names_are_short() {
         assert!(ROWS.is_sorted_by(|one, other| one.name.as_bytes() < other.name.as_bytes()));
         for row in &ROWS {
-            assert!(row.name.len() < NAME_BYTES_MAX && row.arity != 0, "{}", row.name);
+            assert!(
+                row.name.len() < NAME_BYTES_MAX && row.arity != 0,
+                "{}",
+                row.name
+            );
             assert_eq!(row.name, row.name.to_ascii_lowercase());
         }
     }

@@ -26,9 +26,7 @@ pub use self::{
     arguments::RespError,
     command::{CommandAccess, Lane, RespCommand, Unknown},
     glob::{glob_literal_prefix, glob_matches},
-    options::{
-        ExpireOptions, Expiry, GetExOptions, ScanOptions, SetCondition, SetOptions,
-    },
+    options::{ExpireOptions, Expiry, GetExOptions, ScanOptions, SetCondition, SetOptions},
     request::{RespDecoder, RespFault, RespLimits, RespRequest},
     stream_id::{RangeEnd, StreamId, range_from, range_until},
     stream_options::{

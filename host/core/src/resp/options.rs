@@ -103,7 +103,11 @@ impl Expiry {
         let unit = if is_seconds { 1000 } else { 1 };
         let ms = number.checked_mul(unit);
         let ms = ms.ok_or_else(|| RespError::invalid_expiry(command))?;
-        Ok(if is_absolute { Self::At(ms) } else { Self::In(ms) })
+        Ok(if is_absolute {
+            Self::At(ms)
+        } else {
+            Self::In(ms)
+        })
     }
 
     /// Milliseconds since 1970, where it is `now_ms`.
@@ -323,12 +327,26 @@ mod tests {
         set("SET k v", Ok(none));
         let condition = SetCondition::IfAbsent;
         let gets = true;
-        set("SET k v nx GET", Ok(SetOptions { condition, gets, ..none }));
+        set(
+            "SET k v nx GET",
+            Ok(SetOptions {
+                condition,
+                gets,
+                ..none
+            }),
+        );
         let expiry = Some(Expiry::In(10_000));
         set("SET k v EX 10", Ok(SetOptions { expiry, ..none }));
         let expiry = Some(Expiry::At(7));
         set("SET k v PXAT 7", Ok(SetOptions { expiry, ..none }));
-        for wrong in ["NX XX", "EX", "EX 1 PX 1", "KEEPTTL EX 1", "EX 1 KEEPTTL", "FOO"] {
+        for wrong in [
+            "NX XX",
+            "EX",
+            "EX 1 PX 1",
+            "KEEPTTL EX 1",
+            "EX 1 KEEPTTL",
+            "FOO",
+        ] {
             set(&format!("SET k v {wrong}"), Err("ERR syntax error"));
         }
     }

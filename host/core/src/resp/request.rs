@@ -249,7 +249,10 @@ impl RespDecoder {
         if words.len() > self.limits.arguments_max {
             return Err(RespFault::Count);
         }
-        if words.iter().any(|word| word.len() > self.limits.bulk_bytes_max) {
+        if words
+            .iter()
+            .any(|word| word.len() > self.limits.bulk_bytes_max)
+        {
             return Err(RespFault::Length);
         }
         Ok(Some(RespRequest::of(words)))

@@ -99,7 +99,9 @@ pub fn range_until(text: &[u8]) -> Result<RangeEnd, RespError> {
                 (0, None) => RangeEnd::Nowhere,
             })
         }
-        id => Ok(RangeEnd::At(Position(StreamId::read(id, u64::MAX)?.position))),
+        id => Ok(RangeEnd::At(Position(
+            StreamId::read(id, u64::MAX)?.position,
+        ))),
     }
 }
 
@@ -124,7 +126,17 @@ mod tests {
         let id = |position, sequence| Some(StreamId { position, sequence });
         assert_eq!(read("17-0"), id(17, 0));
         assert_eq!(read("17"), id(17, 9));
-        for wrong in ["", "-", "17-", "-1", "+1", "a", "1-a", "1-2-3", "18446744073709551616"] {
+        for wrong in [
+            "",
+            "-",
+            "17-",
+            "-1",
+            "+1",
+            "a",
+            "1-a",
+            "1-2-3",
+            "18446744073709551616",
+        ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }
@@ -134,13 +146,23 @@ mod tests {
         let from = |text: &str| range_from(text.as_bytes()).expect("an id");
         let until = |text: &str| range_until(text.as_bytes()).expect("an id");
         let at = |position| RangeEnd::At(Position(position));
-        assert_eq!([from("-"), from("5"), from("5-0"), from("5-1")].map(Some), [
-            Some(at(0)), Some(at(5)), Some(at(5)), Some(at(6))
-        ]);
+        assert_eq!(
+            [from("-"), from("5"), from("5-0"), from("5-1")].map(Some),
+            [Some(at(0)), Some(at(5)), Some(at(5)), Some(at(6))]
+        );
         assert_eq!([from("(5"), from("(5-3")], [at(6), at(6)]);
-        assert_eq!([until("5"), until("5-0"), until("5-9")], [at(5), at(5), at(5)]);
-        assert_eq!([until("(5"), until("(5-1"), until("(0")], [at(4), at(5), RangeEnd::Nowhere]);
-        assert_eq!((from("+"), until("-")), (RangeEnd::Nowhere, RangeEnd::Nowhere));
+        assert_eq!(
+            [until("5"), until("5-0"), until("5-9")],
+            [at(5), at(5), at(5)]
+        );
+        assert_eq!(
+            [until("(5"), until("(5-1"), until("(0")],
+            [at(4), at(5), RangeEnd::Nowhere]
+        );
+        assert_eq!(
+            (from("+"), until("-")),
+            (RangeEnd::Nowhere, RangeEnd::Nowhere)
+        );
         assert_eq!(until("+"), at(u64::MAX));
     }
 }

@@ -124,7 +124,10 @@ fn skip_trimming(request: &RespRequest, idx: usize) -> Result<usize, RespError> 
         false => drop(StreamId::read(threshold, 0)?),
     }
     let mut idx = idx + 3;
-    if request.try_octets(idx).is_some_and(|word| is(word, "LIMIT")) {
+    if request
+        .try_octets(idx)
+        .is_some_and(|word| is(word, "LIMIT"))
+    {
         integer(request.try_octets(idx + 1).ok_or(RespError::SYNTAX)?)?;
         idx += 2;
     }
@@ -326,8 +329,7 @@ impl ClaimOptions {
             let next = request.try_octets(idx + 1).filter(|_| is(word, "COUNT"));
             let count = integer(next.ok_or(RespError::SYNTAX)?)?;
             let count = usize::try_from(count).ok().filter(|count| *count > 0);
-            options.count =
-                count.ok_or_else(|| RespError::fixed("ERR COUNT must be > 0"))?;
+            options.count = count.ok_or_else(|| RespError::fixed("ERR COUNT must be > 0"))?;
             idx += 2;
         }
         Ok(options)
@@ -376,10 +378,16 @@ mod tests {
     fn xadd_takes_the_id_that_the_log_gives() {
         let read = |line: &str| AddOptions::read(&request(line)).map_err(|error| error.0);
         let options = |needs_stream, fields_idx| {
-            Ok(AddOptions { needs_stream, fields_idx })
+            Ok(AddOptions {
+                needs_stream,
+                fields_idx,
+            })
         };
         assert_eq!(read("XADD k * f v"), options(false, 3));
-        assert_eq!(read("XADD k NOMKSTREAM MAXLEN ~ 9 LIMIT 3 * f v"), options(true, 9));
+        assert_eq!(
+            read("XADD k NOMKSTREAM MAXLEN ~ 9 LIMIT 3 * f v"),
+            options(true, 9)
+        );
         assert_eq!(read("XADD k MINID ~ 5-0 * f v"), options(false, 6));
         let wrong = "ERR wrong number of arguments for 'xadd' command";
         assert_eq!(read("XADD k * f v g"), Err(wrong.into()));
@@ -392,8 +400,14 @@ mod tests {
     fn readers_name_streams_and_where_they_begin() {
         let read = request("XREAD COUNT 2 BLOCK 5 STREAMS a b 1-0 $");
         let options = ReadOptions::read(&read, false).expect("good");
-        let after = StreamStart::After(StreamId { position: 1, sequence: 0 });
-        assert_eq!(options.streams, [(&b"a"[..], after), (b"b", StreamStart::New)]);
+        let after = StreamStart::After(StreamId {
+            position: 1,
+            sequence: 0,
+        });
+        assert_eq!(
+            options.streams,
+            [(&b"a"[..], after), (b"b", StreamStart::New)]
+        );
         assert_eq!((options.count, options.block_ms), (2, Some(5)));
         let read = request("XREADGROUP GROUP g c NOACK STREAMS a >");
         let options = ReadOptions::read(&read, true).expect("good");
@@ -410,7 +424,10 @@ mod tests {
             read.expect_err("wrong").0.into_owned()
         };
         assert!(error("XREAD STREAMS a b 1", false).starts_with("ERR Unbalanced 'xread' list"));
-        assert_eq!(error("XREAD BLOCK -1 STREAMS a 1", false), "ERR timeout is negative");
+        assert_eq!(
+            error("XREAD BLOCK -1 STREAMS a 1", false),
+            "ERR timeout is negative"
+        );
         assert!(error("XREAD GROUP g c STREAMS a 1", false).starts_with("ERR The GROUP option"));
         assert!(error("XREAD STREAMS a >", false).starts_with("ERR The > ID"));
         let missing = "ERR Missing GROUP option for XREADGROUP";
@@ -422,7 +439,10 @@ mod tests {
     fn claims_name_ids_and_then_options() {
         let claim = request("XCLAIM k g c 10 1-0 2-0 IDLE 5 JUSTID");
         let options = ClaimOptions::read(&claim).expect("good");
-        assert_eq!((options.ids.len(), options.idle_ms, options.idle_ms_min), (2, Some(5), 10));
+        assert_eq!(
+            (options.ids.len(), options.idle_ms, options.idle_ms_min),
+            (2, Some(5), 10)
+        );
         assert!(options.gives_ids_only);
         let claim = request("XAUTOCLAIM k g c 10 0 COUNT 7");
         let options = ClaimOptions::read_auto(&claim).expect("good");

@@ -31,7 +31,9 @@ fn read(octets: &[u8], piece: usize, is_trusted: bool) -> (Vec<Vec<String>>, Opt
 
 fn strings(request: &RespRequest) -> Vec<String> {
     let strings = request.rest(0);
-    strings.map(|octets| octets.escape_ascii().to_string()).collect()
+    strings
+        .map(|octets| octets.escape_ascii().to_string())
+        .collect()
 }
 
 #[track_caller]
@@ -60,7 +62,11 @@ fn requests_are_arrays_of_bulk_strings() {
 
 #[test]
 fn requests_are_lines_that_people_type() {
-    check("PING\r\nSET a \"b c\"\n", &[&["PING"], &["SET", "a", "b c"]], None);
+    check(
+        "PING\r\nSET a \"b c\"\n",
+        &[&["PING"], &["SET", "a", "b c"]],
+        None,
+    );
     check("\r\n\n  \r\nPING\r\n", &[&["PING"]], None);
     check("*0\r\n*-1\r\nPING\r\n", &[&["PING"]], None);
     check("SET a 'b\r\n", &[], Some(RespFault::Quotes));
@@ -123,7 +129,10 @@ fn strangers_send_short_requests() {
     assert_eq!(fault("*11\r\n", true), None);
     let long = "*1\r\n$16385\r\n";
     assert_eq!(fault(long, false), Some(RespFault::LengthOfStranger));
-    assert_eq!((fault(long, true), fault("*10\r\n$16384\r\n", false)), (None, None));
+    assert_eq!(
+        (fault(long, true), fault("*10\r\n$16384\r\n", false)),
+        (None, None)
+    );
 }
 
 #[track_caller]
@@ -138,29 +147,56 @@ fn encoded(value: &RespValue, v2: &str, v3: &str) {
 #[test]
 fn values_are_encoded_as_their_version_has_them() {
     encoded(&RespValue::OK, "+OK\r\n", "+OK\r\n");
-    encoded(&RespValue::error("ERR a\r\nb"), "-ERR a  b\r\n", "-ERR a  b\r\n");
-    encoded(&RespValue::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n");
+    encoded(
+        &RespValue::error("ERR a\r\nb"),
+        "-ERR a  b\r\n",
+        "-ERR a  b\r\n",
+    );
+    encoded(
+        &RespValue::Integer(i64::MIN),
+        ":-9223372036854775808\r\n",
+        ":-9223372036854775808\r\n",
+    );
     encoded(&RespValue::Integer(0), ":0\r\n", ":0\r\n");
     encoded(&RespValue::text("hi"), "$2\r\nhi\r\n", "$2\r\nhi\r\n");
     encoded(&RespValue::Null, "$-1\r\n", "_\r\n");
     encoded(&RespValue::NullArray, "*-1\r\n", "_\r\n");
     let one = || RespValue::Integer(1);
-    encoded(&RespValue::Array(vec![one(), RespValue::Null]), "*2\r\n:1\r\n$-1\r\n", "*2\r\n:1\r\n_\r\n");
-    encoded(&RespValue::Map(vec![(one(), one())]), "*2\r\n:1\r\n:1\r\n", "%1\r\n:1\r\n:1\r\n");
+    encoded(
+        &RespValue::Array(vec![one(), RespValue::Null]),
+        "*2\r\n:1\r\n$-1\r\n",
+        "*2\r\n:1\r\n_\r\n",
+    );
+    encoded(
+        &RespValue::Map(vec![(one(), one())]),
+        "*2\r\n:1\r\n:1\r\n",
+        "%1\r\n:1\r\n:1\r\n",
+    );
     encoded(&RespValue::Set(vec![one()]), "*1\r\n:1\r\n", "~1\r\n:1\r\n");
-    encoded(&RespValue::Push(vec![one()]), "*1\r\n:1\r\n", ">1\r\n:1\r\n");
+    encoded(
+        &RespValue::Push(vec![one()]),
+        "*1\r\n:1\r\n",
+        ">1\r\n:1\r\n",
+    );
     encoded(&RespValue::Boolean(true), ":1\r\n", "#t\r\n");
     encoded(&RespValue::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n");
     let text = RespValue::Verbatim("ab".into());
     encoded(&text, "$2\r\nab\r\n", "=6\r\ntxt:ab\r\n");
-    encoded(&RespValue::Each(vec![one(), one()]), ":1\r\n:1\r\n", ":1\r\n:1\r\n");
+    encoded(
+        &RespValue::Each(vec![one(), one()]),
+        ":1\r\n:1\r\n",
+        ":1\r\n:1\r\n",
+    );
 }
 
 #[test]
 fn events_are_pushes() {
     let mut out = BytesMut::new();
     encode_event(RespVersion::V2, None, b"a.b", b"hi", &mut out);
-    assert_eq!(out, "*3\r\n$7\r\nmessage\r\n$3\r\na.b\r\n$2\r\nhi\r\n".as_bytes());
+    assert_eq!(
+        out,
+        "*3\r\n$7\r\nmessage\r\n$3\r\na.b\r\n$2\r\nhi\r\n".as_bytes()
+    );
     out.clear();
     encode_event(RespVersion::V3, Some(b"a*"), b"a.b", b"", &mut out);
     let expected = ">4\r\n$8\r\npmessage\r\n$2\r\na*\r\n$3\r\na.b\r\n$0\r\n\r\n";

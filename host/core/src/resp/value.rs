@@ -91,7 +91,9 @@ impl RespValue {
             }
             Self::Map(pairs) => {
                 let pairs = pairs.iter();
-                pairs.map(|(key, value)| key.n_bytes() + value.n_bytes()).sum::<usize>()
+                pairs
+                    .map(|(key, value)| key.n_bytes() + value.n_bytes())
+                    .sum::<usize>()
                     + VALUE_BYTES
             }
             Self::Simple(_)

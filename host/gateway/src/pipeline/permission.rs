@@ -4,10 +4,7 @@
 use std::sync::Arc;
 
 use postern_core::{
-    BoxFuture, Call, Error, Peer, Principal, Text,
-    bounded::late,
-    Blame, Context,
-    extension::Asked,
+    Blame, BoxFuture, Call, Context, Error, Peer, Principal, Text, bounded::late, extension::Asked,
 };
 use postern_system::clock;
 

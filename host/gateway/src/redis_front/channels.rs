@@ -1,19 +1,13 @@
 //! Topics as channels: publishing, and being told of events.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use postern_core::{
     Body, Call, Context, Error, Headers, Kind, Text,
     event::{Event, EventSink as _, Published, Publisher, QueueBounds, SERVICE},
-    resp::{
-        ChannelKind, RespCommand, RespError, RespRequest, RespValue, Subscribed,
-        glob_matches,
-    },
+    resp::{ChannelKind, RespCommand, RespError, RespRequest, RespValue, Subscribed, glob_matches},
 };
 use postern_net::resp::RespAnswer;
 
@@ -162,7 +156,12 @@ impl RedisClient {
                     bytes_max: rules.redis.output_bytes_max.octets(),
                 };
                 let owner = Text::from(format!("redis client {}", self.id));
-                let events = self.listener.front.events.hub().subscribe_changing(&owner, queue)?;
+                let events = self
+                    .listener
+                    .front
+                    .events
+                    .hub()
+                    .subscribe_changing(&owner, queue)?;
                 self.events.insert(events)
             }
         };

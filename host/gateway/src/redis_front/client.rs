@@ -16,8 +16,8 @@ use postern_core::{
     BoxFuture, Headers, Kind, Peer, Principal, Text,
     event::{ChangingSubscription, Delivery},
     resp::{
-        ChannelKind, CommandAccess, Lane, RespCommand, RespError, RespRequest,
-        RespValue, RespVersion, Subscriptions, Unknown, encode_event,
+        ChannelKind, CommandAccess, Lane, RespCommand, RespError, RespRequest, RespValue,
+        RespVersion, Subscriptions, Unknown, encode_event,
     },
 };
 use postern_net::resp::{EventsEnded, RespAnswer, RespClient};
@@ -124,7 +124,10 @@ impl RedisClient {
     pub(super) fn is_known_or_need_not(&self, service: &str, method: &str) -> bool {
         self.listener.is_clear()
             || self.state.has_login()
-            || self.listener.pipeline.takes_strangers(&self.peer, service, method)
+            || self
+                .listener
+                .pipeline
+                .takes_strangers(&self.peer, service, method)
     }
 
     fn answer(&mut self, request: RespRequest, row: &'static RespCommand) -> RespAnswer {
@@ -172,7 +175,9 @@ impl RedisClient {
         let said = self.state.said();
         let user = said.login.as_ref().map(|login| login.user.clone());
         let headers = said.login.map_or_else(Headers::new, |login| login.headers);
-        let permission = self.listener.permit(&self.peer, &headers, access::named(row));
+        let permission = self
+            .listener
+            .permit(&self.peer, &headers, access::named(row));
         Box::pin(async move {
             permission.await.map_err(|error| {
                 if error.kind != Kind::PermissionDenied {
@@ -204,7 +209,7 @@ impl RespClient for RedisClient {
     fn begin(
         &mut self,
         request: RespRequest,
-        command: Result<&'static Unknown>,
+        command: Result<&'static RespCommand, Unknown>,
     ) -> RespAnswer {
         let is_told = self.take_told(command.ok());
         let answer = match command {

@@ -75,7 +75,10 @@ pub(super) fn id_of(stored: &StoredEvent) -> RespValue {
 }
 
 fn fields_of(event: &Event, key: &[u8]) -> Vec<(Bytes, Bytes)> {
-    let is_fields = event.headers.get_bytes(FORM).is_some_and(|form| form == FIELDS);
+    let is_fields = event
+        .headers
+        .get_bytes(FORM)
+        .is_some_and(|form| form == FIELDS);
     if is_fields && let Ok(fields) = serde_json::from_slice::<Fields>(&event.payload) {
         return fields.0;
     }
@@ -202,12 +205,18 @@ mod tests {
         check(&[(b"a", b"1"), (b"b", b"x y")], r#"{"a":"1","b":"x y"}"#);
         check(&[(b"a", b"1"), (b"a", b"2")], r#"{"a":"1","a":"2"}"#);
         check(&[(b"a", b"\xff")], r#"{"a":{"base64":"/w=="}}"#);
-        check(&[(b"payload", b"1"), (b"a", b"2")], r#"{"payload":"1","a":"2"}"#);
+        check(
+            &[(b"payload", b"1"), (b"a", b"2")],
+            r#"{"payload":"1","a":"2"}"#,
+        );
     }
 
     #[test]
     fn a_payload_is_the_event_itself() {
         check(&[(b"payload", b"\xff")], "\u{fffd}");
-        check(&[(b"payload", b"{}"), (b"header:content-type", b"text/x")], "{}");
+        check(
+            &[(b"payload", b"{}"), (b"header:content-type", b"text/x")],
+            "{}",
+        );
     }
 }

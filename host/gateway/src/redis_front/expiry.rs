@@ -41,10 +41,7 @@ pub(super) struct Ending {
 
 impl Expiring {
     /// Reads what stands in `table`.
-    pub(super) async fn open(
-        store: Arc<dyn KeyValueStore>,
-        table: String,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(store: Arc<dyn KeyValueStore>, table: String) -> Result<Self, Error> {
         let mut index = Index::default();
         let mut after: Option<String> = None;
         loop {
@@ -82,7 +79,10 @@ impl Expiring {
     /// Whether `key` ended before `now_ms`, whatever its value is.
     pub(super) fn is_over(&self, key: &str, now_ms: i64) -> bool {
         let index = self.index.lock();
-        index.by_key.get(key).is_some_and(|ending| ending.at_ms <= now_ms)
+        index
+            .by_key
+            .get(key)
+            .is_some_and(|ending| ending.at_ms <= now_ms)
     }
 
     /// `value` of `key` ends at `at_ms`. Gives what was said before.
@@ -117,7 +117,10 @@ impl Expiring {
     /// Up to `keys_max` keys that ended before `now_ms`.
     pub(super) fn due(&self, now_ms: i64, keys_max: usize) -> Vec<String> {
         let index = self.index.lock();
-        let due = index.by_time.iter().take_while(|(at_ms, _)| *at_ms <= now_ms);
+        let due = index
+            .by_time
+            .iter()
+            .take_while(|(at_ms, _)| *at_ms <= now_ms);
         due.take(keys_max).map(|(_, key)| key.clone()).collect()
     }
 
@@ -171,7 +174,8 @@ impl Ending {
 /// By what a value is known again.
 fn mark(value: &[u8]) -> u64 {
     let hash: [u8; 32] = Sha256::digest(value).into();
-    hash.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first))
+    hash.first_chunk::<8>()
+        .map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// Keys of one table that end: about 200 octets of memory each.

@@ -89,7 +89,10 @@ mod tests {
         for kind in Kind::ALL {
             let text = text(kind);
             let (word, _) = text.split_once(' ').expect("two words");
-            assert!(word.bytes().all(|octet| octet == b'_' || octet.is_ascii_uppercase()));
+            assert!(
+                word.bytes()
+                    .all(|octet| octet == b'_' || octet.is_ascii_uppercase())
+            );
         }
     }
 }

@@ -15,7 +15,7 @@ use postern_core::{
 use super::{
     entry::{self, entry_of},
     failure::Refusal,
-    groups::{Group, GroupWait, groups_of},
+    groups::{Group, GroupWait},
     pending::Claim,
     streams::{Stream, StreamJob, now_ms},
 };
@@ -45,7 +45,7 @@ impl StreamJob {
     }
 
     /// The stream and its group, where there are both.
-    async fn find(
+    pub(super) async fn find(
         &self,
         stream: &[u8],
         group: &[u8],
@@ -85,7 +85,9 @@ impl StreamJob {
             count => count.min(limit),
         };
         let is_unacknowledged = options.is_unacknowledged;
-        let found = self.read_groups(&found_groups, consumer, count, is_unacknowledged).await?;
+        let found = self
+            .read_groups(&found_groups, consumer, count, is_unacknowledged)
+            .await?;
         let is_history = |(_, _, start): &(_, _, StreamStart)| *start != StreamStart::Undelivered;
         if !found.is_empty() || found_groups.iter().any(is_history) {
             return Ok(self.answer_of(found));
@@ -126,8 +128,13 @@ impl StreamJob {
             let entries: Vec<_> = match start {
                 StreamStart::After(id) => {
                     let pending = group.pending.lock();
-                    let behind = pending.of(consumer).filter(|(position, _)| *position >= id.next());
-                    behind.take(count).map(|(_, entry)| entry_of(&entry.stored, key)).collect()
+                    let behind = pending
+                        .of(consumer)
+                        .filter(|(position, _)| *position >= id.next());
+                    behind
+                        .take(count)
+                        .map(|(_, entry)| entry_of(&entry.stored, key))
+                        .collect()
                 }
                 StreamStart::New | StreamStart::Undelivered => {
                     let wait = GroupWait::None;
@@ -148,12 +155,16 @@ impl StreamJob {
         let ids = self.request.rest(3).map(|id| StreamId::read(id, 0));
         let ids: Result<Vec<_>, _> = ids.collect();
         let positions: Vec<_> = ids?.into_iter().filter_map(StreamId::event).collect();
-        let found = self.find(self.request.octets(1), self.request.octets(2)).await?;
+        let found = self
+            .find(self.request.octets(1), self.request.octets(2))
+            .await?;
         let n_acknowledged = match found {
             Some((_, group)) if !positions.is_empty() => group.acknowledge(positions).await?,
             Some(_) | None => 0,
         };
-        Ok(RespValue::Integer(i64::try_from(n_acknowledged).unwrap_or(i64::MAX)))
+        Ok(RespValue::Integer(
+            i64::try_from(n_acknowledged).unwrap_or(i64::MAX),
+        ))
     }
 
     async fn pending(&self) -> Result<RespValue, Refusal> {
@@ -168,17 +179,19 @@ impl StreamJob {
         };
         let (now, pending) = (now_ms(), group.pending.lock());
         let is_asked = |consumer: &[u8]| options.consumer.is_none_or(|asked| asked == consumer);
-        let entries = pending.between(from, until).filter_map(|(position, entry)| {
-            let idle_ms = now.saturating_sub(entry.delivered_at_ms);
-            (idle_ms >= options.idle_ms_min && is_asked(&entry.consumer)).then(|| {
-                RespValue::Array(vec![
-                    id(position),
-                    RespValue::Bulk(entry.consumer.clone()),
-                    number(idle_ms),
-                    number(entry.n_deliveries),
-                ])
-            })
-        });
+        let entries = pending
+            .between(from, until)
+            .filter_map(|(position, entry)| {
+                let idle_ms = now.saturating_sub(entry.delivered_at_ms);
+                (idle_ms >= options.idle_ms_min && is_asked(&entry.consumer)).then(|| {
+                    RespValue::Array(vec![
+                        id(position),
+                        RespValue::Bulk(entry.consumer.clone()),
+                        number(idle_ms),
+                        number(entry.n_deliveries),
+                    ])
+                })
+            });
         Ok(RespValue::Array(entries.take(options.count).collect()))
     }
 
@@ -214,7 +227,9 @@ impl StreamJob {
         let claim = claim_of(&options, now);
         let mut pending = group.pending.lock();
         // Redis looks at ten times as many as it claims.
-        let looked_at = pending.between(from, Position(u64::MAX)).map(|(position, _)| position);
+        let looked_at = pending
+            .between(from, Position(u64::MAX))
+            .map(|(position, _)| position);
         let looked_at: Vec<_> = looked_at.take(options.count.saturating_mul(10)).collect();
         let (mut claimed, mut next) = (Vec::new(), StreamId::default());
         for (idx, position) in looked_at.iter().enumerate() {
@@ -230,7 +245,9 @@ impl StreamJob {
             }
             if idx + 1 == looked_at.len() {
                 let mut behind = pending.between(Position(position.0 + 1), Position(u64::MAX));
-                next = behind.next().map_or(next, |(position, _)| StreamId::of(position));
+                next = behind
+                    .next()
+                    .map_or(next, |(position, _)| StreamId::of(position));
             }
         }
         drop(pending);
@@ -284,7 +301,9 @@ impl StreamJob {
         }
         let (name, groups) = (self.group_name()?, &self.listener.front.groups);
         groups.destroy(&stream, name).await?;
-        groups.create(&stream, name, start, self.in_flight_max()).await?;
+        groups
+            .create(&stream, name, start, self.in_flight_max())
+            .await?;
         Ok(RespValue::OK)
     }
 
@@ -304,74 +323,16 @@ impl StreamJob {
         Ok(RespValue::count(n_released))
     }
 
-    async fn stream_info(&self) -> Result<RespValue, Refusal> {
-        let stream = self.stream(2).ok_or(NO_KEY)?;
-        let info = stream.log.info().await?;
-        let n_events = stream.len(&info).await?;
-        let [first, last] = stream.first_and_last().await?;
-        let entry = |stored: Option<_>| {
-            stored.map_or(RespValue::Null, |stored| entry_of(&stored, stream.key.as_bytes()))
-        };
-        let recorded = RespValue::bulk(StreamId::of(info.first).to_string());
-        Ok(RespValue::Map(vec![
-            (RespValue::text("length"), number(n_events)),
-            (RespValue::text("last-generated-id"), id(info.last)),
-            (RespValue::text("entries-added"), number(info.last.0)),
-            (RespValue::text("recorded-first-entry-id"), recorded),
-            (RespValue::text("groups"), RespValue::count(groups_of(&stream, &info).len())),
-            (RespValue::text("first-entry"), entry(first)),
-            (RespValue::text("last-entry"), entry(last)),
-        ]))
-    }
-
-    async fn groups_info(&self) -> Result<RespValue, Refusal> {
-        let stream = self.stream(2).ok_or(NO_KEY)?;
-        let info = stream.log.info().await?;
-        let mut groups = Vec::new();
-        for (name, consumer) in groups_of(&stream, &info) {
-            let (_, group) = match self.find(stream.key.as_bytes(), name.as_bytes()).await? {
-                Some(found) => found,
-                None => continue,
-            };
-            let pending = group.pending.lock();
-            groups.push(RespValue::Map(vec![
-                (RespValue::text("name"), RespValue::bulk(name.to_owned())),
-                (RespValue::text("consumers"), RespValue::count(pending.n_consumers())),
-                (RespValue::text("pending"), RespValue::count(pending.len())),
-                (
-                    RespValue::text("last-delivered-id"),
-                    id(pending.last_delivered.max(consumer.acknowledged)),
-                ),
-                (RespValue::text("entries-read"), RespValue::Null),
-                (RespValue::text("lag"), number(consumer.n_pending)),
-            ]));
-        }
-        Ok(RespValue::Array(groups))
-    }
-
-    async fn consumers_info(&self) -> Result<RespValue, Refusal> {
-        let stream = self.stream(2).ok_or(NO_KEY)?;
-        let group = self.find_group(&stream).await?;
-        let now = now_ms();
-        let consumers = group.pending.lock().consumers().into_iter();
-        let consumers = consumers.map(|(name, seen_at, n_pending)| {
-            RespValue::Map(vec![
-                (RespValue::text("name"), RespValue::Bulk(name)),
-                (RespValue::text("pending"), RespValue::count(n_pending)),
-                (RespValue::text("idle"), number(now.saturating_sub(seen_at))),
-            ])
-        });
-        Ok(RespValue::Array(consumers.collect()))
-    }
-
     /// The stream and group of the first two arguments.
     async fn find_or_say(&self) -> Result<(Stream, Arc<Group>), Refusal> {
         let (key, group) = (self.request.octets(1), self.request.octets(2));
         let found = self.find(key, group).await?;
         found.ok_or_else(|| {
             let (key, group) = (shown(key), shown(group));
-            RespError::new(format!("NOGROUP No such key '{key}' or consumer group '{group}'"))
-                .into()
+            RespError::new(format!(
+                "NOGROUP No such key '{key}' or consumer group '{group}'"
+            ))
+            .into()
         })
     }
 
@@ -394,8 +355,10 @@ impl StreamJob {
         name.map_err(|_| RespError::fixed("ERR the name of the group is not UTF-8"))
     }
 
-    async fn find_group(&self, stream: &Stream) -> Result<Arc<Group>, Refusal> {
-        let found = self.find(stream.key.as_bytes(), self.request.octets(3)).await?;
+    pub(super) async fn find_group(&self, stream: &Stream) -> Result<Arc<Group>, Refusal> {
+        let found = self
+            .find(stream.key.as_bytes(), self.request.octets(3))
+            .await?;
         found.map(|(_, group)| group).ok_or_else(|| {
             let (key, group) = (&stream.key, shown(self.request.octets(3)));
             RespError::new(format!(
@@ -433,9 +396,15 @@ fn summary(group: &Group) -> RespValue {
             RespValue::NullArray,
         ]);
     };
-    let consumers = pending.consumers().into_iter().filter(|(_, _, n_pending)| *n_pending > 0);
+    let consumers = pending
+        .consumers()
+        .into_iter()
+        .filter(|(_, _, n_pending)| *n_pending > 0);
     let consumers = consumers.map(|(name, _, n_pending)| {
-        RespValue::Array(vec![RespValue::Bulk(name), RespValue::bulk(n_pending.to_string())])
+        RespValue::Array(vec![
+            RespValue::Bulk(name),
+            RespValue::bulk(n_pending.to_string()),
+        ])
     });
     RespValue::Array(vec![
         RespValue::count(pending.len()),
@@ -456,12 +425,12 @@ fn claim_of(options: &ClaimOptions, now_ms: u64) -> Claim {
     }
 }
 
-fn id(position: Position) -> RespValue {
+/// The id of the entry at a position.
+pub(super) fn id(position: Position) -> RespValue {
     RespValue::bulk(StreamId::of(position).to_string())
 }
 
-fn number(number: u64) -> RespValue {
+/// A number that is never below zero.
+pub(super) fn number(number: u64) -> RespValue {
     RespValue::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
-
-const NO_KEY: RespError = RespError::fixed("ERR no such key");

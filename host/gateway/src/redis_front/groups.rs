@@ -1,19 +1,14 @@
 //! Consumer groups: each is one consumer of a log, whose one member is this gateway. Which client has
 //! what is kept here, so that an entry can be claimed from one by another.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, task::Poll, time::Duration};
 
 use parking_lot::Mutex;
 use postern_core::{
     Blame, BoxFuture, Error, Kind, Text,
     event::durable::{
-        ConsumerInfo, ConsumerSettings, ConsumerStart, EventConsumer, LogInfo, Position, Redelivery,
-        StoredEvent,
+        ConsumerInfo, ConsumerSettings, ConsumerStart, EventConsumer, LogInfo, Position,
+        Redelivery, StoredEvent,
     },
 };
 
@@ -66,7 +61,11 @@ impl Groups {
             return Ok(Some(Arc::clone(group)));
         }
         let info = stream.log.info().await?;
-        if !info.consumers.iter().any(|consumer| consumer.name == key.name) {
+        if !info
+            .consumers
+            .iter()
+            .any(|consumer| consumer.name == key.name)
+        {
             return Ok(None);
         }
         let settings = settings(stream, &key.name, ConsumerStart::New, in_flight_max);
@@ -86,7 +85,11 @@ impl Groups {
         let key = GroupKey::of(stream, group);
         let mut open = self.open.lock().await;
         let info = stream.log.info().await?;
-        if info.consumers.iter().any(|consumer| consumer.name == key.name) {
+        if info
+            .consumers
+            .iter()
+            .any(|consumer| consumer.name == key.name)
+        {
             return Ok(false);
         }
         let settings = settings(stream, &key.name, start, in_flight_max);
@@ -172,7 +175,9 @@ impl Group {
     ) -> Result<Vec<StoredEvent>, Error> {
         let given = || {
             let now_ms = super::streams::now_ms();
-            self.pending.lock().give(consumer, count, now_ms, is_acknowledged)
+            self.pending
+                .lock()
+                .give(consumer, count, now_ms, is_acknowledged)
         };
         let kept = given();
         let given = if kept.is_empty() {
@@ -240,7 +245,9 @@ impl Group {
     pub(super) async fn release(&self, positions: Vec<Position>) -> Result<(), Error> {
         for position in positions {
             let reason = Text::from_static("its consumer was deleted");
-            self.consumer.refuse(position, Redelivery::Released, reason).await?;
+            self.consumer
+                .refuse(position, Redelivery::Released, reason)
+                .await?;
         }
         Ok(())
     }
@@ -262,7 +269,9 @@ impl Group {
 
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Group").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Group")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

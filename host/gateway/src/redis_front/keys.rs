@@ -114,11 +114,9 @@ impl super::ListenerRules {
             return true;
         }
         principal.is_some_and(|principal| {
-            let has_role =
-                |role: &String| principal.roles.iter().any(|has| has == role.as_str());
+            let has_role = |role: &String| principal.roles.iter().any(|has| has == role.as_str());
             let mut names = self.redis.principals.iter();
-            self.redis.roles.iter().any(has_role)
-                || names.any(|name| name.matches(&principal.name))
+            self.redis.roles.iter().any(has_role) || names.any(|name| name.matches(&principal.name))
         })
     }
 }
@@ -225,7 +223,11 @@ impl KeyJob {
 
     async fn end(&self, key: String) -> Result<RespValue, Refusal> {
         let Some(entry) = self.table.get(&key).await? else {
-            return Ok(RespValue::Integer(if self.is_stream(key.as_bytes()) { -1 } else { -2 }));
+            return Ok(RespValue::Integer(if self.is_stream(key.as_bytes()) {
+                -1
+            } else {
+                -2
+            }));
         };
         let Some(at) = entry.ends_at else {
             return Ok(RespValue::Integer(-1));
@@ -243,7 +245,9 @@ impl KeyJob {
     async fn keys(&self) -> Result<RespValue, Refusal> {
         let pattern = self.request.octets(1);
         let keys = self.matching(pattern).await?;
-        Ok(RespValue::Array(keys.into_iter().map(RespValue::bulk).collect()))
+        Ok(RespValue::Array(
+            keys.into_iter().map(RespValue::bulk).collect(),
+        ))
     }
 
     async fn count_keys(&self) -> Result<RespValue, Refusal> {
@@ -255,7 +259,10 @@ impl KeyJob {
         let limit = self.listener.settings.load().redis.keys_max;
         let (mut after, mut found, mut n_seen) = (None::<String>, Vec::new(), 0);
         loop {
-            let keys = self.table.keys(prefix_of(pattern), after.as_deref(), KEYS_MAX).await?;
+            let keys = self
+                .table
+                .keys(prefix_of(pattern), after.as_deref(), KEYS_MAX)
+                .await?;
             n_seen += keys.len();
             let is_last = keys.len() < KEYS_MAX;
             after = keys.last().cloned();
@@ -286,13 +293,20 @@ impl KeyJob {
         };
         let pattern = options.pattern.unwrap_or(b"*");
         let count = options.count.min(KEYS_MAX);
-        let keys = self.table.keys(prefix_of(pattern), after.as_deref(), count).await?;
+        let keys = self
+            .table
+            .keys(prefix_of(pattern), after.as_deref(), count)
+            .await?;
         let next = match keys.last() {
             Some(last) if keys.len() == count => cursors.give(last.clone()),
             Some(_) | None => 0,
         };
-        let is_kind = options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(b"string"));
-        let meant = keys.into_iter().filter(|key| is_kind && self.is_meant(pattern, key));
+        let is_kind = options
+            .kind
+            .is_none_or(|kind| kind.eq_ignore_ascii_case(b"string"));
+        let meant = keys
+            .into_iter()
+            .filter(|key| is_kind && self.is_meant(pattern, key));
         Ok(RespValue::Array(vec![
             RespValue::bulk(next.to_string()),
             RespValue::Array(meant.map(RespValue::bulk).collect()),

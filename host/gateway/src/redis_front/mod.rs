@@ -9,7 +9,7 @@
 //! | `CALL` | `calls.rs` | the listener's handler |
 //! | `GET`, `SET`, `EXPIRE`, … | `strings.rs`, `keys.rs` on `table.rs`, `expiry.rs` | a store |
 //! | `XADD`, `XREAD`, … | `streams.rs`, `entry.rs` | a log of events |
-//! | `XREADGROUP`, `XACK`, … | `groups.rs`, `group_commands.rs` | a consumer of a log |
+//! | `XREADGROUP`, `XACK`, … | `groups.rs`, `group_commands.rs`, `group_info.rs`, `pending.rs` | a consumer of a log |
 //!
 //! **Invariant:** what a client may do is asked for each request, by the credentials that it has shown;
 //! that they were good once is not remembered.
@@ -22,6 +22,7 @@ mod entry;
 mod expiry;
 mod failure;
 mod group_commands;
+mod group_info;
 mod groups;
 mod keys;
 mod pending;

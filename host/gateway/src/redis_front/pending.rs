@@ -39,7 +39,8 @@ impl PendingEntries {
                 false
             }
             None => {
-                self.consumers.insert(Bytes::copy_from_slice(consumer), now_ms);
+                self.consumers
+                    .insert(Bytes::copy_from_slice(consumer), now_ms);
                 true
             }
         }
@@ -118,7 +119,10 @@ impl PendingEntries {
         &'p self,
         consumer: &'p [u8],
     ) -> impl Iterator<Item = (Position, &'p PendingEntry)> {
-        let entries = self.entries.iter().filter(move |(_, entry)| entry.consumer == consumer);
+        let entries = self
+            .entries
+            .iter()
+            .filter(move |(_, entry)| entry.consumer == consumer);
         entries.map(|(position, entry)| (*position, entry))
     }
 

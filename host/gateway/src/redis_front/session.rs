@@ -269,7 +269,11 @@ impl RedisClient {
                 .any(|id| count(id).is_ok_and(|id| id as u64 == self.id)),
             Some(_) => return RespError::SYNTAX.into(),
         };
-        RespValue::Verbatim(if is_own { self.line().into() } else { Bytes::new() })
+        RespValue::Verbatim(if is_own {
+            self.line().into()
+        } else {
+            Bytes::new()
+        })
     }
 
     /// The line of the connection, as `CLIENT LIST` has it.
@@ -290,7 +294,11 @@ impl RedisClient {
             self.peer.origin,
             text(&said.name),
             clock::since(self.opened_at).as_secs(),
-            if self.subscriptions.is_empty() { "N" } else { "P" },
+            if self.subscriptions.is_empty() {
+                "N"
+            } else {
+                "P"
+            },
             said.database,
             user.unwrap_or("default"),
             text(&said.library),
@@ -361,7 +369,10 @@ fn greeting(id: u64, state: &ClientState) -> RespValue {
         (text("server"), text("postern")),
         (text("version"), text(told::REDIS_VERSION)),
         (text("proto"), RespValue::Integer(version)),
-        (text("id"), RespValue::Integer(i64::try_from(id).unwrap_or(i64::MAX))),
+        (
+            text("id"),
+            RespValue::Integer(i64::try_from(id).unwrap_or(i64::MAX)),
+        ),
         (text("mode"), text("standalone")),
         (text("role"), text("master")),
         (text("modules"), RespValue::Array(Vec::new())),

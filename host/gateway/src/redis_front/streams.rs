@@ -10,8 +10,10 @@ use postern_core::{
         durable::{EventLog, LogInfo, Position, StoredEvent},
     },
     resp::{
-        AddOptions, RangeEnd, ReadOptions, RespCommand, RespError, RespRequest, RespValue, StreamId,
-        StreamStart, arguments::{integer, is}, range_from, range_until,
+        AddOptions, RangeEnd, ReadOptions, RespCommand, RespError, RespRequest, RespValue,
+        StreamId, StreamStart,
+        arguments::{integer, is},
+        range_from, range_until,
     },
 };
 use postern_system::clock;
@@ -113,7 +115,9 @@ impl Stream {
                 break;
             };
             next = Position(last.position.0.saturating_add(1));
-            let within = page.into_iter().take_while(|stored| stored.position <= until);
+            let within = page
+                .into_iter()
+                .take_while(|stored| stored.position <= until);
             found.extend(within.filter(|stored| self.has(stored)));
         }
         found.truncate(count);
@@ -191,7 +195,10 @@ impl StreamJob {
 
     async fn add(&self) -> Result<RespValue, Refusal> {
         let options = AddOptions::read(&self.request)?;
-        let Some(stream) = self.stream(1).filter(|stream| !stream.key.contains(['*', '>'])) else {
+        let Some(stream) = self
+            .stream(1)
+            .filter(|stream| !stream.key.contains(['*', '>']))
+        else {
             if options.needs_stream {
                 return Ok(RespValue::Null);
             }
@@ -213,7 +220,13 @@ impl StreamJob {
             payload,
             publisher: self.publisher.clone(),
         };
-        let position = self.listener.front.events.publisher().publish_at(event).await?;
+        let position = self
+            .listener
+            .front
+            .events
+            .publisher()
+            .publish_at(event)
+            .await?;
         Ok(RespValue::bulk(StreamId::of(position).to_string()))
     }
 
@@ -251,7 +264,9 @@ impl StreamJob {
             ))
             .into());
         }
-        let entries = found.iter().map(|stored| entry::entry_of(stored, stream.key.as_bytes()));
+        let entries = found
+            .iter()
+            .map(|stored| entry::entry_of(stored, stream.key.as_bytes()));
         Ok(RespValue::Array(entries.collect()))
     }
 
@@ -277,7 +292,10 @@ impl StreamJob {
             streams.push((stream, from));
         }
         let Some(block_ms) = options.block_ms else {
-            return self.read_once(&streams, count).await.map(|found| self.answer_of(found));
+            return self
+                .read_once(&streams, count)
+                .await
+                .map(|found| self.answer_of(found));
         };
         let mut news = self.news(streams.iter().map(|(stream, _)| stream))?;
         let waiting = async {
@@ -324,9 +342,9 @@ impl StreamJob {
         match self.state.version() {
             postern_core::resp::RespVersion::V3 => RespValue::Map(found),
             postern_core::resp::RespVersion::V2 => {
-                let pairs = found.into_iter().map(|(key, entries)| {
-                    RespValue::Array(vec![key, entries])
-                });
+                let pairs = found
+                    .into_iter()
+                    .map(|(key, entries)| RespValue::Array(vec![key, entries]));
                 RespValue::Array(pairs.collect())
             }
         }
@@ -338,7 +356,12 @@ impl StreamJob {
             bytes_max: 1,
         };
         let owner = Text::from(format!("redis client {}", self.client));
-        let subscription = self.listener.front.events.hub().subscribe_changing(&owner, queue)?;
+        let subscription = self
+            .listener
+            .front
+            .events
+            .hub()
+            .subscribe_changing(&owner, queue)?;
         for stream in streams {
             subscription.add_pattern(&stream.pattern);
         }

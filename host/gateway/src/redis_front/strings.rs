@@ -112,8 +112,16 @@ fn setting(request: &RespRequest, command: &RespCommand) -> Result<Setting, Resp
         ..usual
     };
     match name {
-        "setex" => of(ending(Expiry::of_seconds(request.octets(2), name)?), 3, SetReply::Ok),
-        "psetex" => of(ending(Expiry::of_milliseconds(request.octets(2), name)?), 3, SetReply::Ok),
+        "setex" => of(
+            ending(Expiry::of_seconds(request.octets(2), name)?),
+            3,
+            SetReply::Ok,
+        ),
+        "psetex" => of(
+            ending(Expiry::of_milliseconds(request.octets(2), name)?),
+            3,
+            SetReply::Ok,
+        ),
         "setnx" => {
             let condition = SetCondition::IfAbsent;
             of(SetOptions { condition, ..usual }, 2, SetReply::Number)
@@ -121,7 +129,11 @@ fn setting(request: &RespRequest, command: &RespCommand) -> Result<Setting, Resp
         "getset" => of(usual, 2, SetReply::Before),
         _ => {
             let options = SetOptions::read(request)?;
-            let told = if options.gets { SetReply::Before } else { SetReply::Ok };
+            let told = if options.gets {
+                SetReply::Before
+            } else {
+                SetReply::Ok
+            };
             of(options, 2, told)
         }
     }
@@ -234,9 +246,8 @@ async fn add(
         .update(&key, |before| {
             let number = before.map_or(Ok(0), |before| integer(&before.value))?;
             let sum = number.checked_add(amount);
-            let sum = sum.ok_or_else(|| {
-                RespError::fixed("ERR increment or decrement would overflow")
-            })?;
+            let sum =
+                sum.ok_or_else(|| RespError::fixed("ERR increment or decrement would overflow"))?;
             let wanted = LiveEntry {
                 value: sum.to_string().into_bytes(),
                 ends_at: before.and_then(|before| before.ends_at),

@@ -63,7 +63,10 @@ impl Tables {
     pub(super) fn shared(&self, name: &str) -> Arc<KeyTable> {
         let mut open = self.open.lock();
         let table = open.entry(name.to_owned()).or_insert_with(|| {
-            Arc::new(KeyTable::new(Arc::clone(&self.store), format!("shared/{name}")))
+            Arc::new(KeyTable::new(
+                Arc::clone(&self.store),
+                format!("shared/{name}"),
+            ))
         });
         Arc::clone(table)
     }
@@ -223,7 +226,10 @@ async fn sweep(table: Weak<KeyTable>) {
         let Some(table) = table.upgrade() else {
             return;
         };
-        let due = table.expiring.get().map(|expiring| expiring.due(now_ms(), SWEEP_KEYS_MAX));
+        let due = table
+            .expiring
+            .get()
+            .map(|expiring| expiring.due(now_ms(), SWEEP_KEYS_MAX));
         for key in due.unwrap_or_default() {
             let decide = |before: Option<&LiveEntry>| {
                 // A value of somebody else does not end, and nothing more is said of it.
@@ -262,8 +268,7 @@ pub(super) fn key_of(octets: &[u8]) -> Result<String, RespError> {
 /// # Errors
 /// What is too long.
 pub(super) fn value_of(octets: &[u8]) -> Result<Vec<u8>, RespError> {
-    check_value(octets.len())
-        .map_err(|error| RespError::new(format!("ERR {}", error.message)))?;
+    check_value(octets.len()).map_err(|error| RespError::new(format!("ERR {}", error.message)))?;
     Ok(octets.to_vec())
 }
 
@@ -275,7 +280,9 @@ pub(super) fn now_ms() -> i64 {
 
 impl std::fmt::Debug for KeyTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyTable").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("KeyTable")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

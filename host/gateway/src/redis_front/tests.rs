@@ -111,7 +111,10 @@ async fn a_value_ends_and_its_record_with_it() {
         Ok((Some(Some(wanted.clone())), ()))
     });
     set.await.expect("set");
-    assert_eq!(table.get("a").await.expect("read"), Some(entry("1", ends_at)));
+    assert_eq!(
+        table.get("a").await.expect("read"),
+        Some(entry("1", ends_at))
+    );
     assert_eq!(store.keys_of("shared/cache/expiry"), ["a"]);
     tokio::time::sleep(Duration::from_millis(60)).await;
     assert_eq!(table.get("a").await.expect("read"), None);
@@ -137,7 +140,10 @@ async fn what_ends_is_known_again_after_a_restart() {
             Ok(((!is_there).then(|| Some(wanted.clone())), is_there))
         });
         kept.await.expect("read");
-        assert_eq!(table.get("a").await.expect("read"), Some(entry("1", ends_at)));
+        assert_eq!(
+            table.get("a").await.expect("read"),
+            Some(entry("1", ends_at))
+        );
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postern_core::resp::{
-    RespCommand, RespError, RespRequest, RespValue,
-    arguments::is,
-};
+use postern_core::resp::{RespCommand, RespError, RespRequest, RespValue, arguments::is};
 use postern_system::clock;
 
 use super::client::RedisClient;
@@ -31,7 +28,9 @@ pub(super) fn command(request: &RespRequest, row: &RespCommand) -> RespValue {
         "command|info" if request.len() > 2 => {
             let infos = request.rest(2).map(|name| {
                 let name = name.to_ascii_lowercase();
-                let one = std::str::from_utf8(&name).ok().and_then(|name| all.get(name));
+                let one = std::str::from_utf8(&name)
+                    .ok()
+                    .and_then(|name| all.get(name));
                 one.map_or(RespValue::NullArray, Described::info)
             });
             RespValue::Array(infos.collect())
@@ -176,17 +175,20 @@ pub(super) fn info(client: &RedisClient, request: &RespRequest) -> RespValue {
                 std::process::id(),
             ),
         ),
-        (
-            "Clients",
-            format!("client_id:{}\r\n", client.id),
-        ),
+        ("Clients", format!("client_id:{}\r\n", client.id)),
         ("Persistence", "loading:0\r\n".to_owned()),
-        ("Replication", "role:master\r\nconnected_slaves:0\r\n".to_owned()),
+        (
+            "Replication",
+            "role:master\r\nconnected_slaves:0\r\n".to_owned(),
+        ),
     ];
     let is_asked = |name: &str| {
         request.len() == 1
             || request.rest(1).any(|word| {
-                is(word, name) || ["ALL", "DEFAULT", "EVERYTHING"].iter().any(|all| is(word, all))
+                is(word, name)
+                    || ["ALL", "DEFAULT", "EVERYTHING"]
+                        .iter()
+                        .any(|all| is(word, all))
             })
     };
     let mut text = String::new();

@@ -62,7 +62,7 @@ struct JudgedRequest {
     command: &'static RespCommand,
 }
 
-type Begun = (RespRequest, Result<&'static Unknown>);
+type Begun = (RespRequest, Result<&'static RespCommand, Unknown>);
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +127,12 @@ impl Ending {
 }
 
 impl<'s, S: StreamLink> Connection<'s, S> {
-    fn new(link: S, shared: &'s Shared, client: Box<dyn RespClient>, bytes: ConnectionBytes) -> Self {
+    fn new(
+        link: S,
+        shared: &'s Shared,
+        client: Box<dyn RespClient>,
+        bytes: ConnectionBytes,
+    ) -> Self {
         let config = shared.config.load_full();
         Self {
             link,
@@ -269,7 +274,8 @@ impl<'s, S: StreamLink> Connection<'s, S> {
         let client = &self.client;
         let limit = self.config.output_bytes_max;
         let version = || client.version();
-        self.replies.poll_encode(cx, version, &mut self.output, limit)
+        self.replies
+            .poll_encode(cx, version, &mut self.output, limit)
     }
 
     /// The next request, where it has come whole.
@@ -303,7 +309,7 @@ impl<'s, S: StreamLink> Connection<'s, S> {
         &mut self,
         cx: &mut Context<'_>,
         request: RespRequest,
-        command: Result<&'static Unknown>,
+        command: Result<&'static RespCommand, Unknown>,
         lane: Lane,
     ) {
         match self.client.begin(request, command) {
@@ -421,7 +427,9 @@ impl<'s, S: StreamLink> Connection<'s, S> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let is_at_rest = self.replies.is_empty() && !self.client.is_subscribed();
         let idle = is_at_rest.then(|| self.active_at + self.config.idle_timeout);
-        let stalled = self.stalled_since.map(|since| since + self.config.write_timeout);
+        let stalled = self
+            .stalled_since
+            .map(|since| since + self.config.write_timeout);
         let next = [idle, stalled].into_iter().flatten().min();
         if self.alarm.poll(cx, next).is_pending() {
             return Poll::Pending;

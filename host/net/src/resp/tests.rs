@@ -18,8 +18,7 @@ use postern_core::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::{
-    EventsEnded, RespAnswer, RespClient, RespConfig, RespService, connection,
-    server::Shared,
+    EventsEnded, RespAnswer, RespClient, RespConfig, RespService, connection, server::Shared,
 };
 use crate::{ByteBudget, Counters, Shutdown};
 
@@ -119,9 +118,16 @@ struct Fixture {
 impl Fixture {
     fn new(config: RespConfig, buffer: usize) -> Self {
         let (stream, served) = tokio::io::duplex(buffer);
-        let (service, counters) = (Arc::new(TestService::default()), Arc::new(Counters::default()));
+        let (service, counters) = (
+            Arc::new(TestService::default()),
+            Arc::new(Counters::default()),
+        );
         let (shared, shutdown) = (
-            Shared::of_tests(config, Arc::clone(&counters), Arc::new(Arc::clone(&service))),
+            Shared::of_tests(
+                config,
+                Arc::clone(&counters),
+                Arc::new(Arc::clone(&service)),
+            ),
             Shutdown::new(),
         );
         let ending = shutdown.clone();
@@ -169,7 +175,9 @@ impl Fixture {
 #[tokio::test(start_paused = true)]
 async fn requests_that_come_together_are_answered_in_their_order() {
     let mut fixture = Fixture::new(RespConfig::default(), 1 << 16);
-    fixture.send("GET 30\r\nGET 10\r\nECHO x\r\nGET 20\r\nfoo\r\n").await;
+    fixture
+        .send("GET 30\r\nGET 10\r\nECHO x\r\nGET 20\r\nfoo\r\n")
+        .await;
     fixture
         .expect(
             "$2\r\n30\r\n$2\r\n10\r\n$1\r\nx\r\n$2\r\n20\r\n\
@@ -182,8 +190,12 @@ async fn requests_that_come_together_are_answered_in_their_order() {
 #[tokio::test(start_paused = true)]
 async fn what_changes_keys_by_what_they_were_goes_on_alone() {
     let mut fixture = Fixture::new(RespConfig::default(), 1 << 16);
-    fixture.send("INCR 10\r\nINCR 20\r\nGET 30\r\nSET 40 x\r\nGET 50\r\n").await;
-    fixture.expect("$2\r\n10\r\n$2\r\n20\r\n$2\r\n30\r\n$2\r\n40\r\n$2\r\n50\r\n").await;
+    fixture
+        .send("INCR 10\r\nINCR 20\r\nGET 30\r\nSET 40 x\r\nGET 50\r\n")
+        .await;
+    fixture
+        .expect("$2\r\n10\r\n$2\r\n20\r\n$2\r\n30\r\n$2\r\n40\r\n$2\r\n50\r\n")
+        .await;
     assert_eq!(fixture.service.most_running.load(Ordering::SeqCst), 1);
 }
 
@@ -210,7 +222,9 @@ async fn ten_thousand_requests_may_come_before_the_first_answer_is_read() {
 async fn octets_that_are_no_request_end_the_connection_behind_the_answers_before() {
     let mut fixture = Fixture::new(RespConfig::default(), 1 << 16);
     fixture.send("GET 10\r\n*x\r\nPING\r\n").await;
-    fixture.expect("$2\r\n10\r\n-ERR Protocol error: invalid multibulk length\r\n").await;
+    fixture
+        .expect("$2\r\n10\r\n-ERR Protocol error: invalid multibulk length\r\n")
+        .await;
     fixture.expect_end().await;
     assert_eq!(fixture.counters.protocol_errors.value(), 1);
 }
@@ -270,9 +284,15 @@ async fn a_client_that_takes_no_events_is_closed_as_a_slow_reader() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_no_answer_is_closed_after_a_while() {
     let mut fixture = Fixture::new(RespConfig::default(), 100);
-    fixture.send("ECHO aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").await;
-    fixture.send("ECHO aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").await;
-    fixture.send("ECHO aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").await;
+    fixture
+        .send("ECHO aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n")
+        .await;
+    fixture
+        .send("ECHO aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n")
+        .await;
+    fixture
+        .send("ECHO aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n")
+        .await;
     fixture.serving.await.expect("it has ended");
     assert_eq!(fixture.counters.slow_readers.value(), 1);
 }

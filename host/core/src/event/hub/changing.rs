@@ -74,7 +74,9 @@ impl Subscriber {
     /// What it stands under in the table, where its topics change.
     pub(super) fn changing_entries(&self) -> Vec<(TopicPattern, u64)> {
         let changing = self.changing.as_ref();
-        changing.map_or_else(Vec::new, |changing| changing.lock().values().cloned().collect())
+        changing.map_or_else(Vec::new, |changing| {
+            changing.lock().values().cloned().collect()
+        })
     }
 
     pub(super) fn all_topics(&self) -> Vec<TopicPattern> {
@@ -127,7 +129,8 @@ impl ChangingSubscription {
     pub fn add_glob(&self, glob: &[u8]) -> Result<(), Error> {
         let length = glob.len();
         if length > GLOB_BYTES_MAX {
-            let message = format!("pattern of {length} octets exceeds the limit of {GLOB_BYTES_MAX}");
+            let message =
+                format!("pattern of {length} octets exceeds the limit of {GLOB_BYTES_MAX}");
             return Err(Error::new(Kind::InvalidArgument, Blame::Client, message));
         }
         let pattern = covering(glob).map_err(|error| error.refuse("pattern", ">"))?;
