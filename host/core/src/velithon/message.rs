@@ -238,12 +238,9 @@ fn is_truthy(value: &[u8]) -> bool {
             inner.is_some_and(|inner| !inner.trim_ascii().is_empty())
         }
         Some(b'-' | b'0'..=b'9') => {
-            let mantissa = value
-                .iter()
-                .take_while(|octet| !matches!(octet, b'e' | b'E'));
-            mantissa
-                .into_iter()
-                .any(|octet| matches!(octet, b'1'..=b'9'))
+            let digits = value.iter();
+            let mut mantissa = digits.take_while(|octet| !matches!(octet, b'e' | b'E'));
+            mantissa.any(|octet| matches!(octet, b'1'..=b'9'))
         }
         Some(_) => true,
     }

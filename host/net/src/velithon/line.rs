@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use postern_core::Error;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{ByteBudgetError, ConnectionBytes, Counters, HeldBytes, link::StreamLink};
 

@@ -213,7 +213,9 @@ async fn calls_of_a_peer_that_resets_are_cancelled() {
             .await
             .contains("healthy")
     );
-    peer.0.set_linger(Some(Duration::ZERO)).expect("a socket");
+    // A reset in the place of an end.
+    let linger = socket2::SockRef::from(&peer.0).set_linger(Some(Duration::ZERO));
+    linger.expect("a socket");
     drop(peer);
     patiently("it is gone", || served.counters.connections_open() == 0).await;
 }
