@@ -62,6 +62,7 @@ mod kv_table;
 mod lease;
 mod limits;
 mod linking;
+mod local_key_values;
 mod log_rate;
 mod memory;
 mod named_stores;
