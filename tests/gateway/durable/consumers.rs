@@ -17,7 +17,9 @@ async fn a_durable_name_goes_on_where_it_was_over_sessions_and_restarts() {
     let mut gateway = Gateway::start(setup("")).await;
     let publisher = session(&gateway).await;
     for n in 1..=3 {
-        publish(&publisher, "orders.created", &json!(n)).await.expect("stored");
+        publish(&publisher, "orders.created", &json!(n))
+            .await
+            .expect("stored");
     }
     let client = session(&gateway).await;
     let mut billing = subscribe(&client, "billing", "orders.>").await;
@@ -48,7 +50,9 @@ async fn what_a_session_has_not_acknowledged_comes_again_when_it_is_gone() {
     let gateway = Gateway::start(setup("order = \"none\"")).await;
     let publisher = session(&gateway).await;
     for n in 1..=3 {
-        publish(&publisher, "orders.created", &json!(n)).await.expect("stored");
+        publish(&publisher, "orders.created", &json!(n))
+            .await
+            .expect("stored");
     }
     let first = session(&gateway).await;
     let mut taken = subscribe(&first, "billing", "orders.>").await;
@@ -67,10 +71,15 @@ async fn what_a_session_has_not_acknowledged_comes_again_when_it_is_gone() {
 #[tokio::test]
 async fn a_delivery_comes_again_after_its_ack_wait() {
     let _machine = share().await;
-    let gateway = Gateway::start(setup("ack-wait = \"100ms\"\nback-off = [\"10ms\"]\ndeliveries-max = 0")).await;
+    let gateway = Gateway::start(setup(
+        "ack-wait = \"100ms\"\nback-off = [\"10ms\"]\ndeliveries-max = 0",
+    ))
+    .await;
     let client = session(&gateway).await;
     let mut billing = subscribe(&client, "billing", "orders.>").await;
-    publish(&client, "orders.created", &json!(1)).await.expect("stored");
+    publish(&client, "orders.created", &json!(1))
+        .await
+        .expect("stored");
     for n in 1..=3 {
         assert_eq!(told(&next(&mut billing).await), (json!(1), n));
     }
@@ -83,17 +92,24 @@ async fn a_refused_event_waits_for_its_back_off() {
     let gateway = Gateway::start(setup(keys)).await;
     let client = session(&gateway).await;
     let mut billing = subscribe(&client, "billing", "orders.>").await;
-    publish(&client, "orders.created", &json!("bad")).await.expect("stored");
+    publish(&client, "orders.created", &json!("bad"))
+        .await
+        .expect("stored");
     for n in 1..=2 {
         let bad = next(&mut billing).await;
         assert_eq!(told(&bad), (json!("bad"), n));
         refuse(&client, &bad, "back-off").await;
     }
-    publish(&client, "orders.created", &json!("good")).await.expect("stored");
+    publish(&client, "orders.created", &json!("good"))
+        .await
+        .expect("stored");
     assert_eq!(told(&next(&mut billing).await), (json!("good"), 1));
     let log = log(&gateway, "orders.>").await;
     let consumer = &log["consumers"][0];
-    assert_eq!((&consumer["pending"], &consumer["in_flight"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&consumer["pending"], &consumer["in_flight"]),
+        (&json!(1), &json!(1))
+    );
     assert_eq!(consumer["redelivered"], 1);
 }
 
@@ -104,8 +120,12 @@ async fn after_deliveries_max_an_event_is_a_dead_letter_with_the_reason() {
     let mut gateway = Gateway::start(setup(keys)).await;
     let client = session(&gateway).await;
     let mut billing = subscribe(&client, "billing", "orders.>").await;
-    publish(&client, "orders.created", &json!("bad")).await.expect("stored");
-    publish(&client, "orders.created", &json!("good")).await.expect("stored");
+    publish(&client, "orders.created", &json!("bad"))
+        .await
+        .expect("stored");
+    publish(&client, "orders.created", &json!("good"))
+        .await
+        .expect("stored");
     for n in 1..=2 {
         let bad = next(&mut billing).await;
         assert_eq!(told(&bad), (json!("bad"), n));
@@ -132,7 +152,9 @@ async fn dead_letters_are_a_durable_topic_of_their_own() {
     let gateway = Gateway::start(setup("")).await;
     let client = session(&gateway).await;
     let mut billing = subscribe(&client, "billing", "orders.>").await;
-    publish(&client, "orders.created", &json!("bad")).await.expect("stored");
+    publish(&client, "orders.created", &json!("bad"))
+        .await
+        .expect("stored");
     let bad = next(&mut billing).await;
     refuse(&client, &bad, "never").await;
     let operator = session(&gateway).await;
@@ -150,13 +172,18 @@ async fn no_more_than_in_flight_max_are_given_out() {
     let client = session(&gateway).await;
     let mut billing = subscribe(&client, "billing", "orders.>").await;
     for n in 1..=3 {
-        publish(&client, "orders.created", &json!(n)).await.expect("stored");
+        publish(&client, "orders.created", &json!(n))
+            .await
+            .expect("stored");
     }
     let first = next(&mut billing).await;
     assert_eq!(told(&next(&mut billing).await).0, json!(2));
     let seen = log(&gateway, "orders.>").await;
     let consumer = &seen["consumers"][0];
-    assert_eq!((&consumer["in_flight"], &consumer["pending"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&consumer["in_flight"], &consumer["pending"]),
+        (&json!(2), &json!(1))
+    );
     acknowledge(&client, &first).await.expect("on disk");
     assert_eq!(told(&next(&mut billing).await).0, json!(3));
 }
@@ -198,7 +225,9 @@ async fn members_of_one_name_share_its_events_and_each_goes_to_one_of_them() {
     let publisher = session(&gateway).await;
     let mut seen = Vec::new();
     for n in 0..40 {
-        publish(&publisher, "orders.created", &json!(n)).await.expect("stored");
+        publish(&publisher, "orders.created", &json!(n))
+            .await
+            .expect("stored");
         let (client, event) = tokio::select! {
             event = next(&mut of_one) => (&one, event),
             event = next(&mut of_other) => (&other, event),
@@ -219,8 +248,12 @@ async fn who_only_listens_gets_events_of_durable_topics_too_and_once() {
     let mut listening = client.events();
     let subscribed = events(&client, "subscribe", &json!({"topics": ["orders.>"]})).await;
     subscribed.expect("subscribed");
-    publish(&client, "orders.created", &json!(1)).await.expect("stored");
-    publish(&client, "orders.test.created", &json!(2)).await.expect("told");
+    publish(&client, "orders.created", &json!(1))
+        .await
+        .expect("stored");
+    publish(&client, "orders.test.created", &json!(2))
+        .await
+        .expect("told");
     for n in 1..=2 {
         let event = next(&mut listening).await;
         assert_eq!(event.event.payload, n.to_string());
@@ -236,13 +269,23 @@ async fn what_makes_no_sense_is_refused_with_what_to_do() {
     let gateway = Gateway::start(setup("")).await;
     let client = session(&gateway).await;
     let refused = async |method, message| {
-        let error = events(&client, method, &message).await.expect_err("refused");
+        let error = events(&client, method, &message)
+            .await
+            .expect_err("refused");
         (error.kind, error.message.to_string())
     };
-    let (kind, message) = refused("subscribe", json!({"topics": ["users.>"], "durable": "a"})).await;
+    let (kind, message) =
+        refused("subscribe", json!({"topics": ["users.>"], "durable": "a"})).await;
     assert_eq!(kind, Kind::FailedPrecondition);
-    assert!(message.contains("no durable topic matches users.>"), "{message}");
-    let (kind, _) = refused("subscribe", json!({"topics": ["orders.>"], "durable": "a/b"})).await;
+    assert!(
+        message.contains("no durable topic matches users.>"),
+        "{message}"
+    );
+    let (kind, _) = refused(
+        "subscribe",
+        json!({"topics": ["orders.>"], "durable": "a/b"}),
+    )
+    .await;
     assert_eq!(kind, Kind::InvalidArgument);
     let (kind, _) = refused("acknowledge", json!({"deliveries": ["7-0-1"]})).await;
     assert_eq!(kind, Kind::NotFound);
@@ -251,7 +294,9 @@ async fn what_makes_no_sense_is_refused_with_what_to_do() {
     // What another session has is not this one's to acknowledge.
     let other = session(&gateway).await;
     let mut events_of = subscribe(&other, "billing", "orders.>").await;
-    publish(&client, "orders.created", &json!(1)).await.expect("stored");
+    publish(&client, "orders.created", &json!(1))
+        .await
+        .expect("stored");
     let event = next(&mut events_of).await;
     let stolen = acknowledge(&client, &event).await.expect_err("refused");
     assert_eq!(stolen.kind, Kind::NotFound);
@@ -271,7 +316,9 @@ async fn a_topic_becomes_durable_while_the_gateway_runs() {
     })
     .await;
     let client = session(&gateway).await;
-    publish(&client, "users.created", &json!(1)).await.expect("stored");
+    publish(&client, "users.created", &json!(1))
+        .await
+        .expect("stored");
     let mut users = subscribe(&client, "crm", "users.>").await;
     assert_eq!(told(&next(&mut users).await), (json!(1), 1));
 }

@@ -13,10 +13,15 @@ async fn a_log_keeps_max_messages_and_loses_its_oldest() {
     let gateway = Gateway::start(setup("max-messages = 2\nwhen-full = \"drop-oldest\"")).await;
     let client = session(&gateway).await;
     for n in 1..=4 {
-        publish(&client, "orders.created", &json!(n)).await.expect("stored");
+        publish(&client, "orders.created", &json!(n))
+            .await
+            .expect("stored");
     }
     let kept = log(&gateway, "orders.>").await;
-    assert_eq!((&kept["events"], &kept["first"], &kept["last"]), (&json!(2), &json!(3), &json!(4)));
+    assert_eq!(
+        (&kept["events"], &kept["first"], &kept["last"]),
+        (&json!(2), &json!(3), &json!(4))
+    );
     let mut billing = subscribe(&client, "billing", "orders.>").await;
     assert_eq!(told(&next(&mut billing).await), (json!(3), 1));
 }
@@ -27,7 +32,9 @@ async fn a_full_log_refuses_where_it_may_lose_nothing() {
     let mut gateway = Gateway::start(setup("max-messages = 2\nwhen-full = \"refuse\"")).await;
     let client = session(&gateway).await;
     for n in 1..=2 {
-        publish(&client, "orders.created", &json!(n)).await.expect("stored");
+        publish(&client, "orders.created", &json!(n))
+            .await
+            .expect("stored");
     }
     let refused = publish(&client, "orders.created", &json!(3)).await;
     let error = refused.expect_err("there is no room");
@@ -37,7 +44,10 @@ async fn a_full_log_refuses_where_it_may_lose_nothing() {
     gateway.restart().await;
     let client = session(&gateway).await;
     let refused = publish(&client, "orders.created", &json!(3)).await;
-    assert_eq!(refused.expect_err("still full").kind, Kind::ResourceExhausted);
+    assert_eq!(
+        refused.expect_err("still full").kind,
+        Kind::ResourceExhausted
+    );
     assert_eq!(log(&gateway, "orders.>").await["events"], 2);
 }
 
@@ -48,11 +58,16 @@ async fn a_log_keeps_max_bytes() {
     let client = session(&gateway).await;
     let large = json!("x".repeat(20_000));
     for _ in 0..5 {
-        publish(&client, "orders.created", &large).await.expect("stored");
+        publish(&client, "orders.created", &large)
+            .await
+            .expect("stored");
     }
     let kept = log(&gateway, "orders.>").await;
     assert_eq!(kept["events"], 3);
-    assert!(kept["bytes"].as_u64().expect("a number") <= 64 * 1024, "{kept}");
+    assert!(
+        kept["bytes"].as_u64().expect("a number") <= 64 * 1024,
+        "{kept}"
+    );
     let refused = publish(&client, "orders.created", &json!("x".repeat(70_000))).await;
     let error = refused.expect_err("larger than the whole log");
     assert_eq!(error.http(), 413, "{error}");
@@ -63,7 +78,9 @@ async fn events_go_once_they_are_older_than_max_age() {
     let _machine = share().await;
     let gateway = Gateway::start(setup("max-age = \"1s\"")).await;
     let client = session(&gateway).await;
-    publish(&client, "orders.created", &json!(1)).await.expect("stored");
+    publish(&client, "orders.created", &json!(1))
+        .await
+        .expect("stored");
     patiently("the event is too old", async || {
         log(&gateway, "orders.>").await["events"] == 0
     })
@@ -103,7 +120,9 @@ async fn a_file_of_events_that_is_none_is_refused_by_name_and_left_alone() {
     let _machine = share().await;
     let mut gateway = Gateway::start(setup("")).await;
     let client = session(&gateway).await;
-    publish(&client, "orders.created", &json!(1)).await.expect("stored");
+    publish(&client, "orders.created", &json!(1))
+        .await
+        .expect("stored");
     gateway.terminate().await;
     let file = gateway.folder().join(".postern/events.redb");
     let good = std::fs::read(&file).expect("it is there");

@@ -9,6 +9,7 @@ mod operator;
 mod recording;
 mod scrape;
 mod stores;
+mod topics;
 mod versions;
 pub(crate) mod view;
 
@@ -169,6 +170,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .merge(versions::router())
         .merge(mqtt::router())
         .merge(stores::router())
+        .merge(topics::router())
         .route("/plugins/{name}/approve", post(approval::approve))
         .route("/extensions", get(extensions))
         .route("/directory", get(directory))
@@ -205,6 +207,7 @@ async fn help() -> Response {
     let endpoint = |(method, path, does): &(&str, &str, &str)| json!({ "method": method, "path": path, "does": does });
     let all = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
     let all = all.chain(&mqtt::ENDPOINTS).chain(&stores::ENDPOINTS);
+    let all = all.chain(&topics::ENDPOINTS);
     Json(json!({ "endpoints": all.map(endpoint).collect::<Vec<_>>() })).into_response()
 }
 

@@ -79,7 +79,7 @@ impl Gateway {
         shutdown: Shutdown,
     ) -> Self {
         Self {
-            bridges: Arc::new(Bridges::new(Arc::new(control.events().clone()))),
+            bridges: Arc::clone(&brokered.bridges),
             control,
             brokered,
             book,
@@ -112,10 +112,13 @@ impl Gateway {
         &self.bridges
     }
 
-    /// Begins and ends bridges as the configuration in force says. Must be called on a runtime.
-    pub(crate) fn apply_bridges(&self) {
+    /// Begins and ends bridges, channels and VYRA as the configuration in force says. Must be called on a
+    /// runtime.
+    pub(crate) fn apply_brokered(&self) {
         let loaded = self.loaded();
         self.bridges.apply(&loaded.config, &self.certificates);
+        let services = self.brokered.apply(&loaded.config);
+        self.control.set_brokered(services);
     }
 
     /// Channels, and modules of VYRA.
@@ -262,6 +265,8 @@ impl Gateway {
             bridges: self.bridges.numbers(),
             channels: self.brokered.channels.view(),
             vyra: self.brokered.vyra.view(),
+            topics: self.control.events().topics().numbers(),
+            event_store: StoreNumbers::of(self.control.events().topics().health()),
             certificates: self.certificates.shown(),
             acme: self.certificates.acme().numbers(),
             held_bytes: self.bytes.held(),

@@ -39,6 +39,7 @@ mod stores;
 mod subscribe;
 mod target;
 mod test;
+mod topics;
 
 use std::process::ExitCode;
 
@@ -102,6 +103,9 @@ enum Command {
     /// Look at channels of a running gateway.
     #[command(subcommand)]
     Channels(channels::ChannelsCommand),
+    /// Look at events of a running gateway that are kept, and at those who take them.
+    #[command(subcommand)]
+    Topics(topics::TopicsCommand),
     /// Print what a running gateway may be asked, as OpenAPI 3.1.
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApiArgs),
@@ -158,6 +162,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Bridges(command) => bridges::bridges(&options, &command, output),
         Command::Stores(command) => stores::stores(&options, command, output),
         Command::Channels(command) => channels::channels(&options, &command, output),
+        Command::Topics(command) => topics::topics(&options, command, output),
         Command::OpenApi(args) => openapi::openapi(&options, &args, output),
         Command::Certs(command) => certs::certs(&options, &command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),

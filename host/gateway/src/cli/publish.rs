@@ -26,8 +26,8 @@ Examples:
   postern pub --raw --content-type text/plain log.line 'no JSON at all'
   echo '{\"id\":\"1\"}' | postern pub user.created -
 
-Prints how many subscribers there were. Delivery is at most once: a subscriber whose queue is full
-loses its oldest event.")]
+Prints how many subscribers there were. An event of a durable topic is stored by then (postern topics
+list). Of others delivery is at most once: a subscriber whose queue is full loses its oldest event.")]
 pub(super) struct PublishArgs {
     /// What happened: names parted by dots.
     #[arg(value_name = "TOPIC", value_parser = read_topic)]

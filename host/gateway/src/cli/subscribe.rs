@@ -5,7 +5,7 @@ use std::{future::pending, time::Duration};
 use clap::Args;
 use postern_core::{
     Call, Handler,
-    event::{SERVICE, TopicPattern},
+    event::{Delivery, SERVICE, TopicPattern},
 };
 use postern_net::Client;
 use serde_json::json;
@@ -25,10 +25,12 @@ Examples:
   postern sub 'user.*'
   postern sub 'order.>' user.created --count 10 --timeout 1m
   postern sub '>' | jq .topic
+  postern sub --durable billing 'orders.>'
 
 Prints one line of JSON per event: topic, content-type, payload (payload-base64 where it is neither
 JSON nor text), and missed: how many events were lost just before because this end was too slow.
-`*` stands for one level of a topic, `>` for all that follow. Ends with 0 after --count events or at
+`*` stands for one level of a topic, `>` for all that follow. With --durable the events come out of the
+logs of durable topics: what was printed is acknowledged, and the next run under that name goes on there. Ends with 0 after --count events or at
 the --timeout, and with 1 when the timeout came before the count or the session ended.")]
 pub(super) struct SubscribeArgs {
     /// Which topics.
@@ -36,6 +38,12 @@ pub(super) struct SubscribeArgs {
     topics: Vec<TopicPattern>,
     #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp", help = target::help())]
     transport: WrittenTarget,
+    /// Take events of durable topics under this name, and acknowledge what was printed.
+    #[arg(long, value_name = "NAME")]
+    durable: Option<String>,
+    /// Begin with the oldest event that is kept, where nobody has used the name yet.
+    #[arg(long, requires = "durable")]
+    first: bool,
     /// How many events to wait for.
     #[arg(long, short = 'n', value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -96,7 +104,14 @@ async fn print(
 ) -> Result<(), CommandFailure> {
     let mut events = client.events();
     let topics: Vec<_> = args.topics.iter().map(TopicPattern::as_str).collect();
-    let message = json!({ "topics": topics }).to_string();
+    let message = match &args.durable {
+        None => json!({ "topics": topics }),
+        Some(name) => {
+            let start = if args.first { "first" } else { "new" };
+            json!({ "topics": topics, "durable": name, "start": start })
+        }
+    };
+    let message = message.to_string();
     client
         .call(Call::unary(SERVICE, "subscribe", message))
         .await
@@ -108,8 +123,21 @@ async fn print(
             return Err(CommandFailure::new("the session has ended"));
         };
         output.octets(&[&to_line(&delivery)[..], b"\n"].concat())?;
+        acknowledge(client, &delivery).await?;
         n_printed += 1;
     }
+    Ok(())
+}
+
+/// Says that an event of a durable topic was printed.
+async fn acknowledge(client: &Client, delivery: &Delivery) -> Result<(), CommandFailure> {
+    let Some(id) = delivery.event.headers.get_str("delivery") else {
+        return Ok(());
+    };
+    let message = json!({ "deliveries": [id] }).to_string();
+    let acknowledging = client.call(Call::unary(SERVICE, "acknowledge", message));
+    let acknowledged = acknowledging.await;
+    acknowledged.map_err(|error| CommandFailure::call(&error))?;
     Ok(())
 }
 

@@ -108,7 +108,8 @@ impl TopicTables {
             if let Some(other) = durable.iter().find(|other| other.overlaps(pattern)) {
                 let other = quoted(other.as_str());
                 let message = format!("it overlaps [topics.{other}], which is durable as well");
-                let remedy = "an event is kept in one log: make the patterns disjoint, or remove one";
+                let remedy =
+                    "an event is kept in one log: make the patterns disjoint, or remove one";
                 reader.fault_of_table(&path, message, remedy);
             }
             durable.push(pattern);
@@ -177,7 +178,8 @@ impl Field for TopicTables {
                 Ok(pattern) => pattern,
                 Err(error) => {
                     let message = format!("{name:?}: {error}");
-                    let remedy = "write a topic such as \"orders.created\", \"orders.*\" or \"orders.>\"";
+                    let remedy =
+                        "write a topic such as \"orders.created\", \"orders.*\" or \"orders.>\"";
                     reader.fault(&path, &entry.key_place, message, remedy);
                     continue;
                 }
@@ -210,7 +212,9 @@ impl Leaf for DeadLetterTopic {
         let text = String::read(value)?;
         check_topic(&text).map_err(|error| format!("{text:?}: {error}"))?;
         match text.starts_with(OWN_TOPICS) {
-            true => Err(format!("topics that begin with {OWN_TOPICS} are the gateway's own")),
+            true => Err(format!(
+                "topics that begin with {OWN_TOPICS} are the gateway's own"
+            )),
             false => Ok(Self(text.into())),
         }
     }

@@ -33,8 +33,7 @@ use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Peer, Reply,
     Text, Transport,
     event::{
-        Event, EventCounts, Hub, HubConfig, HubTotals, QueueBounds, Subscription,
-        TopicPattern,
+        Event, EventCounts, Hub, HubConfig, HubTotals, QueueBounds, Subscription, TopicPattern,
         durable::{ConsumerStart, Redelivery},
     },
     extension::EventHandler,
@@ -43,18 +42,18 @@ use postern_core::{
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::document::write as to_line;
-pub(crate) use self::{
-    listener::EventListener,
-    publisher::EventPublisher,
-    store::{DeadLetterSink, EventStore, EventStoreError},
-    topics::{ConsumerDefaults, DurableTopics, store_file},
-    view::EventsView,
-};
 use self::{
     durable_subscription::{DurableSubscriptions, DurableWish, consumer_name},
     listener::ListenerInfo,
-    request::{Acknowledging, Ending, Refusing, RedeliveryWord, Start, Wanted},
+    request::{Acknowledging, Ending, RedeliveryWord, Refusing, Start, Wanted},
     stream::Lines,
+};
+pub(crate) use self::{
+    listener::EventListener,
+    publisher::{EventPublisher, EventRelay},
+    store::{DeadLetterSink, EventStore, EventStoreError},
+    topics::{ConsumerDefaults, DurableTopics, store_file},
+    view::EventsView,
 };
 
 /// What the service says of itself.
@@ -351,11 +350,7 @@ fn of_document(headers: &Headers, body: &Bytes, context: Context) -> Result<Even
 }
 
 /// Gives a subscription to who asked for it: as the stream of the reply, or to its session.
-fn attach(
-    subscription: Subscription,
-    context: &Context,
-    is_stream: bool,
-) -> Result<Reply, Error> {
+fn attach(subscription: Subscription, context: &Context, is_stream: bool) -> Result<Reply, Error> {
     if is_stream {
         return Ok(streamed(subscription, context));
     }

@@ -5,13 +5,20 @@
 //!                    │ yes
 //!                    └─▶ on disk in each of them ─▶ hub ─▶ the publisher is answered
 //! ```
+//! An event of no durable topic that a channel has acknowledged is with a broker first.
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use futures_util::future::try_join_all;
 use postern_core::{
-    Blame, Error, Kind,
-    event::{Event, EventSink, Hub, Published, durable::Position},
+    Blame, BoxFuture, Error, Kind,
+    event::{
+        Event, EventSink, Hub, Published,
+        durable::{EventLog, Position},
+    },
 };
 
 use super::topics::DurableTopics;
@@ -21,12 +28,36 @@ use super::topics::DurableTopics;
 pub(crate) struct EventPublisher {
     hub: Hub,
     topics: Arc<DurableTopics>,
+    relay: Arc<OnceLock<Arc<dyn EventRelay>>>,
+}
+
+/// Who hands events to brokers before their publishers are answered.
+pub(crate) trait EventRelay: fmt::Debug + Send + Sync {
+    /// Resolves when the event is acknowledged; none where nobody is to wait for that.
+    fn relay(&self, event: &Event) -> Option<BoxFuture<Result<(), Error>>>;
 }
 
 impl EventPublisher {
     #[must_use]
-    pub(super) const fn new(hub: Hub, topics: Arc<DurableTopics>) -> Self {
-        Self { hub, topics }
+    pub(super) fn new(hub: Hub, topics: Arc<DurableTopics>) -> Self {
+        Self {
+            hub,
+            topics,
+            relay: Arc::default(),
+        }
+    }
+
+    /// Asks `relay` of every event from here on. Said once; what is said later changes nothing.
+    pub(crate) fn set_relay(&self, relay: Arc<dyn EventRelay>) {
+        let _ = self.relay.set(relay);
+    }
+
+    /// The acknowledgement that is waited for. An event of a durable topic is with its log, whose consumer
+    /// a channel is.
+    fn relay(&self, event: &Event) -> Option<BoxFuture<Result<(), Error>>> {
+        let relay = self.relay.get()?;
+        let is_durable = self.topics.is_durable(&event.topic);
+        (!is_durable).then(|| relay.relay(event)).flatten()
     }
 
     /// Publishes an event and gives how many subscribers are told of it; one of a durable topic is stored
@@ -56,7 +87,6 @@ impl EventPublisher {
         // The log of the topic comes first.
         Ok(positions.first().copied().unwrap_or_default())
     }
-}
 
     /// As `publish`, for the hub's tap, which tells its own subscribers by itself. Logs that keep what their
     /// consumers ask for get the event only where it `is_kept`.
@@ -77,13 +107,17 @@ impl EventPublisher {
         event: Event,
         tell: fn(&Hub, Event) -> Result<u32, Error>,
     ) -> Result<Published, Error> {
-        if logs.is_empty() {
+        let relayed = self.relay(&event);
+        if logs.is_empty() && relayed.is_none() {
             return tell(&self.hub, event).map(Published::Told);
         }
         self.hub.check(&event)?;
         let event = event.into_compact();
         let hub = self.hub.clone();
         Ok(Published::Storing(Box::pin(async move {
+            if let Some(relayed) = relayed {
+                relayed.await?;
+            }
             try_join_all(logs.iter().map(|log| log.append(event.clone()))).await?;
             // It is kept, whatever those say who only listen.
             Ok(tell(&hub, event).unwrap_or(0))

@@ -9,14 +9,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use postern_core::{
     Blame, BoxFuture, Error, Kind, Text,
     event::{
         Event, Hub, TopicPattern,
-        durable::{
-            ConsumerSettings, ConsumerStart, DEAD_LETTERS, EventLog, LogInfo, LogLimits,
-        },
+        durable::{ConsumerSettings, ConsumerStart, DEAD_LETTERS, EventLog, LogInfo, LogLimits},
     },
 };
 use postern_wasm::StoreHealth;
@@ -108,10 +107,7 @@ impl DurableTopics {
     /// # Errors
     /// Why a log cannot be opened.
     pub(crate) async fn prepare(self: &Arc<Self>, config: &Config) -> Result<LogSet, Error> {
-        let mut set = LogSet {
-            asked: self.set.load().asked.clone(),
-            ..LogSet::default()
-        };
+        let mut set = LogSet::default();
         for (pattern, settings) in config.topics.iter() {
             match settings.delivery {
                 TopicDelivery::AtMostOnce => set.excluded.push(pattern.clone()),
@@ -128,7 +124,8 @@ impl DurableTopics {
     }
 
     /// Puts logs in force; those of the set before that are not in this one keep what they have.
-    pub(crate) fn apply(&self, set: LogSet) {
+    pub(crate) fn apply(&self, mut set: LogSet) {
+        set.asked.clone_from(&self.set.load().asked);
         for topic in set.all() {
             topic.log.apply(topic.limits, topic.dead_letter.clone());
         }
@@ -225,6 +222,15 @@ impl DurableTopics {
             infos.push(log.info().await?);
         }
         Ok(infos)
+    }
+
+    /// As `infos`, of logs that say at once; a store elsewhere is not waited for.
+    #[must_use]
+    pub(crate) fn numbers(&self) -> Vec<LogInfo> {
+        let set = self.set.load();
+        let own = set.all().map(|topic| &topic.log);
+        let infos = own.chain(&set.asked).map(|log| log.info().now_or_never());
+        infos.flatten().filter_map(Result::ok).collect()
     }
 
     /// The log of that name.

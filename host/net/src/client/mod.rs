@@ -34,6 +34,7 @@ use postern_system::wait;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::events::Events;
 use self::{
     command::{Answered, Command, Request, StreamRequest},
     dispatch::{Dispatch, Established},
@@ -42,7 +43,6 @@ use self::{
 };
 pub use self::{
     config::{ClientConfig, Speak},
-    events::Events,
 };
 use crate::{
     dial::{Destination, Target},

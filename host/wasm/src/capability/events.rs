@@ -109,10 +109,12 @@ async fn publish(
 ) -> wasmtime::Result<Result<u32, Failure>> {
     let written = read(&mut store, arguments)?;
     let asking = journal::asking(store.data().journal.as_ref(), |_| question_of(&written));
-    let real = async {
-        match tell(&store, written) {
+    let store = &mut store;
+    let real = async move {
+        let told = tell(store, written);
+        match told {
             Ok(Published::Told(n_told)) => Ok(Ok(n_told)),
-            Ok(Published::Storing(storing)) => stored(&store, storing).await,
+            Ok(Published::Storing(storing)) => stored(store, storing).await,
             Err(failure) => Ok(Err(failure)),
         }
     };
@@ -204,7 +206,7 @@ fn tell(store: &Store<'_>, written: WrittenEvent) -> Result<Published, Failure> 
 
 /// Waits until the event is stored, at most until the call's end. What was begun is then still done.
 async fn stored(
-    store: &Store<'_>,
+    store: &mut Store<'_>,
     storing: BoxFuture<Result<u32, Error>>,
 ) -> Result<Result<u32, Failure>, Stop> {
     let guest = &store.data().guest;

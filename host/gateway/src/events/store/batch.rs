@@ -66,10 +66,7 @@ impl LogBatch {
             Request::Consumer(opening) => self.openings.push(opening),
             Request::Delete { name, done, .. } => self.deletions.push((name, done)),
             // What they ask for is done with every commit.
-            Request::Sync(_)
-            | Request::Trim(_)
-            | Request::ReadFailed { .. }
-            | Request::Close => {}
+            Request::Sync(_) | Request::Trim(_) | Request::ReadFailed { .. } | Request::Close => {}
         }
     }
 
@@ -201,7 +198,9 @@ impl LogBatch {
             {
                 let key = OrderKey::of(&stored.event);
                 let topic = stored.event.topic.clone();
-                inner.set.on_stored(position, &topic, key, |id| told.push(id));
+                inner
+                    .set
+                    .on_stored(position, &topic, key, |id| told.push(id));
                 inner.recent.push(stored);
             }
             answers.push((append.done, result));
@@ -230,7 +229,9 @@ impl LogBatch {
             members.told.notify_one();
         }
         // Whoever has gone away need not hear it.
-        answers.into_iter().for_each(|(done, result)| drop(done.send(result)));
+        answers
+            .into_iter()
+            .for_each(|(done, result)| drop(done.send(result)));
         for (opening, id) in openings.into_iter().zip(staged.opened) {
             drop(opening.done.send(Ok(id)));
         }

@@ -226,7 +226,9 @@ impl ReadError {
 pub(super) fn first(
     events: &impl ReadableTable<u64, &'static [u8]>,
 ) -> Result<Option<Position>, redb::StorageError> {
-    Ok(events.first()?.map(|(position, _)| Position(position.value())))
+    Ok(events
+        .first()?
+        .map(|(position, _)| Position(position.value())))
 }
 
 fn load(

@@ -257,7 +257,11 @@ impl LogCore {
             store: Text::from_static("local"),
             n_events,
             n_bytes,
-            first: if n_events == 0 { Position(0) } else { inner.first },
+            first: if n_events == 0 {
+                Position(0)
+            } else {
+                inner.first
+            },
             last,
             consumers: consumers.collect(),
         }

@@ -34,7 +34,11 @@ struct Membership {
 enum Look {
     Given(Vec<(Position, u32)>),
     /// More events lie in the file.
-    Read { from: Position, last: Position, n: usize },
+    Read {
+        from: Position,
+        last: Position,
+        n: usize,
+    },
     /// There is nothing, until it is told or until then.
     Wait(Option<Instant>),
 }
@@ -112,7 +116,12 @@ impl Membership {
                     let range = log.store.disk.range(&log.tables, from, bounds).await;
                     let range = range.map_err(|error| error.to_error(&log.name))?;
                     self.offer(&range, last);
-                    read.extend(range.events.into_iter().map(|event| (event.position, event)));
+                    read.extend(
+                        range
+                            .events
+                            .into_iter()
+                            .map(|event| (event.position, event)),
+                    );
                 }
             }
         }
@@ -217,7 +226,8 @@ impl Membership {
         if !gone.is_empty() {
             let mut inner = self.log.lock();
             if let Some(state) = inner.set.state_mut(self.id) {
-                gone.into_iter().for_each(|position| state.on_gone(position));
+                gone.into_iter()
+                    .for_each(|position| state.on_gone(position));
             }
         }
         Ok(events)

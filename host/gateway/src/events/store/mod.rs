@@ -40,12 +40,12 @@ use redb::{Database, DatabaseError};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::log::LocalLog;
 use self::{
     disk::Disk,
     log::LogCore,
     writer::{Request, Writer},
 };
-pub(crate) use self::log::LocalLog;
 
 /// An open store. It must be made on a runtime, whose task looks after what is due.
 #[derive(Debug)]
@@ -96,7 +96,9 @@ pub(crate) enum LogTopics {
 pub(crate) enum EventStoreError {
     #[error("events: {0}")]
     Store(#[from] StoreError),
-    #[error("{path}: format {found:?} is not {FORMAT:?}, the only one that is known; it was written by another version, or is no store of events")]
+    #[error(
+        "{path}: format {found:?} is not {FORMAT:?}, the only one that is known; it was written by another version, or is no store of events"
+    )]
     Format { path: String, found: String },
     #[error("events: log {log}: {what}: {source}")]
     Record {

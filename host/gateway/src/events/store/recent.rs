@@ -38,7 +38,9 @@ impl RecentEvents {
 
     /// Those from `position` on.
     pub(super) fn from(&self, position: Position) -> impl Iterator<Item = &StoredEvent> {
-        let begin = self.events.partition_point(|event| event.position < position);
+        let begin = self
+            .events
+            .partition_point(|event| event.position < position);
         self.events.range(begin..)
     }
 }

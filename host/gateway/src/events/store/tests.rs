@@ -131,7 +131,10 @@ async fn what_was_stored_and_not_acknowledged_is_there_after_a_restart() {
     let fixture = fixture.again();
     let log = fixture.log(LogLimits::default()).await;
     let info = log.info().await.unwrap();
-    assert_eq!((info.n_events, info.first, info.last), (3, Position(1), Position(3)));
+    assert_eq!(
+        (info.n_events, info.first, info.last),
+        (3, Position(1), Position(3))
+    );
     let consumer = log.consumer(settings("c", &["t.>"])).await.unwrap();
     let again = [("a".to_owned(), 2), ("c".to_owned(), 2)];
     assert_eq!(take(&*consumer).await, again);
@@ -195,7 +198,10 @@ async fn a_refused_event_comes_again_and_then_goes_to_the_dead_letters() {
     }
     assert_eq!(take(&*consumer).await, once(&["good"]));
     let letter = dead.recv().await.unwrap();
-    assert_eq!((&*letter.topic, &letter.payload[..]), ("dead-letter.t.a", &b"bad"[..]));
+    assert_eq!(
+        (&*letter.topic, &letter.payload[..]),
+        ("dead-letter.t.a", &b"bad"[..])
+    );
     let reason = letter.headers.get_str("event-dead-reason");
     assert_eq!(reason.as_deref(), Some("no"));
     let info = log.info().await.unwrap();
@@ -247,7 +253,9 @@ async fn by_interest_an_event_is_gone_once_all_have_acknowledged_it() {
     append(&log, "t.b", "one").await;
     assert_eq!(take(&*one).await, once(&["both", "one"]));
     assert_eq!(take(&*other).await, once(&["both"]));
-    one.acknowledge(vec![Position(1), Position(2)]).await.unwrap();
+    one.acknowledge(vec![Position(1), Position(2)])
+        .await
+        .unwrap();
     assert_eq!(log.info().await.unwrap().n_events, 1);
     drop((log, one, other));
     let fixture = fixture.again();
@@ -299,7 +307,10 @@ fn a_file_that_is_no_store_of_events_is_refused_by_name() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("events.redb");
     std::fs::write(&path, b"garbage that is not a database at all").unwrap();
-    assert!(matches!(EventStore::check(&path), Err(EventStoreError::Store(_))));
+    assert!(matches!(
+        EventStore::check(&path),
+        Err(EventStoreError::Store(_))
+    ));
     std::fs::remove_file(&path).unwrap();
     // A database of others.
     let database = Database::create(&path).unwrap();
@@ -308,7 +319,10 @@ fn a_file_that_is_no_store_of_events_is_refused_by_name() {
     transaction.commit().unwrap();
     drop(database);
     let refused = EventStore::check(&path).unwrap_err().to_string();
-    assert!(refused.contains("events.redb: format \"unknown\""), "{refused}");
+    assert!(
+        refused.contains("events.redb: format \"unknown\""),
+        "{refused}"
+    );
 }
 
 /// A file on a disk that fails as it is told.
@@ -364,7 +378,10 @@ async fn a_full_disk_refuses_events_and_takes_them_again_once_there_is_room() {
         })
     });
     let store = store.unwrap();
-    let log = store.open_log(of("t.>", LogLimits::default())).await.unwrap();
+    let log = store
+        .open_log(of("t.>", LogLimits::default()))
+        .await
+        .unwrap();
     let consumer = log.consumer(settings("c", &["t.>"])).await.unwrap();
     append(&log, "t.a", "before").await;
     assert_eq!(take(&*consumer).await, once(&["before"]));
@@ -391,7 +408,10 @@ async fn a_full_disk_refuses_events_and_takes_them_again_once_there_is_room() {
     assert_eq!((info.n_events, info.last), (2, position));
     drop((consumer, log, store));
     let store = EventStore::open(&path, &Arc::default()).unwrap();
-    let log = store.open_log(of("t.>", LogLimits::default())).await.unwrap();
+    let log = store
+        .open_log(of("t.>", LogLimits::default()))
+        .await
+        .unwrap();
     let info = log.info().await.unwrap();
     assert_eq!(info.consumers[0].acknowledged, Position(1));
 }
@@ -404,5 +424,8 @@ async fn a_store_that_is_closed_refuses() {
     fixture.store.close();
     let refused = log.append(event("t.a", "2")).await.unwrap_err();
     assert_eq!(refused.kind, Kind::Unavailable);
-    assert_eq!(log.read(Position(0), 1).await.unwrap_err().kind, Kind::Unavailable);
+    assert_eq!(
+        log.read(Position(0), 1).await.unwrap_err().kind,
+        Kind::Unavailable
+    );
 }

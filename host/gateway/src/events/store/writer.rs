@@ -2,7 +2,11 @@
 //! It alone says where events lie, so they become visible in their order. What errors of the disk do is
 //! in `postern_wasm`'s recovery; a commit that failed has changed nothing.
 
-use std::{collections::HashMap, io, sync::{Arc, Weak}};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Weak},
+};
 
 use postern_core::{
     Error, Text,

@@ -14,11 +14,12 @@ mod sandbox;
 mod services;
 mod stores;
 mod supply;
+mod topics;
 mod versions;
 
 use std::fmt;
 
-use postern_core::Text;
+use postern_core::{Text, event::durable::LogInfo};
 use postern_net::{
     counters::{Reading, ReadingKind},
     pool::PoolSnapshot,
@@ -65,6 +66,10 @@ pub(crate) struct MetricsSnapshot {
     pub bridges: Vec<(String, BridgeNumbers)>,
     pub channels: Vec<ChannelNumbers>,
     pub vyra: VyraNumbers,
+    /// Of durable topics.
+    pub topics: Vec<LogInfo>,
+    /// The store of their events.
+    pub event_store: StoreNumbers,
     /// Of all listeners.
     pub certificates: Vec<ShownCertificate>,
     /// Of those that an authority issues.
@@ -161,6 +166,7 @@ impl Collector for MetricsSnapshot {
         self.encode_services(&mut encoder)?;
         self.encode_mqtt(&mut encoder)?;
         self.encode_bridges(&mut encoder)?;
+        self.encode_topics(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
         self.encode_stores(&mut encoder)?;
         self.encode_channels(&mut encoder)?;
