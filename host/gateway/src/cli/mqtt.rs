@@ -101,15 +101,15 @@ fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
 
 fn info(session: &Json, output: &Output) -> Result<(), CommandFailure> {
     output.line(&format!(
-        "{}: {}, MQTT {}, principal {}, {}, expires {} s after its connection, {} queued, {} in flight, {} dropped",
+        "{}: {}, MQTT {}, principal {}, user name {}, {} {}, {} queued, {} dropped",
         text(session, "/client"),
         state(session),
         text(session, "/version"),
         text(session, "/principal"),
+        text(session, "/user_name"),
+        text(session, "/transport"),
         text(session, "/address"),
-        text(session, "/expiry_s"),
         text(session, "/queued"),
-        text(session, "/in_flight"),
         text(session, "/dropped"),
     ))?;
     let filters = session.get("filters").and_then(Json::as_array);

@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::{
     backend::ListenerBackend,
     service::{ConnectService, info},
-    view::{MqttNumbers, SessionsView},
+    view::MqttNumbers,
 };
 use self::{
     calls::{RunningCalls, refusal},

@@ -1,6 +1,7 @@
 //! MQTT as operators see it.
 
-use postern_net::mqtt::BrokerNumbers;
+use postern_core::mqtt::MqttVersion;
+use postern_net::mqtt::{BrokerNumbers, SessionInfo};
 use serde::Serialize;
 
 use super::MqttGateway;
@@ -33,6 +34,57 @@ pub(crate) struct SessionsView {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct SessionView {
     pub client: String,
+    pub is_connected: bool,
+    /// "3.1.1" or "5"; none of one that has not come back since a restart, as all that follows.
+    pub version: Option<&'static str>,
+    pub user_name: Option<String>,
+    pub principal: Option<String>,
+    pub transport: Option<&'static str>,
+    pub address: Option<String>,
+    /// How many filters it is subscribed to.
+    pub subscriptions: usize,
+    pub filters: Vec<FilterView>,
+    /// Messages that wait in memory.
+    pub queued: u64,
+    pub dropped: u64,
+    /// Whether it is kept over a restart.
+    pub is_stored: bool,
+}
+
+/// One filter of a session.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct FilterView {
+    pub filter: String,
+    pub qos: u8,
+}
+
+impl From<SessionInfo> for SessionView {
+    fn from(info: SessionInfo) -> Self {
+        let client = info.client.as_deref();
+        let filters = info.subscriptions.iter();
+        Self {
+            client: info.client_id.to_string(),
+            is_connected: info.is_connected,
+            version: client.map(|client| match client.version {
+                MqttVersion::V3 => "3.1.1",
+                MqttVersion::V5 => "5",
+            }),
+            user_name: client.and_then(|client| Some(client.user_name.as_ref()?.to_string())),
+            principal: client.and_then(|client| Some(client.principal.as_ref()?.name.to_string())),
+            transport: client.map(|client| client.peer.transport.name()),
+            address: client.map(|client| client.peer.origin.to_string()),
+            subscriptions: info.subscriptions.len(),
+            filters: filters
+                .map(|(filter, options)| FilterView {
+                    filter: filter.to_string(),
+                    qos: options.qos.bits(),
+                })
+                .collect(),
+            queued: info.n_queued,
+            dropped: info.n_dropped,
+            is_stored: info.is_stored,
+        }
+    }
 }
 
 impl MqttGateway {
@@ -50,14 +102,14 @@ impl MqttGateway {
     /// The session of `client`, if it is known.
     #[must_use]
     pub(crate) fn session(&self, client: &str) -> Option<SessionView> {
-        let mut sessions = self.view().clients.into_iter();
-        sessions.find(|session| session.client == client)
+        self.broker.session_info(client).map(SessionView::from)
     }
 
     /// Every session.
     #[must_use]
     pub(crate) fn view(&self) -> SessionsView {
         let numbers = self.broker.numbers();
+        let clients = self.broker.session_infos().into_iter();
         SessionsView {
             connected: numbers.clients_connected,
             sessions: numbers.sessions,
@@ -65,7 +117,7 @@ impl MqttGateway {
             retained: numbers.retained,
             queued: numbers.queued,
             dropped: numbers.dropped,
-            clients: Vec::new(),
+            clients: clients.map(SessionView::from).collect(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod backend;
 mod broker;
 mod config;
 mod connection;
+mod info;
 mod routes;
 mod server;
 mod service;
@@ -27,6 +28,7 @@ pub use self::{
     },
     broker::{Broker, BrokerNumbers},
     config::{BrokerConfig, MqttConfig},
+    info::SessionInfo,
     server::{MqttControl, MqttFront, MqttServer},
 };
 

@@ -16,6 +16,8 @@ use postern_core::{
     },
 };
 
+use super::{MqttClient, SessionInfo};
+
 /// Shared by its connection, the routes that lead to it, and the broker.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -118,6 +120,9 @@ impl Session {
         }
         let mut inbox = self.inbox.lock();
         let n_lost = inbox.queue.push(outgoing);
+        if n_lost > 0 {
+            self.n_dropped.fetch_add(n_lost, Relaxed);
+        }
         Some(Pushed {
             waker: inbox.waker.take(),
             n_lost,

@@ -117,6 +117,19 @@ impl Sessions {
         self.earlier.notified().await;
     }
 
+    /// All of them, in no order.
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        let state = self.state.lock();
+        let entries = state.entries.values();
+        entries.map(|entry| Arc::clone(&entry.session)).collect()
+    }
+
+    pub(super) fn of(&self, client_id: &str) -> Option<Arc<Session>> {
+        let state = self.state.lock();
+        let entry = state.entries.get(client_id)?;
+        Some(Arc::clone(&entry.session))
+    }
+
     pub(super) fn disconnect(&self, client_id: &str) -> bool {
         let state = self.state.lock();
         let connected = state.entries.get(client_id).filter(|entry| entry.session.is_connected());

@@ -193,6 +193,7 @@ async fn attach(
         kept,
         is_present,
     } = attached.map_err(|refusal| NotOpened::Refused(version, refusal))?;
+    session.set_client(Arc::clone(&client));
     drop_forbidden(service, &client, &session);
     let stored = match session.is_durable() {
         false => Ok(None),
