@@ -7,7 +7,7 @@ use postern_system::clock;
 use tokio::{runtime, sync::mpsc, time::timeout_at};
 
 use super::{
-    BATCH_MAX, Change, Write, commit,
+    BATCH_MAX, Write, commit,
     failure::{StoreError, StoreFault},
     recovery::StoreRecovery,
 };
