@@ -41,6 +41,11 @@ pub trait EventBroker: Send + Sync + fmt::Debug {
 
     /// How it stands with the connections.
     fn standing(&self) -> BrokerStanding;
+
+    /// Whether what is published here comes back to whoever subscribes here.
+    fn gives_back(&self) -> bool {
+        true
+    }
 }
 
 /// Events that come from a broker.

@@ -1,30 +1,37 @@
-//! What is carried by brokers of others: channels, and modules of VYRA.
+//! What is carried by brokers of others: bridges, channels, and modules of VYRA.
 
 use std::sync::Arc;
 
 use postern_core::{
     BoxFuture, Error, Handler,
-    event::{Event, EventSink, Hub, broker::EventBroker, durable::EventLog},
+    event::{Event, Hub, TopicPattern, broker::EventBroker, durable::EventLog},
 };
 use postern_net::tls::ClientTls;
+use tokio::sync::watch;
 use tracing::debug;
 
 use crate::{
+    bridges::Bridges,
     channels::{BrokerSource, ChannelEvents, Channels},
     config::Config,
     control::BuiltIn,
     events::EventService,
-    vyra::{VyraGateway, VyraRedis, VyraStores},
+    stores::Stores,
+    vyra::{StoreRedis, VyraGateway, VyraRedis, VyraStores},
 };
 
-/// Channels and VYRA at one gateway.
+/// Bridges, channels and VYRA at one gateway.
 pub(crate) struct Brokered {
-    pub(crate) channels: Channels,
+    pub(crate) bridges: Arc<Bridges>,
+    pub(crate) channels: Arc<Channels>,
     pub(crate) vyra: VyraGateway,
 }
 
 /// Stores and bridges, by name.
-struct Brokers;
+struct Brokers {
+    stores: Arc<Stores>,
+    bridges: Arc<Bridges>,
+}
 
 /// What the gateway publishes and keeps.
 struct OwnEvents(EventService);
@@ -33,44 +40,67 @@ impl Brokered {
     pub(super) fn new(
         events: &EventService,
         handler: Arc<dyn Handler>,
+        stores: &Arc<Stores>,
         tls: &Arc<ClientTls>,
     ) -> Self {
-        let events = Arc::new(OwnEvents(events.clone()));
-        let brokers = Arc::new(Brokers);
+        let bridges = Arc::new(Bridges::new(Arc::new(events.clone())));
+        let own = Arc::new(OwnEvents(events.clone()));
+        let brokers = Arc::new(Brokers {
+            stores: Arc::clone(stores),
+            bridges: Arc::clone(&bridges),
+        });
+        let channels = Channels::new(
+            Arc::clone(&own) as Arc<dyn ChannelEvents>,
+            Arc::clone(&brokers) as Arc<dyn BrokerSource>,
+            Arc::clone(tls),
+        );
+        let channels = Arc::new(channels);
+        events.publisher().set_relay(Arc::clone(&channels) as _);
         Self {
-            channels: Channels::new(Arc::clone(&events) as _, Arc::clone(&brokers) as _, Arc::clone(tls)),
-            vyra: VyraGateway::new(events, handler, brokers),
+            bridges,
+            channels,
+            vyra: VyraGateway::new(own, handler, brokers),
         }
     }
 
-    /// Does what `config` says, and gives the services that are answered over brokers. Must be called on a
-    /// runtime.
+    /// Does what `config` says of channels and VYRA, and gives the services that are answered over brokers.
+    /// Bridges are there before. Must be called on a runtime.
     pub(super) fn apply(&self, config: &Config) -> Vec<BuiltIn> {
         let mut services = self.channels.apply(config);
         services.extend(self.vyra.apply(config));
         services
     }
+
+    /// Ends channels and VYRA, and says goodbye to the brokers of bridges.
+    pub(super) async fn close(&self) {
+        self.channels.close();
+        self.vyra.close();
+        self.bridges.close().await;
+    }
 }
 
 impl BrokerSource for Brokers {
-    fn store(&self, _: &str) -> Option<Arc<dyn EventBroker>> {
-        None
+    fn store(&self, name: &str) -> Option<Arc<dyn EventBroker>> {
+        let store = self.stores.find(name)?;
+        Some(Arc::clone(store.channels()) as Arc<dyn EventBroker>)
     }
 
-    fn bridge(&self, _: &str) -> Option<Arc<dyn EventBroker>> {
-        None
+    fn bridge(&self, name: &str) -> Option<Arc<dyn EventBroker>> {
+        self.bridges.broker(name)
     }
 }
 
 impl VyraStores for Brokers {
-    fn redis(&self, _: &str) -> Option<Arc<dyn VyraRedis>> {
-        None
+    fn redis(&self, store: &str) -> Option<Arc<dyn VyraRedis>> {
+        let store = self.stores.find(store)?;
+        Some(Arc::new(StoreRedis::new(store)))
     }
 }
 
 impl ChannelEvents for OwnEvents {
     fn publish(&self, event: Event) -> BoxFuture<Result<u32, Error>> {
-        Box::pin(std::future::ready(self.0.hub().publish(event)))
+        let publisher = self.0.publisher().clone();
+        Box::pin(async move { publisher.publish_stored(event).await })
     }
 
     fn publish_own(&self, event: Event) {
@@ -83,7 +113,12 @@ impl ChannelEvents for OwnEvents {
         self.0.hub()
     }
 
-    fn logs(&self) -> Vec<Arc<dyn EventLog>> {
-        Vec::new()
+    fn logs(&self, patterns: &[TopicPattern]) -> Vec<(String, Arc<dyn EventLog>)> {
+        let topics = self.0.topics().matching(patterns).into_iter();
+        topics.map(|topic| (topic.pattern.to_string(), topic.log)).collect()
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.0.topics().changes()
     }
 }

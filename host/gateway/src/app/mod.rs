@@ -219,8 +219,7 @@ impl App {
         );
         let tls = dependencies.certificates.upstream();
         let handler = Arc::clone(&pipeline) as Arc<dyn Handler>;
-        let brokered = Brokered::new(control.events(), handler, tls);
-        control.fleet().set_brokered(brokered.apply(&config));
+        let brokered = Brokered::new(control.events(), handler, &stores, tls);
         let gateway = Gateway::new(
             (Arc::clone(&control), brokered),
             book,
@@ -310,7 +309,7 @@ impl App {
         let plugins = async {
             self.deployer.start().await;
             // Whoever is to handle what comes from brokers is there.
-            self.gateway.apply_bridges();
+            self.gateway.apply_brokered();
             for Missing { subject, reason } in self.control.missing() {
                 warn!(subject, reason, "asked for and not there: serving without");
             }
@@ -336,7 +335,7 @@ impl App {
             () = mqtt.close() => {}
             () = self.gateway.shutdown().ended() => warn!("calls of publishes are cut off"),
         }
-        self.gateway.bridges().close().await;
+        self.gateway.brokered().close().await;
         // Calls have ended; what is open to other gateways is closed in order.
         self.control.fleet().pool().close().await;
         let limit = self.gateway.loaded().config.plugins.drain_timeout;

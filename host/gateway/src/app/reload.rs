@@ -303,14 +303,12 @@ impl Reload {
         self.gateway.mqtt().apply(&after.config);
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
-        self.gateway.apply_bridges();
+        self.gateway.apply_brokered();
         Ok(true)
     }
 
     fn apply_to_plugins(&self, redeploys: &mut JoinSet<()>, before: &Loaded, after: &Loaded) {
         let control = self.gateway.control();
-        let brokered = self.gateway.brokered().apply(&after.config);
-        control.fleet().set_brokered(brokered);
         control.apply(after.config.clone());
         let (old, new) = (&before.config, &after.config);
         let is_same = old.plugins.limits == new.plugins.limits

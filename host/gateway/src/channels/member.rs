@@ -21,9 +21,11 @@ use postern_net::{
 };
 use postern_system::clock;
 
-use crate::config::{BrokerUrl, ChannelMember, ChannelSettings, Config};
+use crate::config::{
+    BrokerUrl, ChannelMember, ChannelSettings, Config, StoreSettings, bridges::Bridge,
+};
 
-/// Where brokers are found that others have as well.
+/// Where brokers are found that others have as well. Each is there until its table changes.
 pub(crate) trait BrokerSource: Send + Sync {
     /// The channels of the Redis of that name.
     fn store(&self, name: &str) -> Option<Arc<dyn EventBroker>>;
@@ -37,7 +39,6 @@ pub(super) struct Member {
     /// As it is written.
     pub(super) label: Text,
     pub(super) broker: Arc<dyn EventBroker>,
-    source: ChannelMember,
     /// What it gives back of what was sent to it.
     echoes: Mutex<ExpectedEchoes>,
     /// Connections when it was looked at last.
@@ -48,56 +49,48 @@ pub(super) struct Member {
 }
 
 /// A broker as the configuration wants it.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Wanted {
     source: ChannelMember,
-    broker: WantedBroker,
+    /// What its table says, where it has one.
+    store: Option<StoreSettings>,
+    bridge: Option<Bridge>,
 }
 
-enum WantedBroker {
-    /// Others have it as well.
-    Shared(Arc<dyn EventBroker>),
-    /// The channel makes it for itself.
-    At {
-        url: BrokerUrl,
-        topic: Option<String>,
-    },
-}
-
-/// The brokers that `settings` name, in order. What is not there is left out: the configuration was checked.
-pub(super) fn wanted(
-    settings: &ChannelSettings,
-    config: &Config,
-    brokers: &dyn BrokerSource,
-) -> Vec<Wanted> {
+/// The brokers that `settings` name, in order.
+pub(super) fn wanted(settings: &ChannelSettings, config: &Config) -> Vec<Wanted> {
     let members = settings.members(&config.redis_stores(), &config.bridge_names());
     let members = members.unwrap_or_default().into_iter();
-    let found = members.filter_map(|source| {
-        let broker = match source.clone() {
-            ChannelMember::Store(name) => WantedBroker::Shared(brokers.store(&name)?),
-            ChannelMember::Bridge(name) => WantedBroker::Shared(brokers.bridge(&name)?),
-            ChannelMember::Url { url, topic } => WantedBroker::At { url, topic },
-        };
-        Some(Wanted { source, broker })
+    let wanted = members.map(|source| {
+        let (mut store, mut bridge) = (None, None);
+        match &source {
+            ChannelMember::Store(name) => store = config.stores.get(name).cloned(),
+            ChannelMember::Bridge(name) => bridge = config.bridges.get(name).cloned(),
+            ChannelMember::Url { .. } => {}
+        }
+        Wanted {
+            source,
+            store,
+            bridge,
+        }
     });
-    found.collect()
+    wanted.collect()
 }
 
 impl Wanted {
-    /// Whether `member` is that very broker.
-    pub(super) fn is(&self, member: &Member) -> bool {
-        let is_same = match &self.broker {
-            WantedBroker::Shared(broker) => Arc::ptr_eq(broker, &member.broker),
-            WantedBroker::At { .. } => true,
+    /// None where it is not there, though the configuration was checked.
+    pub(super) fn open(
+        &self,
+        settings: &ChannelSettings,
+        brokers: &dyn BrokerSource,
+        tls: &Arc<ClientTls>,
+    ) -> Option<Member> {
+        let broker = match &self.source {
+            ChannelMember::Store(name) => brokers.store(name)?,
+            ChannelMember::Bridge(name) => brokers.bridge(name)?,
+            ChannelMember::Url { url, topic } => dialled(url, topic.clone(), settings, tls),
         };
-        is_same && self.source == member.source
-    }
-
-    pub(super) fn open(self, settings: &ChannelSettings, tls: &Arc<ClientTls>) -> Member {
-        let broker = match self.broker {
-            WantedBroker::Shared(broker) => broker,
-            WantedBroker::At { url, topic } => dialled(&url, topic, settings, tls),
-        };
-        Member::new(self.source, broker)
+        Some(Member::new(&self.source, broker))
     }
 }
 
@@ -127,10 +120,9 @@ fn dialled(
 }
 
 impl Member {
-    pub(super) fn new(source: ChannelMember, broker: Arc<dyn EventBroker>) -> Self {
+    pub(super) fn new(source: &ChannelMember, broker: Arc<dyn EventBroker>) -> Self {
         Self {
             label: source.to_string().into(),
-            source,
             broker,
             echoes: Mutex::new(ExpectedEchoes::new(ECHOES_MAX, ECHO_AGE)),
             n_connects: AtomicU64::new(0),
@@ -143,6 +135,9 @@ impl Member {
     /// What the broker has acknowledged or may have, and will give back where this end subscribes.
     pub(super) fn on_sending(&self, event: &Event) {
         self.n_sent.fetch_add(1, Relaxed);
+        if !self.broker.gives_back() {
+            return;
+        }
         self.echoes.lock().on_sent(clock::now(), &event.topic, &event.payload);
     }
 

@@ -28,12 +28,14 @@ mod view;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
+use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 use postern_core::{
     BoxFuture, Error, Text,
@@ -43,7 +45,7 @@ use postern_core::{
 };
 use postern_net::tls::ClientTls;
 use postern_system::clock;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::{
@@ -54,6 +56,7 @@ use self::{member::Member, outlet::Outlet, sender::Outbound, service::ChannelSer
 use crate::{
     config::{ChannelSettings, Config},
     control::BuiltIn,
+    events::EventRelay,
 };
 
 /// Where events of channels come from and go to.
@@ -67,8 +70,11 @@ pub(crate) trait ChannelEvents: Send + Sync {
     /// Whose subscriptions tell what is published here.
     fn hub(&self) -> &Hub;
 
-    /// Logs of durable topics.
-    fn logs(&self) -> Vec<Arc<dyn EventLog>>;
+    /// Logs of durable topics of which `patterns` may match an event, by the name of each.
+    fn logs(&self, patterns: &[TopicPattern]) -> Vec<(String, Arc<dyn EventLog>)>;
+
+    /// Tells when other topics are durable than before.
+    fn changes(&self) -> watch::Receiver<()>;
 }
 
 /// All channels of a gateway.
@@ -82,6 +88,7 @@ pub(crate) struct Channels {
 /// A channel at work. Dropping it ends its tasks.
 struct Running {
     settings: ChannelSettings,
+    wanted: Vec<member::Wanted>,
     channel: Arc<Channel>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
@@ -137,17 +144,21 @@ impl Channels {
         let mut running = self.running.lock();
         running.retain(|name, _| config.channels.contains_key(name));
         for (name, settings) in &config.channels {
-            let members = member::wanted(settings, config, self.brokers.as_ref());
-            let is_same = running.get(name).is_some_and(|channel| {
-                channel.settings == *settings && channel.channel.has_members(&members)
-            });
+            let wanted = member::wanted(settings, config);
+            let is_same = running
+                .get(name)
+                .is_some_and(|before| before.settings == *settings && before.wanted == wanted);
             if is_same {
                 continue;
             }
             // The one before ends first: two of them would both have what comes in.
             running.remove(name);
-            let members = members.into_iter().map(|wanted| wanted.open(settings, &self.tls));
-            running.insert(name.clone(), self.begin(name, settings, members.collect()));
+            let open = |wanted: &member::Wanted| {
+                wanted.open(settings, self.brokers.as_ref(), &self.tls)
+            };
+            let members = wanted.iter().filter_map(open).collect();
+            let begun = self.begin(name, settings, members);
+            running.insert(name.clone(), Running { wanted, ..begun });
         }
         let services = running.values().flat_map(|channel| {
             let services = channel.settings.services.iter();
@@ -156,13 +167,18 @@ impl Channels {
         services.collect()
     }
 
-    /// The channel that an event of `topic` is to be acknowledged by before its publisher is answered.
-    #[must_use]
-    pub(crate) fn acknowledging(&self, event: &Event) -> Option<Arc<Channel>> {
+    /// Ends all channels.
+    pub(crate) fn close(&self) {
+        let ended = std::mem::take(&mut *self.running.lock());
+        drop(ended);
+    }
+
+    /// Channels that an event is to be acknowledged by before its publisher is answered.
+    fn acknowledging(&self, event: &Event) -> Vec<Arc<Channel>> {
         let running = self.running.lock();
-        let mut channels = running.values().map(|running| &running.channel);
-        let found = channels.find(|channel| channel.acknowledges(event));
-        found.cloned()
+        let channels = running.values().map(|running| &running.channel);
+        let found = channels.filter(|channel| channel.acknowledges(event));
+        found.cloned().collect()
     }
 
     fn begin(&self, name: &str, settings: &ChannelSettings, members: Vec<Member>) -> Running {
@@ -190,6 +206,7 @@ impl Channels {
         }
         Running {
             settings: settings.clone(),
+            wanted: Vec::new(),
             channel,
             _tasks: tasks,
         }
@@ -197,14 +214,30 @@ impl Channels {
 }
 
 impl Channel {
-    fn has_members(&self, wanted: &[member::Wanted]) -> bool {
-        self.members.len() == wanted.len()
-            && self.members.iter().zip(wanted).all(|(member, wanted)| wanted.is(member))
-    }
-
     /// Whether an event of `topic` is one of those that it carries.
     fn carries(&self, topic: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.matches(topic))
+    }
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running = self.running.lock();
+        f.debug_set().entries(running.keys()).finish()
+    }
+}
+
+impl EventRelay for Channels {
+    fn relay(&self, event: &Event) -> Option<BoxFuture<Result<(), Error>>> {
+        let channels = self.acknowledging(event);
+        if channels.is_empty() {
+            return None;
+        }
+        let event = event.clone();
+        Some(Box::pin(async move {
+            let publishing = channels.iter().map(|channel| channel.publish(event.clone()));
+            try_join_all(publishing).await.map(drop)
+        }))
     }
 }
 

@@ -9,6 +9,7 @@
 //! An event that came in over the channel does not go out over it again: its header `event-channel` says so.
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -55,13 +56,25 @@ impl Outlet {
         let spawn = |task| AbortOnDropHandle::new(tokio::spawn(task));
         match self.channel.settings.delivery {
             ChannelDeliveryWord::AtMostOnce => vec![spawn(Box::pin(self.follow_hub()) as Task)],
-            ChannelDeliveryWord::AtLeastOnce => {
-                let logs = self.events.logs().into_iter();
-                let tasks = logs.map(|log| {
-                    let channel = Arc::clone(&self.channel);
-                    spawn(Box::pin(follow_log(channel, log)) as Task)
+            ChannelDeliveryWord::AtLeastOnce => vec![spawn(Box::pin(self.follow_logs()) as Task)],
+        }
+    }
+
+    /// Follows each log that has events for the channel, for ever.
+    async fn follow_logs(self) {
+        let mut changes = self.events.changes();
+        let mut following = BTreeMap::new();
+        loop {
+            let logs = self.events.logs(&self.channel.patterns);
+            following.retain(|name, _| logs.iter().any(|(known, _)| known == name));
+            for (name, log) in logs {
+                following.entry(name).or_insert_with(|| {
+                    let task = follow_log(Arc::clone(&self.channel), log);
+                    AbortOnDropHandle::new(tokio::spawn(task))
                 });
-                tasks.collect()
+            }
+            if changes.changed().await.is_err() {
+                return;
             }
         }
     }

@@ -166,8 +166,12 @@ impl ChannelEvents for HubEvents {
         &self.0
     }
 
-    fn logs(&self) -> Vec<Arc<dyn EventLog>> {
+    fn logs(&self, _: &[TopicPattern]) -> Vec<(String, Arc<dyn EventLog>)> {
         Vec::new()
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        watch::channel(()).1
     }
 }
 
@@ -195,7 +199,7 @@ impl Fixture {
         let brokers = [Double::new(), Double::new()];
         let members = brokers.iter().enumerate().map(|(index, broker)| {
             let source = ChannelMember::Store(format!("s{index}"));
-            Member::new(source, Arc::clone(broker) as Arc<dyn EventBroker>)
+            Member::new(&source, Arc::clone(broker) as Arc<dyn EventBroker>)
         });
         let hub = Hub::new(HubConfig::default());
         let events = Arc::new(HubEvents(hub.clone()));

@@ -209,7 +209,7 @@ impl Fleet {
     }
 
     /// Replaces the services that are answered over brokers. Routes follow when they are made anew.
-    pub(crate) fn set_brokered(&self, services: Vec<BuiltIn>) {
+    pub(super) fn set_brokered(&self, services: Vec<BuiltIn>) {
         self.brokered.store(Arc::new(services));
     }
 

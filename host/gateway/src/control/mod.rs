@@ -357,6 +357,12 @@ impl Control {
         self.publish();
     }
 
+    /// Replaces the services that are answered over brokers of others.
+    pub(crate) fn set_brokered(&self, services: Vec<BuiltIn>) {
+        self.fleet.set_brokered(services);
+        self.publish();
+    }
+
     /// How the store is that plugins and the directory write.
     #[must_use]
     pub(crate) fn store_health(&self) -> &StoreHealth {

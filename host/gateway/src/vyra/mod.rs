@@ -50,7 +50,7 @@ use tracing::warn;
 
 use self::peer_service::PeerService;
 pub(crate) use self::{
-    redis::VyraRedis,
+    redis::{StoreRedis, VyraRedis},
     view::VyraNumbers,
 };
 use crate::{
@@ -117,6 +117,12 @@ impl VyraGateway {
             stores,
             running: Mutex::default(),
         }
+    }
+
+    /// Ends everything: sockets are closed, and their files go.
+    pub(crate) fn close(&self) {
+        let ended = self.running.lock().take();
+        drop(ended);
     }
 
     /// Does what `config` says, and gives the services that modules of others are. Must be called on a
@@ -266,7 +272,7 @@ fn json_headers(token: Option<&str>) -> Result<Headers, Error> {
 
 fn is_same_redis(one: Option<&Arc<dyn VyraRedis>>, other: Option<&Arc<dyn VyraRedis>>) -> bool {
     match (one, other) {
-        (Some(one), Some(other)) => one.is(other.as_ref()),
+        (Some(one), Some(other)) => one.identity() == other.identity(),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     }

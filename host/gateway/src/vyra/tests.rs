@@ -83,8 +83,8 @@ impl VyraRedis for MemoryRedis {
         Box::pin(std::future::ready(Ok(value)))
     }
 
-    fn is(&self, other: &dyn VyraRedis) -> bool {
-        std::ptr::addr_eq(self, other)
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 }
 
@@ -129,8 +129,12 @@ impl ChannelEvents for HubEvents {
         &self.0
     }
 
-    fn logs(&self) -> Vec<Arc<dyn EventLog>> {
+    fn logs(&self, _: &[TopicPattern]) -> Vec<(String, Arc<dyn EventLog>)> {
         Vec::new()
+    }
+
+    fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        tokio::sync::watch::channel(()).1
     }
 }
 

@@ -119,6 +119,11 @@ impl EventBroker for WebSocketBroker {
         })
     }
 
+    /// A server of plain values relays nothing between its clients.
+    fn gives_back(&self) -> bool {
+        self.shared.form.is_json()
+    }
+
     fn standing(&self) -> BrokerStanding {
         let commands = self.shared.commands.lock();
         let queued = commands.as_ref().map_or(0, |commands| {
