@@ -51,7 +51,16 @@ impl Brokers {
     async fn redis(&self) -> ToolProcess {
         let port = self.redis.port().to_string();
         let mut command = Command::new(system_tool("redis-server"));
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args([
+            "--port",
+            &port,
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
         Self::start(command, self.redis, self.folder.path()).await
     }
 
@@ -62,7 +71,10 @@ impl Brokers {
     }
 
     async fn start(mut command: Command, address: SocketAddr, folder: &Path) -> ToolProcess {
-        let quiet = command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
+        let quiet = command
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut server = ToolProcess::start(quiet);
         server.listening(address).await;
         server
@@ -116,7 +128,10 @@ async fn publish_all(gateway: &Gateway, stop: &AtomicBool) -> Published {
 fn arrived(observer: &Observer) -> BTreeMap<u64, usize> {
     let mut numbers = BTreeMap::new();
     for (_, line) in observer.lines() {
-        if let Some(number) = line["payload"].as_str().and_then(|payload| payload.parse().ok()) {
+        if let Some(number) = line["payload"]
+            .as_str()
+            .and_then(|payload| payload.parse().ok())
+        {
             *numbers.entry(number).or_insert(0) += 1;
         }
     }
@@ -124,7 +139,11 @@ fn arrived(observer: &Observer) -> BTreeMap<u64, usize> {
 }
 
 /// Kills and revives the brokers in turn; says when each change was.
-async fn kill_and_revive(gateway: &Gateway, brokers: &Brokers, running: (ToolProcess, ToolProcess)) -> (ToolProcess, ToolProcess) {
+async fn kill_and_revive(
+    gateway: &Gateway,
+    brokers: &Brokers,
+    running: (ToolProcess, ToolProcess),
+) -> (ToolProcess, ToolProcess) {
     let (redis, mosquitto) = running;
     pause(2000).await;
     drop(redis);
@@ -169,19 +188,37 @@ async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
     let wanted: BTreeSet<_> = published.acknowledged.keys().copied().collect();
     let missing = || {
         let found = [&over_redis, &over_mqtt].map(arrived);
-        let found: BTreeSet<_> = found.iter().flat_map(|numbers| numbers.keys().copied()).collect();
+        let found: BTreeSet<_> = found
+            .iter()
+            .flat_map(|numbers| numbers.keys().copied())
+            .collect();
         wanted.difference(&found).copied().collect::<Vec<_>>()
     };
     patiently("everything arrives", async || missing().is_empty()).await;
     let [redis, mqtt] = [&over_redis, &over_mqtt].map(arrived);
-    let n_twice = redis.values().chain(mqtt.values()).filter(|n| **n > 1).count()
-        + redis.keys().filter(|number| mqtt.contains_key(number)).count();
+    let n_twice = redis
+        .values()
+        .chain(mqtt.values())
+        .filter(|n| **n > 1)
+        .count()
+        + redis
+            .keys()
+            .filter(|number| mqtt.contains_key(number))
+            .count();
     // Over Redis, then over mosquitto, then over Redis again.
-    assert!(redis.len() > 100 && mqtt.len() > 100, "{} and {}", redis.len(), mqtt.len());
+    assert!(
+        redis.len() > 100 && mqtt.len() > 100,
+        "{} and {}",
+        redis.len(),
+        mqtt.len()
+    );
     let first_over_mqtt = mqtt.keys().next().copied().unwrap_or_default();
     let last_over_mqtt = mqtt.keys().last().copied().unwrap_or_default();
     assert!(redis.keys().any(|number| *number < first_over_mqtt));
-    let n_after = redis.keys().filter(|number| **number > last_over_mqtt).count();
+    let n_after = redis
+        .keys()
+        .filter(|number| **number > last_over_mqtt)
+        .count();
     assert!(n_after > 100, "{n_after} over Redis again");
     let mut told = Vec::new();
     while told.len() < 2 {
@@ -194,7 +231,10 @@ async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
         }
     }
     let expected = [("bridge plant", 0), ("store main", 0)];
-    assert_eq!(told, expected.map(|(to, lost)| (Value::from(to), Value::from(lost))));
+    assert_eq!(
+        told,
+        expected.map(|(to, lost)| (Value::from(to), Value::from(lost)))
+    );
     let metrics = gateway.admin("/metrics").await.expect("answered").1;
     let lost = "postern_channel_events_total{channel=\"orders\",outcome=\"lost\"} 0";
     assert!(metrics.contains(lost), "{lost}");

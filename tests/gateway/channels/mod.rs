@@ -48,10 +48,17 @@ impl Observer {
         std::thread::spawn(move || {
             for line in said.lines().map_while(Result::ok) {
                 let line = serde_json::from_str(&line).expect("a line of JSON");
-                heard.lock().expect("not poisoned").push((Instant::now(), line));
+                heard
+                    .lock()
+                    .expect("not poisoned")
+                    .push((Instant::now(), line));
             }
         });
-        Self { child, input, lines }
+        Self {
+            child,
+            input,
+            lines,
+        }
     }
 
     fn lines(&self) -> Vec<(Instant, Value)> {
@@ -60,7 +67,10 @@ impl Observer {
 
     /// How many lines have the member `key`.
     fn count(&self, key: &str) -> usize {
-        self.lines().iter().filter(|(_, line)| line.get(key).is_some()).count()
+        self.lines()
+            .iter()
+            .filter(|(_, line)| line.get(key).is_some())
+            .count()
     }
 
     /// The first value of the member `key`, once it is said.
@@ -90,10 +100,17 @@ async fn connect(gateway: &Gateway) -> Client {
 }
 
 /// Publishes `payload` under `topic`, with an id where there is one.
-async fn publish(client: &Client, topic: &str, id: Option<&str>, payload: String) -> Result<(), Error> {
+async fn publish(
+    client: &Client,
+    topic: &str,
+    id: Option<&str>,
+    payload: String,
+) -> Result<(), Error> {
     let mut call = Call::unary("events", "publish", payload);
     call.headers.push("event-type", topic).expect("short");
-    call.headers.push("content-type", "application/json").expect("short");
+    call.headers
+        .push("content-type", "application/json")
+        .expect("short");
     if let Some(id) = id {
         call.headers.push("event-id", id).expect("short");
     }

@@ -14,10 +14,17 @@ async fn a_channel_over_websocket_and_vstp_publishes_subscribes_and_calls() {
     let sessions = format!("vstp://{}", other.vstp);
     let text = format!("ws://{}", other.http);
     for (via, broker) in [
-        (format!("via = [{{ url = \"{sessions}\" }}, {{ url = \"{text}\" }}]"), &sessions),
-        (format!("protocols = [\"websocket\"]\nurl = \"{text}\""), &text),
+        (
+            format!("via = [{{ url = \"{sessions}\" }}, {{ url = \"{text}\" }}]"),
+            &sessions,
+        ),
+        (
+            format!("protocols = [\"websocket\"]\nurl = \"{text}\""),
+            &text,
+        ),
     ] {
-        let config = format!("[channels.shared]\n{via}\ntopics = [\"shared.>\"]\nservices = [\"echo\"]\n");
+        let config =
+            format!("[channels.shared]\n{via}\ntopics = [\"shared.>\"]\nservices = [\"echo\"]\n");
         let setup = Setup {
             config,
             ..Setup::default()
@@ -37,21 +44,37 @@ async fn check_exchange(gateway: &Gateway, other: &Gateway) {
         let subscribe = Call::unary("events", "subscribe", r#"{"topics":["shared.>"]}"#);
         client.call(subscribe).await.expect("subscribed");
     }
-    publish(&here, "shared.out", None, r#"{"n":1}"#.to_owned()).await.expect("published");
+    publish(&here, "shared.out", None, r#"{"n":1}"#.to_owned())
+        .await
+        .expect("published");
     let event = heard_there.next().await.expect("an event").event;
-    assert_eq!((event.topic.as_str(), &event.payload[..]), ("shared.out", &b"{\"n\":1}"[..]));
-    assert!(event.headers.get_str("event-id").is_some(), "the channel gives it an id");
+    assert_eq!(
+        (event.topic.as_str(), &event.payload[..]),
+        ("shared.out", &b"{\"n\":1}"[..])
+    );
+    assert!(
+        event.headers.get_str("event-id").is_some(),
+        "the channel gives it an id"
+    );
     // The publisher's own gateway tells it once, whatever comes back.
     let event = heard_here.next().await.expect("an event").event;
     assert_eq!(event.topic, "shared.out");
     for (id, payload) in [("a", "1"), ("b", "2")] {
-        publish(&there, "shared.in", Some(id), payload.to_owned()).await.expect("published");
+        publish(&there, "shared.in", Some(id), payload.to_owned())
+            .await
+            .expect("published");
         let delivery = heard_here.next().await.expect("an event");
-        assert_eq!((&delivery.event.payload[..], delivery.missed), (payload.as_bytes(), 0));
+        assert_eq!(
+            (&delivery.event.payload[..], delivery.missed),
+            (payload.as_bytes(), 0)
+        );
         let channel = delivery.event.headers.get_str("event-channel");
         assert_eq!(channel.as_deref(), Some("shared"));
     }
-    let reply = here.call(Call::unary("echo", "Echo", r#"{"x":1}"#)).await.expect("answered there");
+    let reply = here
+        .call(Call::unary("echo", "Echo", r#"{"x":1}"#))
+        .await
+        .expect("answered there");
     assert_eq!(reply.body.into_one(1024).await.expect("one"), r#"{"x":1}"#);
     let (here, there) = (here.clone(), there.clone());
     here.close().await;
@@ -79,7 +102,9 @@ async fn plain_values_of_a_websocket_are_events_of_one_topic() {
     let subscribe = Call::unary("events", "subscribe", r#"{"topics":["updates.>"]}"#);
     client.call(subscribe).await.expect("subscribed");
     let payload = r#"{"event":"status","value":"°"}"#;
-    publish(&client, "updates.status", None, payload.to_owned()).await.expect("published");
+    publish(&client, "updates.status", None, payload.to_owned())
+        .await
+        .expect("published");
     let expected = r#"{"event": "status", "value": "\u00b0"}"#;
     assert_eq!(server.first("message").await, expected);
     assert_eq!(events.next().await.expect("our own").event.payload, payload);
@@ -112,6 +137,14 @@ fn shown(gateway: &Gateway, port: u64) {
     let json = gateway.postern(&["--output", "json", "channels", "list", "--admin", &admin]);
     let listed: Value = serde_json::from_str(&json.out).expect("JSON");
     let channel = &listed["channels"][0];
-    assert_eq!((&channel["acknowledged"], &channel["received"]), (&json!(1), &json!(1)), "{channel}");
-    assert!(gateway.log().contains("the channel goes over another broker"));
+    assert_eq!(
+        (&channel["acknowledged"], &channel["received"]),
+        (&json!(1), &json!(1)),
+        "{channel}"
+    );
+    assert!(
+        gateway
+            .log()
+            .contains("the channel goes over another broker")
+    );
 }

@@ -68,7 +68,16 @@ async fn redis() -> (ToolProcess, SocketAddr) {
     let address = free_address().expect("a port");
     let port = address.port().to_string();
     let mut command = Command::new(system_tool("redis-server"));
-    command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    command.args([
+        "--port",
+        &port,
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]);
     let mut server = ToolProcess::start(command.stdout(Stdio::null()));
     server.listening(address).await;
     (server, address)
@@ -119,7 +128,12 @@ async fn connect(gateway: &Gateway) -> Client {
     client.expect("the gateway takes connections")
 }
 
-async fn call(gateway: &Gateway, service: &str, method: &str, message: &str) -> Result<Value, Error> {
+async fn call(
+    gateway: &Gateway,
+    service: &str,
+    method: &str,
+    message: &str,
+) -> Result<Value, Error> {
     let client = connect(gateway).await;
     let call = Call::unary(service.to_owned(), method.to_owned(), message.to_owned());
     let reply = client.call(call).await?.body.into_one(1 << 20).await?;
@@ -131,13 +145,18 @@ async fn events(gateway: &Gateway, topic: &str) -> postern_net::client::Events {
     let client = connect(gateway).await;
     let events = client.events();
     let message = json!({ "topics": [topic] }).to_string();
-    client.call(Call::unary("events", "subscribe", message)).await.expect("subscribed");
+    client
+        .call(Call::unary("events", "subscribe", message))
+        .await
+        .expect("subscribed");
     events
 }
 
 async fn publish_order(gateway: &Gateway) {
     let event = json!({ "topic": "orders.created", "payload": { "unit": "°C" } }).to_string();
-    call(gateway, "events", "publish", &event).await.expect("published");
+    call(gateway, "events", "publish", &event)
+        .await
+        .expect("published");
 }
 
 async fn ask(gateway: &Gateway, method: &str, message: &str) -> Result<Value, Error> {
@@ -152,11 +171,16 @@ async fn a_peer_on_redis_has_every_pattern_in_both_directions() {
     let store = format!("[stores.main]\nurl = \"redis://{address}\"");
     let goals = "\n[vyra.functions.list-users]\nkind = \"goal\"\nservice = \"user.UserService\"\nmethod = \"ListUsersStream\"\n\
                  [vyra.functions.fails-late]\nkind = \"goal\"\nservice = \"nobody\"\n";
-    let config = config("redis", &store).replace("timeout = \"2s\"", "timeout = \"2s\"\ngoals = [\"run_task\"]");
+    let config = config("redis", &store).replace(
+        "timeout = \"2s\"",
+        "timeout = \"2s\"\ngoals = [\"run_task\"]",
+    );
     let gateway = start(config + goals).await;
     for number in 0..5 {
         let user = json!({ "name": "A", "email": format!("{number}@example.org") });
-        call(&gateway, "users", "CreateUser", &user.to_string()).await.expect("created");
+        call(&gateway, "users", "CreateUser", &user.to_string())
+            .await
+            .expect("created");
     }
     asked_over_redis(&gateway, &port).await;
     asks_over_redis(&gateway, &port).await;
@@ -176,33 +200,58 @@ async fn a_peer_on_redis_has_every_pattern_in_both_directions() {
 /// The peer asks the gateway.
 async fn asked_over_redis(gateway: &Gateway, port: &str) {
     let mut peer = Peer::start("ask-redis", port);
-    let echoed = json!({ "function": "calculate", "data": { "x": 10, "unit": "°C" }, "exact": true });
+    let echoed =
+        json!({ "function": "calculate", "data": { "x": 10, "unit": "°C" }, "exact": true });
     assert_eq!(peer.next(), echoed, "{}", gateway.log());
     let silent = json!({ "function": "fails", "data": null, "exact": true });
     assert_eq!(peer.next(), silent);
     let listed = peer.next();
-    assert_eq!((&listed["accepted"], &listed["status"]), (&json!(true), &json!("SUCCEEDED")), "{listed}");
-    assert_eq!((&listed["exact"], &listed["expires"]), (&json!(true), &json!(true)), "{listed}");
+    assert_eq!(
+        (&listed["accepted"], &listed["status"]),
+        (&json!(true), &json!("SUCCEEDED")),
+        "{listed}"
+    );
+    assert_eq!(
+        (&listed["exact"], &listed["expires"]),
+        (&json!(true), &json!(true)),
+        "{listed}"
+    );
     // Notices may come while the key has a later value; each is one of feedback.
     assert_eq!(listed["feedback"], 4, "{listed}");
     assert!(listed["result"].is_object(), "{listed}");
     let cancelled = peer.next();
-    assert_eq!((&cancelled["canceled"], &cancelled["status"]), (&json!(true), &json!("CANCELED")), "{cancelled}");
+    assert_eq!(
+        (&cancelled["canceled"], &cancelled["status"]),
+        (&json!(true), &json!("CANCELED")),
+        "{cancelled}"
+    );
     let aborted = peer.next();
-    assert_eq!((&aborted["accepted"], &aborted["status"]), (&json!(true), &json!("ABORTED")), "{aborted}");
-    assert_eq!((&aborted["result"], &aborted["feedback"]), (&Value::Null, &json!(0)));
+    assert_eq!(
+        (&aborted["accepted"], &aborted["status"]),
+        (&json!(true), &json!("ABORTED")),
+        "{aborted}"
+    );
+    assert_eq!(
+        (&aborted["result"], &aborted["feedback"]),
+        (&Value::Null, &json!(0))
+    );
     let unknown = json!({ "canceled": false, "has_error": true, "exact": true });
     assert_eq!(peer.next(), unknown);
     assert_eq!(peer.next()["data"], json!({ "again": true }));
     let mut peer = peer.ready();
     publish_order(gateway).await;
-    assert_eq!(peer.next(), json!({ "event": { "unit": "°C" }, "exact": true }));
+    assert_eq!(
+        peer.next(),
+        json!({ "event": { "unit": "°C" }, "exact": true })
+    );
 }
 
 /// The gateway asks the peer.
 async fn asks_over_redis(gateway: &Gateway, port: &str) {
     let mut peer = Peer::start("serve-redis", port).ready();
-    let reply = ask(gateway, "calculate", r#"{"x":10,"y":32}"#).await.expect("answered");
+    let reply = ask(gateway, "calculate", r#"{"x":10,"y":32}"#)
+        .await
+        .expect("answered");
     assert_eq!(reply, json!({ "result": 42, "unit": "°C" }));
     let asked = json!({ "channel": "srv:robot_1/calculate:requests", "exact": true });
     assert_eq!(peer.next(), asked);
@@ -223,12 +272,18 @@ async fn asks_over_redis(gateway: &Gateway, port: &str) {
         found.push(serde_json::from_slice::<Value>(&item.expect("sound")).expect("JSON"));
     }
     let steps = [1, 2, 3].map(|step| json!({ "step": step }));
-    assert_eq!(found.split_last(), Some((&json!({ "done": true }), &steps[..])));
+    assert_eq!(
+        found.split_last(),
+        Some((&json!({ "done": true }), &steps[..]))
+    );
     let mut items = goal("{\"abort\": true}").await.expect("accepted");
     assert!(items.next().await.expect("feedback").is_ok());
     let aborted = items.next().await.expect("an end").expect_err("aborted");
     assert_eq!(aborted.kind, Kind::Aborted, "{aborted}");
-    let refused = goal("{\"refuse\": true}").await.map(drop).expect_err("refused");
+    let refused = goal("{\"refuse\": true}")
+        .await
+        .map(drop)
+        .expect_err("refused");
     assert_eq!(refused.kind, Kind::FailedPrecondition, "{refused}");
     // A caller that leaves cancels its goal there.
     let mut items = goal("{\"steps\": 1000}").await.expect("accepted");
@@ -241,7 +296,10 @@ async fn asks_over_redis(gateway: &Gateway, port: &str) {
     let mut events = events(gateway, "fleet.>").await;
     peer.publish(&json!({ "x": 1.5 }));
     let event = events.next().await.expect("an event").event;
-    assert_eq!((event.topic.as_str(), &event.payload[..]), ("fleet.robot.moved", &b"{\"x\": 1.5}"[..]));
+    assert_eq!(
+        (event.topic.as_str(), &event.payload[..]),
+        ("fleet.robot.moved", &b"{\"x\": 1.5}"[..])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,10 +307,14 @@ async fn a_peer_on_sockets_asks_and_answers_publishes_and_subscribes() {
     let _machine = share().await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_str().expect("text").to_owned();
-    let keys = format!("id = \"gw01\"\nsocket-folder = \"{path}\"\nmessage-bytes-max = \"64KiB\"\n");
+    let keys =
+        format!("id = \"gw01\"\nsocket-folder = \"{path}\"\nmessage-bytes-max = \"64KiB\"\n");
     let config = config("sockets", "").replacen("id = \"gw01\"\n", &keys, 1);
     let gateway = start(config).await;
-    patiently("its sockets are bound", async || folder.path().join("srv_edge_edge_gw01_fails.sock").exists()).await;
+    patiently("its sockets are bound", async || {
+        folder.path().join("srv_edge_edge_gw01_fails.sock").exists()
+    })
+    .await;
 
     let mut peer = Peer::start("ask-sockets", &path);
     let echoed = json!({ "function": "calculate", "data": { "x": 10, "unit": "°C" }, "exact": true, "closed": true });
@@ -261,28 +323,44 @@ async fn a_peer_on_sockets_asks_and_answers_publishes_and_subscribes() {
     assert_eq!(peer.next(), silent);
     let mut peer = peer.ready();
     publish_order(&gateway).await;
-    assert_eq!(peer.next(), json!({ "event": { "unit": "°C" }, "exact": true }));
+    assert_eq!(
+        peer.next(),
+        json!({ "event": { "unit": "°C" }, "exact": true })
+    );
 
     let mut peer = Peer::start("serve-sockets", &path).ready();
-    let reply = ask(&gateway, "calculate", r#"{"x":10,"y":32}"#).await.expect("answered");
+    let reply = ask(&gateway, "calculate", r#"{"x":10,"y":32}"#)
+        .await
+        .expect("answered");
     assert_eq!(reply, json!({ "result": 42, "unit": "°C" }));
-    assert_eq!(peer.next(), json!({ "request": { "x": 10, "y": 32 }, "exact": true }));
-    let silent = ask(&gateway, "fails", "{}").await.expect_err("closed without an answer");
+    assert_eq!(
+        peer.next(),
+        json!({ "request": { "x": 10, "y": 32 }, "exact": true })
+    );
+    let silent = ask(&gateway, "fails", "{}")
+        .await
+        .expect_err("closed without an answer");
     assert_eq!(silent.kind, Kind::Unknown, "{silent}");
     let long = format!("{{\"x\": \"{}\"}}", "x".repeat(70_000));
-    let refused = ask(&gateway, "calculate", &long).await.expect_err("too long");
+    let refused = ask(&gateway, "calculate", &long)
+        .await
+        .expect_err("too long");
     assert_eq!(refused.kind, Kind::ResourceExhausted, "{refused}");
     let mut events = events(&gateway, "fleet.>").await;
     peer.publish(&json!({ "x": 1.5 }));
     let event = events.next().await.expect("an event").event;
-    assert_eq!((event.topic.as_str(), &event.payload[..]), ("fleet.robot.moved", &b"{\"x\": 1.5}"[..]));
+    assert_eq!(
+        (event.topic.as_str(), &event.payload[..]),
+        ("fleet.robot.moved", &b"{\"x\": 1.5}"[..])
+    );
     // Its files go with it.
     drop(peer);
     let mut gateway = gateway;
     gateway.terminate().await;
     let of_gateway = |name: &String| name.starts_with("srv_edge") || name.starts_with("sub_edge");
-    let left = std::fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry"));
+    let left = std::fs::read_dir(&path)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry"));
     let left = left.map(|entry| entry.file_name().to_string_lossy().into_owned());
     assert_eq!(left.filter(of_gateway).collect::<Vec<_>>(), [""; 0]);
 }
-

@@ -191,7 +191,9 @@ pub fn uuid4(random: u128) -> String {
     let versioned = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{versioned:032x}");
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32];
-    parts.map(|part| hex.get(part).unwrap_or_default()).join("-")
+    parts
+        .map(|part| hex.get(part).unwrap_or_default())
+        .join("-")
 }
 
 fn is_client(text: &str) -> bool {

@@ -115,7 +115,9 @@ impl ChannelEvents for OwnEvents {
 
     fn logs(&self, patterns: &[TopicPattern]) -> Vec<(String, Arc<dyn EventLog>)> {
         let topics = self.0.topics().matching(patterns).into_iter();
-        topics.map(|topic| (topic.pattern.to_string(), topic.log)).collect()
+        topics
+            .map(|topic| (topic.pattern.to_string(), topic.log))
+            .collect()
     }
 
     fn changes(&self) -> watch::Receiver<()> {

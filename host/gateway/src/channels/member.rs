@@ -138,12 +138,16 @@ impl Member {
         if !self.broker.gives_back() {
             return;
         }
-        self.echoes.lock().on_sent(clock::now(), &event.topic, &event.payload);
+        self.echoes
+            .lock()
+            .on_sent(clock::now(), &event.topic, &event.payload);
     }
 
     /// Whether an event that came in is one that was sent from here.
     pub(super) fn is_echo(&self, event: &Event) -> bool {
-        self.echoes.lock().is_echo(clock::now(), &event.topic, &event.payload)
+        self.echoes
+            .lock()
+            .is_echo(clock::now(), &event.topic, &event.payload)
     }
 
     /// How it stands with the connection, and whether that was lost and made anew since the last look.
@@ -154,7 +158,10 @@ impl Member {
         if is_new || !standing.is_connected {
             self.echoes.lock().clear();
         }
-        (standing.is_connected, standing.is_connected && is_new && before > 0)
+        (
+            standing.is_connected,
+            standing.is_connected && is_new && before > 0,
+        )
     }
 }
 

@@ -153,9 +153,8 @@ impl Channels {
             }
             // The one before ends first: two of them would both have what comes in.
             running.remove(name);
-            let open = |wanted: &member::Wanted| {
-                wanted.open(settings, self.brokers.as_ref(), &self.tls)
-            };
+            let open =
+                |wanted: &member::Wanted| wanted.open(settings, self.brokers.as_ref(), &self.tls);
             let members = wanted.iter().filter_map(open).collect();
             let begun = self.begin(name, settings, members);
             running.insert(name.clone(), Running { wanted, ..begun });
@@ -188,7 +187,11 @@ impl Channels {
         let received = RecentIds::new(settings.duplicates_max, settings.duplicates_age);
         let channel = Arc::new(Channel {
             name: name.into(),
-            patterns: settings.topics.iter().map(|topic| topic.0.clone()).collect(),
+            patterns: settings
+                .topics
+                .iter()
+                .map(|topic| topic.0.clone())
+                .collect(),
             settings: settings.clone(),
             members,
             selector: Mutex::new(selector),
@@ -235,7 +238,9 @@ impl EventRelay for Channels {
         }
         let event = event.clone();
         Some(Box::pin(async move {
-            let publishing = channels.iter().map(|channel| channel.publish(event.clone()));
+            let publishing = channels
+                .iter()
+                .map(|channel| channel.publish(event.clone()));
             try_join_all(publishing).await.map(drop)
         }))
     }

@@ -178,7 +178,8 @@ impl Sender {
             self.trying.push(Box::pin(async move {
                 let outcome = tokio::time::timeout(limit, sending).await;
                 let outcome = outcome.unwrap_or_else(|_| {
-                    let message = format!("{label} acknowledged nothing within {limit:?} (failover-after)");
+                    let message =
+                        format!("{label} acknowledged nothing within {limit:?} (failover-after)");
                     let error = Error::deadline_exceeded(Blame::Upstream, message);
                     Err(error.with_retry(Retry::IfIdempotent))
                 });
@@ -290,8 +291,12 @@ impl Sender {
     fn count(&self) {
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let counts = &self.channel.counts;
-        counts.waiting.store(number(self.queue.n_waiting()), Relaxed);
-        counts.in_flight.store(number(self.queue.n_in_flight()), Relaxed);
+        counts
+            .waiting
+            .store(number(self.queue.n_waiting()), Relaxed);
+        counts
+            .in_flight
+            .store(number(self.queue.n_in_flight()), Relaxed);
     }
 }
 

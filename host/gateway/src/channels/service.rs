@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use postern_core::{
-    Blame, BoxFuture, Call, Error, Handler, Reply, Retry,
-    channel::SendFailure,
-};
+use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Retry, channel::SendFailure};
 use postern_system::clock;
 
 use super::{Channel, sender::failure_of};
@@ -48,7 +45,8 @@ impl Channel {
                         self.selector.lock().on_failure(clock::now(), member);
                     }
                     // What may have begun is not begun elsewhere: that is for the caller to say.
-                    let may_go_on = error.retry == Retry::Elsewhere && failure == SendFailure::NotSent;
+                    let may_go_on =
+                        error.retry == Retry::Elsewhere && failure == SendFailure::NotSent;
                     if !may_go_on {
                         return Err(error);
                     }

@@ -124,14 +124,13 @@ impl EventBroker for Double {
         Box::pin(std::future::ready(outcome))
     }
 
-    fn subscribe(
-        &self,
-        _: Vec<TopicPattern>,
-    ) -> BoxFuture<Result<Box<dyn EventSource>, Error>> {
+    fn subscribe(&self, _: Vec<TopicPattern>) -> BoxFuture<Result<Box<dyn EventSource>, Error>> {
         let (sender, receiver) = tokio_mpsc::unbounded_channel();
         self.state.lock().sources.push(sender);
         let source = DoubleSource(Arc::new(tokio::sync::Mutex::new(receiver)));
-        Box::pin(std::future::ready(Ok(Box::new(source) as Box<dyn EventSource>)))
+        Box::pin(std::future::ready(Ok(
+            Box::new(source) as Box<dyn EventSource>
+        )))
     }
 
     fn call(&self, _: Call) -> BoxFuture<Result<Reply, Error>> {
@@ -218,7 +217,11 @@ impl Fixture {
 
     fn publish(&self, n: u32) -> tokio::task::JoinHandle<Result<(), Error>> {
         let channel = self.channel();
-        tokio::spawn(async move { channel.publish(event("orders.created", &n.to_string())).await })
+        tokio::spawn(async move {
+            channel
+                .publish(event("orders.created", &n.to_string()))
+                .await
+        })
     }
 
     fn payloads(&self) -> [Vec<String>; 2] {
@@ -259,14 +262,21 @@ async fn pass(ms: u64) {
 async fn at_least_once_what_broke_is_sent_again_over_the_next_in_order() {
     let fixture = Fixture::new(ChannelDeliveryWord::AtLeastOnce);
     pass(100).await;
-    fixture.publish(1).await.expect("ends").expect("acknowledged");
+    fixture
+        .publish(1)
+        .await
+        .expect("ends")
+        .expect("acknowledged");
     fixture.brokers[0].behave(Behaviour::Breaks);
     let published = [2, 3, 4].map(|n| fixture.publish(n));
     pass(900).await;
     assert!(published.iter().all(|publishing| !publishing.is_finished()));
     pass(300).await;
     for publishing in published {
-        publishing.await.expect("ends").expect("acknowledged by the next");
+        publishing
+            .await
+            .expect("ends")
+            .expect("acknowledged by the next");
     }
     let [first, second] = fixture.payloads();
     assert_eq!(first.first().map(String::as_str), Some("1"));
@@ -290,9 +300,15 @@ async fn a_broker_that_is_silent_is_left_and_the_better_one_carries_again_when_i
     fixture.brokers[0].behave(Behaviour::Acknowledges);
     // Well when nothing has failed for 10 s, and back after 10 s more.
     pass(19_000).await;
-    assert_eq!(fixture.channel().view().current.as_deref(), Some("store s1"));
+    assert_eq!(
+        fixture.channel().view().current.as_deref(),
+        Some("store s1")
+    );
     pass(1100).await;
-    assert_eq!(fixture.channel().view().current.as_deref(), Some("store s0"));
+    assert_eq!(
+        fixture.channel().view().current.as_deref(),
+        Some("store s0")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,7 +317,10 @@ async fn at_most_once_nothing_is_sent_twice_and_what_was_lost_is_counted() {
     pass(100).await;
     fixture.brokers[0].behave(Behaviour::Breaks);
     for n in 1..=3 {
-        fixture.hub.publish(event("orders.created", &n.to_string())).expect("published");
+        fixture
+            .hub
+            .publish(event("orders.created", &n.to_string()))
+            .expect("published");
         pass(10).await;
     }
     pass(1200).await;
@@ -340,19 +359,28 @@ async fn what_a_broker_refuses_for_what_it_is_goes_to_no_other() {
     let fixture = Fixture::new(ChannelDeliveryWord::AtLeastOnce);
     pass(100).await;
     fixture.brokers[0].behave(Behaviour::Refuses);
-    let error = fixture.publish(1).await.expect("ends").expect_err("refused");
+    let error = fixture
+        .publish(1)
+        .await
+        .expect("ends")
+        .expect_err("refused");
     assert_eq!(error.kind, Kind::InvalidArgument);
     pass(2000).await;
     assert_eq!(fixture.payloads(), [vec!["1"], vec![]]);
-    assert_eq!(fixture.channel().view().current.as_deref(), Some("store s0"));
+    assert_eq!(
+        fixture.channel().view().current.as_deref(),
+        Some("store s0")
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn events_come_in_over_all_brokers_once_and_do_not_go_out_again() {
     let fixture = Fixture::new(ChannelDeliveryWord::AtMostOnce);
     let pattern = TopicPattern::new("orders.>").expect("a pattern");
-    let mut subscription =
-        fixture.hub.subscribe(&"test".into(), vec![pattern], None).expect("subscribed");
+    let mut subscription = fixture
+        .hub
+        .subscribe(&"test".into(), vec![pattern], None)
+        .expect("subscribed");
     pass(100).await;
     let mut known = event("orders.created", "a");
     known.headers.push("event-id", "7").expect("short");
@@ -385,15 +413,20 @@ async fn what_is_sent_does_not_come_back_though_the_broker_gives_it_back() {
     fixture.brokers[0].bring(&published);
     pass(100).await;
     let counts = fixture.channel().view().counts;
-    assert_eq!((counts.acknowledged, counts.duplicates, counts.received), (1, 1, 1));
+    assert_eq!(
+        (counts.acknowledged, counts.duplicates, counts.received),
+        (1, 1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_of_brokers_is_told_as_an_event() {
     let fixture = Fixture::new(ChannelDeliveryWord::AtMostOnce);
     let pattern = TopicPattern::new("postern.channel.*.switched").expect("a pattern");
-    let mut subscription =
-        fixture.hub.subscribe(&"test".into(), vec![pattern], None).expect("subscribed");
+    let mut subscription = fixture
+        .hub
+        .subscribe(&"test".into(), vec![pattern], None)
+        .expect("subscribed");
     pass(100).await;
     fixture.brokers[0].connect(false);
     pass(1100).await;
@@ -423,7 +456,10 @@ async fn a_call_goes_on_to_the_next_only_where_nothing_began() {
     pass(100).await;
     let error = call().await.expect_err("it may have begun");
     assert_eq!(error.retry, Retry::IfIdempotent);
-    let n_calls = fixture.brokers.each_ref().map(|broker| broker.state.lock().n_calls);
+    let n_calls = fixture
+        .brokers
+        .each_ref()
+        .map(|broker| broker.state.lock().n_calls);
     assert_eq!(n_calls, [3, 1]);
 }
 
@@ -438,13 +474,18 @@ async fn what_is_sent_and_what_waits_is_bounded() {
     pass(500).await;
     assert_eq!(fixture.payloads()[0], ["1", "2"], "two are in flight");
     // Two in flight, three that wait, three on their way to the task: one more is refused.
-    let refused = published.into_iter().filter(tokio::task::JoinHandle::is_finished);
+    let refused = published
+        .into_iter()
+        .filter(tokio::task::JoinHandle::is_finished);
     let refused: Vec<_> = refused.collect();
     assert_eq!(refused.len(), 1);
     for refused in refused {
         let error = refused.await.expect("ends").expect_err("refused");
         assert_eq!(error.kind, Kind::ResourceExhausted);
-        assert_eq!(error.message, "3 events wait in channel orders, which is its limit (queue-max)");
+        assert_eq!(
+            error.message,
+            "3 events wait in channel orders, which is its limit (queue-max)"
+        );
     }
 }
 
@@ -453,7 +494,10 @@ async fn one_direction_alone_neither_sends_nor_takes_the_other() {
     let keys = "direction = \"in\"";
     let fixture = Fixture::with(keys, ChannelDeliveryWord::AtMostOnce);
     pass(100).await;
-    fixture.hub.publish(event("orders.created", "1")).expect("published");
+    fixture
+        .hub
+        .publish(event("orders.created", "1"))
+        .expect("published");
     fixture.brokers[1].bring(&event("orders.created", "2"));
     pass(100).await;
     let counts = fixture.channel().view().counts;
@@ -461,10 +505,18 @@ async fn one_direction_alone_neither_sends_nor_takes_the_other() {
     let keys = "direction = \"out\"";
     let fixture = Fixture::with(keys, ChannelDeliveryWord::AtMostOnce);
     pass(100).await;
-    fixture.hub.publish(event("orders.created", "1")).expect("published");
+    fixture
+        .hub
+        .publish(event("orders.created", "1"))
+        .expect("published");
     pass(100).await;
     assert_eq!(fixture.payloads()[0], ["1"]);
-    assert!(fixture.brokers.iter().all(|broker| broker.state.lock().sources.is_empty()));
+    assert!(
+        fixture
+            .brokers
+            .iter()
+            .all(|broker| broker.state.lock().sources.is_empty())
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,7 +68,10 @@ impl Channels {
     #[must_use]
     pub(crate) fn view(&self) -> Vec<ChannelView> {
         let running = self.running.lock();
-        running.values().map(|running| running.channel.view()).collect()
+        running
+            .values()
+            .map(|running| running.channel.view())
+            .collect()
     }
 }
 

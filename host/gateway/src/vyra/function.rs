@@ -30,9 +30,12 @@ async fn listen(module: &Arc<OwnModule>, name: &Text, topic: &VyraTopic) -> Resu
             message = source.next() => message,
             Some(_) = answering.join_next() => continue,
         };
-        let Some(message) = message else { return Ok(()) };
+        let Some(message) = message else {
+            return Ok(());
+        };
         let request = VyraRequest::read(&message.payload);
-        let request = request.filter(|request| topic.is_response_channel(&request.response_channel));
+        let request =
+            request.filter(|request| topic.is_response_channel(&request.response_channel));
         let permit = Arc::clone(&module.permits).try_acquire_owned();
         let (Some(request), Ok(permit)) = (request, permit) else {
             pass_over(module, name);

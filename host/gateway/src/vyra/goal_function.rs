@@ -51,7 +51,9 @@ async fn listen(module: &Arc<OwnModule>, name: &Text, topic: &VyraTopic) -> Resu
             message = source.next() => message,
             Some(_) = executing.join_next() => continue,
         };
-        let Some(message) = message else { return Ok(()) };
+        let Some(message) = message else {
+            return Ok(());
+        };
         match message.topic.as_str() == goals {
             true => function.on_goal(&message.payload, &mut executing).await,
             false => function.on_cancel(&message.payload).await,
@@ -63,7 +65,9 @@ impl GoalFunction {
     async fn on_goal(self: &Arc<Self>, payload: &Bytes, executing: &mut JoinSet<()>) {
         let goal = VyraGoal::read(payload).filter(|goal| {
             let is_new = !self.running.lock().contains_key(&goal.goal_id);
-            is_goal_id(&goal.goal_id) && is_new && self.topic.is_answer_channel(&goal.response_channel)
+            is_goal_id(&goal.goal_id)
+                && is_new
+                && self.topic.is_answer_channel(&goal.response_channel)
         });
         let Some(goal) = goal else {
             return pass_over(&self.module, &self.name);
@@ -76,7 +80,8 @@ impl GoalFunction {
         if permit.is_some() {
             self.set_state(&goal.goal_id, GoalStatus::Accepted).await;
         }
-        self.publish(goal.response_channel.to_string(), answer.write()).await;
+        self.publish(goal.response_channel.to_string(), answer.write())
+            .await;
         let Some(permit) = permit else {
             return pass_over(&self.module, &self.name);
         };
@@ -96,8 +101,7 @@ impl GoalFunction {
 
     async fn on_cancel(&self, payload: &Bytes) {
         let cancel = VyraCancel::read(payload);
-        let cancel =
-            cancel.filter(|cancel| self.topic.is_answer_channel(&cancel.response_channel));
+        let cancel = cancel.filter(|cancel| self.topic.is_answer_channel(&cancel.response_channel));
         let Some(cancel) = cancel else {
             return pass_over(&self.module, &self.name);
         };
@@ -113,14 +117,16 @@ impl GoalFunction {
             is_canceled,
             error: (!is_canceled).then(|| "Goal not found".into()),
         };
-        self.publish(cancel.response_channel.to_string(), answer.write()).await;
+        self.publish(cancel.response_channel.to_string(), answer.write())
+            .await;
     }
 
     async fn execute(&self, goal: &VyraGoal) {
         self.set_state(&goal.goal_id, GoalStatus::Executing).await;
         match self.run(goal).await {
             Ok(result) => {
-                self.set(&goal.goal_id, "result", as_result(&result, "result")).await;
+                self.set(&goal.goal_id, "result", as_result(&result, "result"))
+                    .await;
                 self.set_state(&goal.goal_id, GoalStatus::Succeeded).await;
                 self.notify(&goal.goal_id, true).await;
             }
@@ -142,7 +148,8 @@ impl GoalFunction {
         let mut items = GoalItems::default();
         while let Some(item) = stream.next().await {
             if let Some(GoalItem::Feedback(feedback)) = items.push(item?) {
-                self.set(&goal.goal_id, "feedback", as_result(&feedback, "feedback")).await;
+                self.set(&goal.goal_id, "feedback", as_result(&feedback, "feedback"))
+                    .await;
                 self.notify(&goal.goal_id, false).await;
             }
         }
@@ -152,7 +159,8 @@ impl GoalFunction {
     }
 
     async fn set_state(&self, id: &Text, status: GoalStatus) {
-        self.set(id, "state", goal_state(status, clock::unix_time())).await;
+        self.set(id, "state", goal_state(status, clock::unix_time()))
+            .await;
     }
 
     async fn set(&self, id: &Text, kind: &str, value: Bytes) {
@@ -168,7 +176,8 @@ impl GoalFunction {
             goal_id: id.clone(),
             is_result,
         };
-        self.publish(self.topic.of_goal(id, "updates"), update.write()).await;
+        self.publish(self.topic.of_goal(id, "updates"), update.write())
+            .await;
     }
 
     async fn publish(&self, channel: String, payload: Bytes) {

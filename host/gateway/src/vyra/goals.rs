@@ -54,10 +54,7 @@ impl PursuedGoal {
     }
 
     /// Sends feedback until there is a result.
-    async fn pursue(
-        &mut self,
-        items: &mpsc::Sender<Result<Bytes, Error>>,
-    ) -> Result<Bytes, Error> {
+    async fn pursue(&mut self, items: &mpsc::Sender<Result<Bytes, Error>>) -> Result<Bytes, Error> {
         let mut looks = tokio::time::interval(self.state_interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -84,7 +81,10 @@ impl PursuedGoal {
             match update.is_result {
                 true => return self.result().await,
                 false => {
-                    let feedback = self.redis.get(self.topic.of_goal(&self.id, "feedback")).await?;
+                    let feedback = self
+                        .redis
+                        .get(self.topic.of_goal(&self.id, "feedback"))
+                        .await?;
                     if let Some(feedback) = feedback
                         && items.send(Ok(feedback)).await.is_err()
                     {
@@ -98,7 +98,10 @@ impl PursuedGoal {
 
     /// How the goal has ended, if it has.
     async fn look(&self) -> Result<Option<Result<Bytes, Error>>, Error> {
-        let state = self.redis.get(self.topic.of_goal(&self.id, "state")).await?;
+        let state = self
+            .redis
+            .get(self.topic.of_goal(&self.id, "state"))
+            .await?;
         let ended = |kind, word: &str| {
             let message = format!("goal {} of {} was {word}", self.id, self.topic);
             Some(Err(Error::new(kind, Blame::Upstream, message)))
@@ -112,7 +115,10 @@ impl PursuedGoal {
     }
 
     async fn result(&self) -> Result<Bytes, Error> {
-        let result = self.redis.get(self.topic.of_goal(&self.id, "result")).await?;
+        let result = self
+            .redis
+            .get(self.topic.of_goal(&self.id, "result"))
+            .await?;
         Ok(result.unwrap_or_else(|| Bytes::from_static(b"{}")))
     }
 
@@ -121,7 +127,9 @@ impl PursuedGoal {
             goal_id: self.id.clone(),
             response_channel: self.answers.as_str().into(),
         };
-        let cancelled = self.redis.publish(self.topic.cancellations(), cancel.write());
+        let cancelled = self
+            .redis
+            .publish(self.topic.cancellations(), cancel.write());
         if let Err(error) = cancelled.await {
             debug!(goal = %self.id, %error, "a goal is not cancelled");
         }

@@ -131,7 +131,8 @@ impl VyraGateway {
         let mut running = self.running.lock();
         let redis = self.redis(config);
         let is_same = running.as_ref().is_some_and(|running| {
-            running.config == config.vyra && is_same_redis(running.module.redis.as_ref(), redis.as_ref())
+            running.config == config.vyra
+                && is_same_redis(running.module.redis.as_ref(), redis.as_ref())
         });
         if !is_same {
             // Sockets are bound under the same names, so the one before ends first.
@@ -168,7 +169,9 @@ impl VyraGateway {
             events: Arc::clone(&self.events),
             client: format!("{:08x}", random::even() >> 32),
             permits: Arc::new(Semaphore::new(vyra.calls_max)),
-            counts: counted.map(|name| (name.clone(), FunctionCounts::default())).collect(),
+            counts: counted
+                .map(|name| (name.clone(), FunctionCounts::default()))
+                .collect(),
         });
         let mut tasks = Vec::new();
         for name in vyra.functions.keys() {
@@ -238,7 +241,12 @@ impl OwnModule {
         };
         let mut call = Call::unary(service, method, data);
         call.context = Context::of(Arc::new(peer.with_session(format!("vyra {name}"))));
-        call.headers = json_headers(self.config.token.as_ref().map(crate::config::Secret::expose))?;
+        call.headers = json_headers(
+            self.config
+                .token
+                .as_ref()
+                .map(crate::config::Secret::expose),
+        )?;
         Ok(call)
     }
 
@@ -263,9 +271,13 @@ impl FunctionCounts {
 fn json_headers(token: Option<&str>) -> Result<Headers, Error> {
     let mut headers = Headers::new();
     let unfit = |error| Error::internal(format!("vyra.token: {error}"));
-    headers.push("content-type", "application/json").map_err(unfit)?;
+    headers
+        .push("content-type", "application/json")
+        .map_err(unfit)?;
     if let Some(token) = token {
-        headers.push("authorization", format!("Bearer {token}")).map_err(unfit)?;
+        headers
+            .push("authorization", format!("Bearer {token}"))
+            .map_err(unfit)?;
     }
     Ok(headers)
 }
@@ -281,7 +293,9 @@ fn is_same_redis(one: Option<&Arc<dyn VyraRedis>>, other: Option<&Arc<dyn VyraRe
 fn built_in(name: &str, peer: &Arc<PeerService>) -> BuiltIn {
     let method = |name: &Text, summary| MethodInfo::new(name.clone(), false).with_summary(summary);
     let requests = peer.functions().map(|name| method(name, "A request."));
-    let goals = peer.goal_names().map(|name| method(name, "A goal: feedback, then the result."));
+    let goals = peer
+        .goal_names()
+        .map(|name| method(name, "A goal: feedback, then the result."));
     BuiltIn {
         info: ServiceInfo {
             name: name.into(),
@@ -319,7 +333,9 @@ fn no_redis() -> Error {
 /// Until when an answer is waited for that is due in `timeout`, or by the caller's own deadline.
 fn deadline(call: &Call, timeout: Duration) -> std::time::Instant {
     let own = clock::now() + timeout;
-    call.context.deadline.map_or(own, |deadline| deadline.min(own))
+    call.context
+        .deadline
+        .map_or(own, |deadline| deadline.min(own))
 }
 
 /// Between two tries of what failed.

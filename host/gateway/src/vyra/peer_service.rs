@@ -147,17 +147,27 @@ impl Inner {
         let id = Text::from(uuid4(random::secret()));
         let answers = topic.goal_answers(&self.own.client);
         // Before the goal is sent: its first feedback may be there before its acceptance.
-        let updates = over.redis.subscribe(vec![topic.of_goal(&id, "updates")]).await?;
+        let updates = over
+            .redis
+            .subscribe(vec![topic.of_goal(&id, "updates")])
+            .await?;
         let message = VyraGoal {
             goal_id: id.clone(),
             goal,
             response_channel: answers.as_str().into(),
         };
         let message = (topic.goals(), message.write());
-        let answer = over.answers.ask(id.clone(), message, answers.clone(), until).await?;
+        let answer = over
+            .answers
+            .ask(id.clone(), message, answers.clone(), until)
+            .await?;
         if &answer[..] != ACCEPTED {
             let message = format!("module {} does not accept the goal", self.module.prefix());
-            return Err(Error::new(Kind::FailedPrecondition, Blame::Upstream, message));
+            return Err(Error::new(
+                Kind::FailedPrecondition,
+                Blame::Upstream,
+                message,
+            ));
         }
         let goal = PursuedGoal {
             redis: Arc::clone(&over.redis),
@@ -174,7 +184,9 @@ impl Inner {
     }
 
     fn topic(&self, method: &str) -> Result<VyraTopic, Error> {
-        let topic = self.module.topic(self.settings.namespace.as_deref(), method, None);
+        let topic = self
+            .module
+            .topic(self.settings.namespace.as_deref(), method, None);
         topic.map_err(|error| {
             let shown: String = method.escape_debug().take(METHOD_CHARS_MAX).collect();
             Error::not_found(format!("{shown:?} is no function of VYRA: {error}"))
@@ -188,9 +200,9 @@ impl Inner {
             return Ok(Bytes::from_static(b"{}"));
         }
         let written = dumps(&message).ok().filter(|_| is_object(&message));
-        written.map(Bytes::from).ok_or_else(|| {
-            Error::invalid_argument("a function of VYRA takes a JSON object")
-        })
+        written
+            .map(Bytes::from)
+            .ok_or_else(|| Error::invalid_argument("a function of VYRA takes a JSON object"))
     }
 }
 
@@ -201,7 +213,11 @@ fn read_response(message: &Bytes) -> Option<(Text, Bytes)> {
 
 fn read_answer(message: &Bytes) -> Option<(Text, Bytes)> {
     let answer = VyraAnswer::read(message)?;
-    let word = if answer.is_accepted { ACCEPTED } else { REFUSED };
+    let word = if answer.is_accepted {
+        ACCEPTED
+    } else {
+        REFUSED
+    };
     Some((answer.goal_id, Bytes::from_static(word)))
 }
 

@@ -27,7 +27,11 @@ pub(super) async fn publish(
     let Some(settings) = module.config.functions.get(name.as_str()) else {
         return;
     };
-    let patterns = settings.topics.iter().map(|topic| topic.0.clone()).collect();
+    let patterns = settings
+        .topics
+        .iter()
+        .map(|topic| topic.0.clone())
+        .collect();
     let owner = Text::from(format!("vyra {name} over {}", over.name()));
     let mut subscription = match module.events.hub().subscribe(&owner, patterns, None) {
         Ok(subscription) => subscription,
@@ -86,7 +90,9 @@ pub(super) fn follow_peer(
         return Vec::new();
     };
     let followed = peer.events.iter().filter_map(|function| {
-        let topic = owner.topic(peer.namespace.as_deref(), function, None).ok()?;
+        let topic = owner
+            .topic(peer.namespace.as_deref(), function, None)
+            .ok()?;
         let event_topic = match &peer.topic {
             Some(prefix) => format!("{}.{function}", prefix.0).into(),
             None => dotted(&topic),
@@ -122,7 +128,9 @@ impl Incoming {
 
     async fn listen(&self, module: &OwnModule) -> Result<(), Error> {
         let redis = module.redis.as_ref().ok_or_else(no_redis)?;
-        let mut source = redis.subscribe(vec![self.topic.as_str().to_owned()]).await?;
+        let mut source = redis
+            .subscribe(vec![self.topic.as_str().to_owned()])
+            .await?;
         while let Some(message) = source.next().await {
             self.on_message(module, message.payload).await;
         }

@@ -57,7 +57,8 @@ impl VyraAnswers {
         deadline: Instant,
     ) -> Result<Bytes, Error> {
         let late = || {
-            let message = format!("no answer came on {answers}: nobody is there, or the handler failed");
+            let message =
+                format!("no answer came on {answers}: nobody is there, or the handler failed");
             Error::deadline_exceeded(Blame::Upstream, message)
         };
         let (told, answer) = oneshot::channel();

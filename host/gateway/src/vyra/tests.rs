@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use postern_core::{
     Body, BodyStream, BoxFuture, Kind, Reply,
-    event::{Event, EventSink, Hub, HubConfig, Publisher, TopicPattern, broker::EventSource, durable::EventLog},
+    event::{
+        Event, EventSink, Hub, HubConfig, Publisher, TopicPattern, broker::EventSource,
+        durable::EventLog,
+    },
     vyra::{VyraCancel, VyraGoal, VyraRequest},
 };
 use tokio::sync::mpsc;
@@ -35,7 +38,10 @@ impl MemoryRedis {
         let (sender, receiver) = mpsc::unbounded_channel();
         for channel in channels {
             let mut known = self.channels.lock();
-            known.entry((*channel).to_owned()).or_default().push(sender.clone());
+            known
+                .entry((*channel).to_owned())
+                .or_default()
+                .push(sender.clone());
         }
         receiver
     }
@@ -69,7 +75,9 @@ impl VyraRedis for MemoryRedis {
         let channels: Vec<_> = channels.iter().map(String::as_str).collect();
         let receiver = self.listen(&channels);
         let source = MemorySource(Arc::new(tokio::sync::Mutex::new(receiver)));
-        Box::pin(std::future::ready(Ok(Box::new(source) as Box<dyn EventSource>)))
+        Box::pin(std::future::ready(Ok(
+            Box::new(source) as Box<dyn EventSource>
+        )))
     }
 
     fn set(&self, key: String, value: Bytes, expiry: Duration) -> BoxFuture<Result<(), Error>> {
@@ -98,14 +106,19 @@ impl Handler for Service {
                 "calculate" => {
                     assert_eq!(call.service, "math");
                     let body = call.body.into_one(1024).await?;
-                    Ok(Reply::one([b"{\"result\":".as_slice(), &body, b"}"].concat()))
+                    Ok(Reply::one(
+                        [b"{\"result\":".as_slice(), &body, b"}"].concat(),
+                    ))
                 }
                 "number" => Ok(Reply::one("42")),
                 "run_task" => {
                     let items = ["{\"step\":1}", "7", "{\"done\":true}"];
                     let items = items.map(|item| Ok(Bytes::from_static(item.as_bytes())));
                     let stream = futures_util::stream::iter(items);
-                    Ok(Reply::new(Headers::new(), Body::Messages(BodyStream::new(stream))))
+                    Ok(Reply::new(
+                        Headers::new(),
+                        Body::Messages(BodyStream::new(stream)),
+                    ))
                 }
                 "wait" | "silent" => std::future::pending().await,
                 _ => Err(Error::internal("it fails")),
@@ -160,7 +173,9 @@ fn begin(text: &str) -> Fixture {
     let (mut config, _) = parse("f", &text, &BTreeMap::new()).expect("a configuration");
     for function in config.vyra.functions.values_mut() {
         function.over = vec![VyraTransport::Redis];
-        if function.function.as_deref() == Some("run_task") || function.method.as_deref() == Some("wait") {
+        if function.function.as_deref() == Some("run_task")
+            || function.method.as_deref() == Some("wait")
+        {
             function.kind = VyraKind::Goal;
         }
     }
@@ -175,7 +190,9 @@ fn begin(text: &str) -> Fixture {
         Arc::new(Service),
         Arc::new(NoStores),
     );
-    let running = gateway.begin(&config, Some(Arc::clone(&redis) as _)).expect("it is on");
+    let running = gateway
+        .begin(&config, Some(Arc::clone(&redis) as _))
+        .expect("it is on");
     Fixture {
         redis,
         hub,
@@ -221,7 +238,9 @@ async fn a_request_is_a_call_and_its_reply_the_response() {
     assert_eq!(next(&mut responses).await, expected);
     // What is no request, or names a channel that is not one of responses, is passed over.
     fixture.redis.say(requests, "plain");
-    fixture.redis.say(requests, request("{}", "v2_mod_abc123/events"));
+    fixture
+        .redis
+        .say(requests, request("{}", "v2_mod_abc123/events"));
     settle().await;
     let counts = fixture.running.module.counts("calculate").expect("there");
     assert_eq!(counts.taken.load(Relaxed), 1);
@@ -263,19 +282,33 @@ async fn a_goal_is_a_stream_of_feedback_and_a_result() {
     let fixture = begin(&function("run-task", "function = \"run_task\""));
     let topic = "v2_mod_abc123/run_task";
     let answers = format!("{topic}/response/aaab5e30");
-    let mut told = fixture.redis.listen(&[&answers, &format!("{topic}/g1/updates")]);
+    let mut told = fixture
+        .redis
+        .listen(&[&answers, &format!("{topic}/g1/updates")]);
     settle().await;
     fixture.redis.say(&format!("{topic}/goal"), goal("g1"));
-    assert_eq!(next(&mut told).await, r#"{"goal_id": "g1", "accepted": true}"#);
+    assert_eq!(
+        next(&mut told).await,
+        r#"{"goal_id": "g1", "accepted": true}"#
+    );
     for _ in 0..2 {
-        assert_eq!(next(&mut told).await, r#"{"type": "feedback", "goal_id": "g1"}"#);
+        assert_eq!(
+            next(&mut told).await,
+            r#"{"type": "feedback", "goal_id": "g1"}"#
+        );
     }
-    assert_eq!(next(&mut told).await, r#"{"type": "result", "goal_id": "g1"}"#);
+    assert_eq!(
+        next(&mut told).await,
+        r#"{"type": "result", "goal_id": "g1"}"#
+    );
     let key = |kind: &str| fixture.redis.key(&format!("{topic}/g1/{kind}"));
     assert_eq!(key("feedback").as_deref(), Some(r#"{"feedback": "7"}"#));
     assert_eq!(key("result").as_deref(), Some(r#"{"done": true}"#));
     let state = key("state").expect("kept");
-    assert!(state.starts_with(r#"{"status": "SUCCEEDED", "timestamp": "#), "{state}");
+    assert!(
+        state.starts_with(r#"{"status": "SUCCEEDED", "timestamp": "#),
+        "{state}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,7 +320,10 @@ async fn a_goal_is_cancelled_and_an_unknown_one_is_said_so() {
     let mut told = fixture.redis.listen(&[&answers]);
     settle().await;
     fixture.redis.say(&format!("{topic}/goal"), goal("g1"));
-    assert_eq!(next(&mut told).await, r#"{"goal_id": "g1", "accepted": true}"#);
+    assert_eq!(
+        next(&mut told).await,
+        r#"{"goal_id": "g1", "accepted": true}"#
+    );
     let cancel = VyraCancel {
         goal_id: "g1".into(),
         response_channel: answers.as_str().into(),
@@ -296,10 +332,15 @@ async fn a_goal_is_cancelled_and_an_unknown_one_is_said_so() {
         r#"{"goal_id": "g1", "canceled": true}"#,
         r#"{"goal_id": "g1", "canceled": false, "error": "Goal not found"}"#,
     ] {
-        fixture.redis.say(&format!("{topic}/cancel"), cancel.write());
+        fixture
+            .redis
+            .say(&format!("{topic}/cancel"), cancel.write());
         assert_eq!(next(&mut told).await, expected);
     }
-    let state = fixture.redis.key(&format!("{topic}/g1/state")).expect("kept");
+    let state = fixture
+        .redis
+        .key(&format!("{topic}/g1/state"))
+        .expect("kept");
     assert!(state.starts_with(r#"{"status": "CANCELED""#), "{state}");
 }
 
@@ -319,19 +360,31 @@ async fn a_function_of_a_peer_is_a_method_and_silence_ends_with_the_timeout() {
     let asked = next(&mut requests).await;
     assert!(asked.contains(r#""data": {"id": "\u00b0"}"#), "{asked}");
     let asked = VyraRequest::read(&asked.into()).expect("a request");
-    let response = format!(r#"{{"request_id": "{}", "data": {{"n": 1}}}}"#, asked.request_id);
+    let response = format!(
+        r#"{{"request_id": "{}", "data": {{"n": 1}}}}"#,
+        asked.request_id
+    );
     fixture.redis.say(&asked.response_channel, response);
     let reply = calling.await.expect("ends").expect("answered");
     let reply = reply.body.into_one(1024).await.expect("one");
     assert_eq!(reply, r#"{"n": 1}"#);
     // Nobody answers.
     let begun = clock::now();
-    let error = robot.call(Call::unary("robot", "find", "{}")).await.expect_err("silence");
+    let error = robot
+        .call(Call::unary("robot", "find", "{}"))
+        .await
+        .expect_err("silence");
     assert_eq!(error.kind, Kind::DeadlineExceeded);
     assert_eq!(clock::since(begun), Duration::from_secs(5));
-    let error = robot.call(Call::unary("robot", "other", "{}")).await.expect_err("no method");
+    let error = robot
+        .call(Call::unary("robot", "other", "{}"))
+        .await
+        .expect_err("no method");
     assert_eq!(error.kind, Kind::Unimplemented);
-    let error = robot.call(Call::unary("robot", "find", "[]")).await.expect_err("no object");
+    let error = robot
+        .call(Call::unary("robot", "find", "[]"))
+        .await
+        .expect_err("no object");
     assert_eq!(error.kind, Kind::InvalidArgument);
 }
 
@@ -356,7 +409,11 @@ async fn a_goal_of_a_peer_is_a_stream_that_its_caller_may_leave() {
     let key = |kind: &str| format!("robot_1/run_task/{}/{kind}", goal.goal_id);
     let hour = Duration::from_secs(3600);
     for (kind, value) in [("feedback", r#"{"n": 1}"#), ("result", r#"{"n": 2}"#)] {
-        fixture.redis.set(key(kind), value.into(), hour).await.expect("set");
+        fixture
+            .redis
+            .set(key(kind), value.into(), hour)
+            .await
+            .expect("set");
         let notice = format!(r#"{{"type": "{kind}", "goal_id": "{}"}}"#, goal.goal_id);
         fixture.redis.say(&key("updates"), notice);
         let item = items.next().await.expect("an item").expect("sound");
@@ -378,7 +435,11 @@ async fn a_goal_that_is_aborted_is_told_by_its_state_alone() {
     let key = format!("robot_1/run_task/{}/state", goal.goal_id);
     let state = r#"{"status": "ABORTED", "timestamp": 1.5}"#;
     let hour = Duration::from_secs(3600);
-    fixture.redis.set(key, state.into(), hour).await.expect("set");
+    fixture
+        .redis
+        .set(key, state.into(), hour)
+        .await
+        .expect("set");
     let error = items.next().await.expect("an end").expect_err("aborted");
     assert_eq!(error.kind, Kind::Aborted);
 }
@@ -391,8 +452,10 @@ async fn events_go_out_and_come_in_and_not_out_again() {
     let fixture = begin(&format!("{out}{ROBOT}events = [\"moved\"]\n"));
     let mut published = fixture.redis.listen(&["v2_mod_abc123/events"]);
     let pattern = TopicPattern::new("robot_1.>").expect("a pattern");
-    let mut subscription =
-        fixture.hub.subscribe(&"test".into(), vec![pattern], None).expect("subscribed");
+    let mut subscription = fixture
+        .hub
+        .subscribe(&"test".into(), vec![pattern], None)
+        .expect("subscribed");
     settle().await;
     let event = Event {
         topic: "orders.created".into(),
@@ -405,7 +468,10 @@ async fn events_go_out_and_come_in_and_not_out_again() {
     fixture.redis.say("robot_1/moved", r#"{"x": 1}"#);
     fixture.redis.say("robot_1/moved", "no JSON");
     let event = subscription.next().await.expect("an event").event;
-    assert_eq!((event.topic.as_str(), &event.payload[..]), ("robot_1.moved", &br#"{"x": 1}"#[..]));
+    assert_eq!(
+        (event.topic.as_str(), &event.payload[..]),
+        ("robot_1.moved", &br#"{"x": 1}"#[..])
+    );
     settle().await;
     assert!(published.try_recv().is_err(), "it came in over VYRA");
 }
@@ -418,15 +484,20 @@ async fn namespaces_and_subsections_are_parts_of_topics() {
     );
     let fixture = begin(&text);
     let pattern = TopicPattern::new(">").expect("a pattern");
-    let mut subscription =
-        fixture.hub.subscribe(&"test".into(), vec![pattern], None).expect("subscribed");
+    let mut subscription = fixture
+        .hub
+        .subscribe(&"test".into(), vec![pattern], None)
+        .expect("subscribed");
     settle().await;
     for (channel, topic) in [
         ("v2_mod_abc123/arm/moved/left-1", "fleet.moved"),
         ("robot_1/lift/risen", "robot_1.lift.risen"),
     ] {
         fixture.redis.say(channel, "{}");
-        assert_eq!(subscription.next().await.expect("an event").event.topic, topic);
+        assert_eq!(
+            subscription.next().await.expect("an event").event.topic,
+            topic
+        );
     }
     let mut requests = fixture.redis.listen(&["srv:robot_1/lift/find:requests"]);
     let calling = tokio::spawn(peer(&fixture).call(Call::unary("robot", "find", "{}")));
@@ -445,13 +516,26 @@ async fn calls_of_peers_show_the_token_and_no_more_than_calls_max_run_at_one_tim
     let channel = "srv:v2_mod_abc123/calculate:response:490cd3c3";
     settle().await;
     for _ in 0..3 {
-        fixture.redis.say("srv:v2_mod_abc123/calculate:requests", request("{}", channel));
+        fixture.redis.say(
+            "srv:v2_mod_abc123/calculate:requests",
+            request("{}", channel),
+        );
     }
     settle().await;
     let counts = fixture.running.module.counts("calculate").expect("there");
     assert_eq!(counts.taken.load(Relaxed), 2);
     assert_eq!(counts.passed_over.load(Relaxed), 1);
-    let call = fixture.running.module.call("calculate", "{}".into(), None).expect("a call");
-    assert_eq!(call.headers.get_str("authorization").as_deref(), Some("Bearer t0p"));
-    assert_eq!(call.headers.get_str("content-type").as_deref(), Some("application/json"));
+    let call = fixture
+        .running
+        .module
+        .call("calculate", "{}".into(), None)
+        .expect("a call");
+    assert_eq!(
+        call.headers.get_str("authorization").as_deref(),
+        Some("Bearer t0p")
+    );
+    assert_eq!(
+        call.headers.get_str("content-type").as_deref(),
+        Some("application/json")
+    );
 }

@@ -190,8 +190,6 @@ fn plain(payload: &[u8]) -> Result<Bytes, Error> {
 fn read_json(message: &Bytes) -> Option<ServerText> {
     let member = |key: &str| json::member(message, key);
     let text = |key: &str| member(key).and_then(json::string);
-    let number =
-        |key: &str| member(key).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
     let payload = |kind: Option<&str>| {
         let members = PayloadMembers {
             json: member("payload"),
@@ -228,7 +226,11 @@ fn read_json(message: &Bytes) -> Option<ServerText> {
         "error" => {
             let kind = text("status").and_then(|name| Kind::from_name(&name));
             let message = text("error").unwrap_or_default();
-            let error = Error::of_peer(kind.unwrap_or(Kind::Unknown), number(message, "code"), message);
+            let error = Error::of_peer(
+                kind.unwrap_or(Kind::Unknown),
+                number(message, "code"),
+                message,
+            );
             Some(ServerText::Error {
                 id: text("id")?.parse().ok()?,
                 error,
@@ -244,7 +246,10 @@ fn read_json(message: &Bytes) -> Option<ServerText> {
 }
 
 fn number<T: std::str::FromStr>(message: &[u8], key: &str) -> Option<T> {
-    std::str::from_utf8(json::member(message, key)?).ok()?.parse().ok()
+    std::str::from_utf8(json::member(message, key)?)
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// The member `headers` of a message: an object of strings.

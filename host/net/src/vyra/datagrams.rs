@@ -86,7 +86,8 @@ impl Drop for SubscriberFiles {
 pub async fn publish(folder: PathBuf, topic: String, message: Bytes) -> io::Result<usize> {
     if message.len() > DATAGRAM_BYTES_MAX {
         let length = message.len();
-        let message = format!("message of {length} octets exceeds the limit of {DATAGRAM_BYTES_MAX}");
+        let message =
+            format!("message of {length} octets exceeds the limit of {DATAGRAM_BYTES_MAX}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let sending = move || send(&folder, &topic, &message);
@@ -119,7 +120,8 @@ fn subscribers(folder: &Path, topic: &str) -> io::Result<Vec<PathBuf>> {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let socket = name.strip_suffix(TOPIC_SUFFIX);
-        let Some(socket) = socket.filter(|name| name.starts_with("sub_") && name.ends_with(".sock"))
+        let Some(socket) =
+            socket.filter(|name| name.starts_with("sub_") && name.ends_with(".sock"))
         else {
             continue;
         };
@@ -178,7 +180,11 @@ mod tests {
         assert_eq!(second.next().await.expect("a message"), "x");
         let sent = publish(path.clone(), "nobody".to_owned(), "x".into()).await;
         assert_eq!(sent.expect("no fault"), 0);
-        assert!(publish(path.join("no"), "t".to_owned(), "x".into()).await.is_err());
+        assert!(
+            publish(path.join("no"), "t".to_owned(), "x".into())
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]
@@ -186,6 +192,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let long = Bytes::from(vec![0; DATAGRAM_BYTES_MAX + 1]);
         let refused = publish(folder.path().to_owned(), "t".to_owned(), long).await;
-        assert_eq!(refused.expect_err("too long").kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(
+            refused.expect_err("too long").kind(),
+            io::ErrorKind::InvalidInput
+        );
     }
 }

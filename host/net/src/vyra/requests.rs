@@ -44,12 +44,7 @@ impl VyraRequestServer {
 
     /// Answers requests until it is dropped, as many at a time as `permits` has. Each has `timeout` to
     /// come, to be answered, and to be taken.
-    pub async fn serve(
-        mut self,
-        handler: VyraHandler,
-        permits: Arc<Semaphore>,
-        timeout: Duration,
-    ) {
+    pub async fn serve(mut self, handler: VyraHandler, permits: Arc<Semaphore>, timeout: Duration) {
         let mut connections = tokio::task::JoinSet::new();
         loop {
             // What cannot be answered waits to be accepted.
@@ -108,7 +103,12 @@ pub async fn request(path: &Path, message: &[u8], limit: usize) -> Result<Bytes,
     let framed = frame(message)
         .filter(|framed| framed.len() <= limit.saturating_add(FRAME_HEAD_BYTES))
         .ok_or_else(|| {
-            Error::too_long(message.len(), limit, "vyra.message-bytes-max", Blame::Client)
+            Error::too_long(
+                message.len(),
+                limit,
+                "vyra.message-bytes-max",
+                Blame::Client,
+            )
         })?;
     let mut stream = UnixStream::connect(path).await.map_err(|error| {
         let message = format!("nobody answers at {shown}: {error}");
@@ -181,7 +181,9 @@ mod tests {
         let serving = server(folder.path(), Some("n="));
         let path = folder.path().join("srv.sock");
         for _ in 0..3 {
-            let reply = request(&path, b"{\"x\": 10}", 1024).await.expect("an answer");
+            let reply = request(&path, b"{\"x\": 10}", 1024)
+                .await
+                .expect("an answer");
             assert_eq!(reply, "n=9");
         }
         serving.abort();
@@ -211,7 +213,10 @@ mod tests {
         assert!(error.is_too_large);
         // The other end refuses it by its head alone.
         let error = request(&path, &long, 4096).await.expect_err("too long");
-        assert!(matches!(error.kind, Kind::Unknown | Kind::Unavailable), "{error}");
+        assert!(
+            matches!(error.kind, Kind::Unknown | Kind::Unavailable),
+            "{error}"
+        );
         let reply = request(&path, &long[..1024], 1024).await.expect("fits");
         assert_eq!(reply, "1024");
     }

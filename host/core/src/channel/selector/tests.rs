@@ -352,7 +352,10 @@ impl Run {
         let Some(current) = self.selector.current() else {
             let is_settled = self.now >= testing::epoch() + CONFIG.failover_after;
             let is_waited_for = best.is_some_and(|best| best > 0) && !is_settled;
-            assert!(best.is_none() || is_waited_for, "one is well and none carries");
+            assert!(
+                best.is_none() || is_waited_for,
+                "one is well and none carries"
+            );
             return;
         };
         assert_eq!(

@@ -8,7 +8,11 @@ use super::{MetricsSnapshot, counter, encode_count, encode_level, gauge};
 
 impl MetricsSnapshot {
     pub(super) fn encode_channels(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = counter(encoder, "channel_events", "Events of a channel, by what became of them")?;
+        let mut family = counter(
+            encoder,
+            "channel_events",
+            "Events of a channel, by what became of them",
+        )?;
         for channel in &self.channels {
             let counts = &channel.counts;
             for (outcome, count) in [
@@ -51,12 +55,20 @@ impl MetricsSnapshot {
             let labels = [("channel", channel), ("broker", member.broker.as_str())];
             encode_level(&mut family, &labels, member.is_current.into())?;
         }
-        let mut family = gauge(encoder, "channel_broker_well", "1 while a broker of a channel is well")?;
+        let mut family = gauge(
+            encoder,
+            "channel_broker_well",
+            "1 while a broker of a channel is well",
+        )?;
         for (channel, member) in self.channel_members() {
             let labels = [("channel", channel), ("broker", member.broker.as_str())];
             encode_level(&mut family, &labels, (member.state == "well").into())?;
         }
-        let mut family = counter(encoder, "channel_broker_events", "Events over one broker of a channel")?;
+        let mut family = counter(
+            encoder,
+            "channel_broker_events",
+            "Events over one broker of a channel",
+        )?;
         for (channel, member) in self.channel_members() {
             for (what, count) in [
                 ("sent", member.sent),
