@@ -19,6 +19,7 @@ mod mqtt;
 mod nats;
 mod passes;
 mod quic;
+mod redis_front;
 mod serve;
 mod table;
 mod tonic_echo;
@@ -92,6 +93,10 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         // By its name only: it needs mosquitto.
         if chosen.iter().any(|word| word == "mqtt") {
             mqtt::run(&mut table).await;
+        }
+        // By its name only: it needs redis-server.
+        if chosen.iter().any(|word| word == "redis-front") {
+            redis_front::run(&mut table).await;
         }
         if is_chosen("hostile") {
             hostile::run(&mut table).await;
