@@ -222,3 +222,21 @@ async fn settings_change_while_clients_are_connected() {
     }
     panic!("the new bound is not in force: {}", front.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streamed_reply_is_an_array_within_its_bound() {
+    let _machine = share().await;
+    let config = "redis.call-items-max = 3\n";
+    let front = Front::of(Setup::default().plugin("probe"), config).await;
+    let mut wire = front.wire().await;
+    let items = wire.ask("CALL probe/CountTo 3").await;
+    assert_eq!(
+        items,
+        "*3\\r\\n$1\\r\\n1\\r\\n$1\\r\\n2\\r\\n$1\\r\\n3\\r\\n"
+    );
+    let said = wire.ask("CALL probe/CountTo 4").await;
+    assert!(
+        said.starts_with("-RESOURCE_EXHAUSTED the reply has more than 3 messages"),
+        "{said}"
+    );
+}
