@@ -1,153 +1,18 @@
 //! Channels over brokers that do as they are told, in virtual time.
 
+mod double;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use postern_core::{
-    Call, Headers, Kind, Reply, Retry,
+    Call, Headers, Kind, Retry,
     channel::EVENT_CHANNEL,
-    event::{
-        EventSink, HubConfig, Publisher,
-        broker::{BrokerStanding, EventBroker, EventSource},
-    },
+    event::{HubConfig, Publisher, broker::EventBroker},
 };
-use tokio::sync::mpsc as tokio_mpsc;
 
+use self::double::{Behaviour, Double};
 use super::*;
 use crate::config::{ChannelDeliveryWord, ChannelMember, parse};
-
-/// A broker that does as it is told.
-#[derive(Debug)]
-struct Double {
-    state: Mutex<DoubleState>,
-}
-
-#[derive(Debug, Default)]
-struct DoubleState {
-    standing: BrokerStanding,
-    ways: Behaviour,
-    published: Vec<Event>,
-    sources: Vec<tokio_mpsc::UnboundedSender<Event>>,
-    n_calls: usize,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Behaviour {
-    #[default]
-    Acknowledges,
-    /// It takes the event and is silent.
-    Hangs,
-    /// It takes the event, and the connection breaks.
-    Breaks,
-    /// It refuses the event for what it is.
-    Refuses,
-}
-
-#[derive(Debug)]
-struct DoubleSource(Arc<tokio::sync::Mutex<tokio_mpsc::UnboundedReceiver<Event>>>);
-
-impl EventSource for DoubleSource {
-    fn next(&mut self) -> BoxFuture<Option<Event>> {
-        let receiver = Arc::clone(&self.0);
-        Box::pin(async move { receiver.lock().await.recv().await })
-    }
-}
-
-impl Double {
-    fn new() -> Arc<Self> {
-        let state = DoubleState {
-            standing: BrokerStanding {
-                is_connected: true,
-                n_connects: 1,
-                ..BrokerStanding::default()
-            },
-            ..DoubleState::default()
-        };
-        Arc::new(Self {
-            state: Mutex::new(state),
-        })
-    }
-
-    fn connect(&self, is_connected: bool) {
-        let mut state = self.state.lock();
-        if is_connected && !state.standing.is_connected {
-            state.standing.n_connects += 1;
-        }
-        state.standing.is_connected = is_connected;
-    }
-
-    fn behave(&self, ways: Behaviour) {
-        self.state.lock().ways = ways;
-    }
-
-    fn payloads(&self) -> Vec<String> {
-        let state = self.state.lock();
-        let published = state.published.iter();
-        published.map(|event| text(&event.payload)).collect()
-    }
-
-    /// Somebody else publishes there.
-    fn bring(&self, event: &Event) {
-        for source in &self.state.lock().sources {
-            source.send(event.clone()).expect("somebody reads");
-        }
-    }
-
-    fn away() -> Error {
-        Error::unavailable(postern_core::Blame::Upstream, "away")
-    }
-}
-
-impl EventBroker for Double {
-    fn protocol(&self) -> &'static str {
-        "double"
-    }
-
-    fn publish(&self, event: Event) -> BoxFuture<Result<(), Error>> {
-        let mut state = self.state.lock();
-        if !state.standing.is_connected {
-            return Box::pin(std::future::ready(Err(Self::away())));
-        }
-        state.published.push(event.clone());
-        let outcome = match state.ways {
-            Behaviour::Acknowledges => Ok(()),
-            Behaviour::Hangs => return Box::pin(std::future::pending()),
-            Behaviour::Breaks => {
-                state.standing.is_connected = false;
-                Err(Self::away().with_retry(Retry::IfIdempotent))
-            }
-            Behaviour::Refuses => Err(Error::invalid_argument("no")),
-        };
-        // As a broker does that is subscribed to as well.
-        for source in &state.sources {
-            let _ = source.send(event.clone());
-        }
-        Box::pin(std::future::ready(outcome))
-    }
-
-    fn subscribe(&self, _: Vec<TopicPattern>) -> BoxFuture<Result<Box<dyn EventSource>, Error>> {
-        let (sender, receiver) = tokio_mpsc::unbounded_channel();
-        self.state.lock().sources.push(sender);
-        let source = DoubleSource(Arc::new(tokio::sync::Mutex::new(receiver)));
-        Box::pin(std::future::ready(Ok(
-            Box::new(source) as Box<dyn EventSource>
-        )))
-    }
-
-    fn call(&self, _: Call) -> BoxFuture<Result<Reply, Error>> {
-        let mut state = self.state.lock();
-        state.n_calls += 1;
-        let outcome = match (state.standing.is_connected, state.ways) {
-            (false, _) => Err(Self::away()),
-            (true, Behaviour::Breaks) => Err(Self::away().with_retry(Retry::IfIdempotent)),
-            (true, _) => Ok(Reply::one("{}")),
-        };
-        Box::pin(std::future::ready(outcome))
-    }
-
-    fn standing(&self) -> BrokerStanding {
-        self.state.lock().standing.clone()
-    }
-}
 
 /// A hub alone.
 struct HubEvents(Hub);
