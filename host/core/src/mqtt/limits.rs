@@ -1,6 +1,6 @@
 //! What one client may do, and what both ends of a connection have agreed on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Connect, MqttVersion, Qos};
 
@@ -23,6 +23,9 @@ pub struct ClientLimits {
     pub keep_alive_max: Option<Duration>,
     /// How long a session may outlive its connection. Default 7 days; zero keeps none.
     pub session_expiry_max: Duration,
+    /// How long a publication may be kept for whoever is away; it says itself where it is to be kept for
+    /// less. Default none: for ever.
+    pub message_expiry_max: Option<Duration>,
     /// Subscriptions of one session. Default 1,024.
     pub subscriptions_max: usize,
     /// Publications that wait for a client, and their octets; of what is more, the oldest is lost and
@@ -62,6 +65,19 @@ pub struct Negotiated {
     /// `u32::MAX` for ever.
     pub session_expiry_s: u32,
     pub is_session_expiry_ours: bool,
+}
+
+impl ClientLimits {
+    /// When a publication of now is for nobody any more that says so many seconds.
+    #[must_use]
+    pub fn message_expires_at(&self, now: Instant, asked_s: Option<u32>) -> Option<Instant> {
+        let asked = asked_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let kept = match (asked, self.message_expiry_max) {
+            (Some(asked), Some(limit)) => Some(asked.min(limit)),
+            (asked, limit) => asked.or(limit),
+        };
+        kept.and_then(|kept| now.checked_add(kept))
+    }
 }
 
 impl Negotiated {
@@ -105,6 +121,7 @@ impl Default for ClientLimits {
             qos_max: Qos::ExactlyOnce,
             keep_alive_max: None,
             session_expiry_max: Duration::from_secs(7 * 24 * 60 * 60),
+            message_expiry_max: None,
             subscriptions_max: 1024,
             queue_messages_max: 10_000,
             queue_bytes_max: 8 * 1024 * 1024,
@@ -118,6 +135,24 @@ impl Default for ClientLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_kept_for_the_lesser_of_both() {
+        let now = crate::testing::epoch();
+        let check = |limit: Option<u64>, asked, expected: Option<u64>| {
+            let limits = ClientLimits {
+                message_expiry_max: limit.map(Duration::from_secs),
+                ..ClientLimits::default()
+            };
+            let expected = expected.map(|seconds| now + Duration::from_secs(seconds));
+            assert_eq!(limits.message_expires_at(now, asked), expected);
+        };
+        check(None, None, None);
+        check(None, Some(5), Some(5));
+        check(Some(3), None, Some(3));
+        check(Some(3), Some(5), Some(3));
+        check(Some(7), Some(5), Some(5));
+    }
 
     #[test]
     fn each_side_gets_the_lesser_of_both() {

@@ -168,7 +168,7 @@ impl MqttGateway {
     #[must_use]
     pub(crate) fn client_limits(mqtt: &Mqtt) -> ClientLimits {
         let limit = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-        let keep_alive_max = mqtt.keep_alive_max;
+        let bound = |time: Duration| (!time.is_zero()).then_some(time);
         ClientLimits {
             packet_bytes_max: u32::try_from(mqtt.packet_bytes_max.octets()).unwrap_or(u32::MAX),
             receive_max: limit(mqtt.receive_maximum),
@@ -179,8 +179,9 @@ impl MqttGateway {
                 1 => Qos::AtLeastOnce,
                 _ => Qos::ExactlyOnce,
             },
-            keep_alive_max: (!keep_alive_max.is_zero()).then_some(keep_alive_max),
+            keep_alive_max: bound(mqtt.keep_alive_max),
             session_expiry_max: mqtt.session_expiry_max,
+            message_expiry_max: bound(mqtt.message_expiry_max),
             subscriptions_max: mqtt.subscriptions_per_session_max,
             queue_messages_max: mqtt.queue_messages_max,
             queue_bytes_max: mqtt.queue_bytes_max.octets(),

@@ -184,9 +184,7 @@ impl<S: StreamLink> Connection<S> {
             qos: packet.qos,
             is_retained: packet.is_retained,
             properties: packet.properties.clone(),
-            expires_at: packet.expiry_s.and_then(|seconds| {
-                now.checked_add(Duration::from_secs(seconds.into()))
-            }),
+            expires_at: self.limits.message_expires_at(now, packet.expiry_s),
             client: self.session.key,
         });
         let route = Arc::clone(&known.route);
