@@ -11,6 +11,7 @@ mod imports;
 mod items;
 mod names;
 mod options;
+mod promises;
 mod sandbox;
 mod settings;
 mod sources;

@@ -12,14 +12,15 @@ use serde_json::Value;
 
 use crate::{Source, assert_none, read, sources};
 
-const TABLES: [&str; 3] = [
+const TABLES: [&str; 4] = [
     "host/docs/bridges.md",
     "host/docs/configuration.md",
+    "host/docs/events.md",
     "host/docs/resilience.md",
 ];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 14] = [
+const HANDED_ON: [&str; 15] = [
     "config/acme.rs",
     "config/admission.rs",
     "config/bridges.rs",
@@ -34,6 +35,7 @@ const HANDED_ON: [&str; 14] = [
     "config/service_grpc.rs",
     "config/service_http.rs",
     "config/service_velithon.rs",
+    "config/topics.rs",
     "config/traps.rs",
 ];
 
