@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     task::Waker,
     time::Instant,
 };
@@ -16,7 +19,7 @@ use postern_core::{
     },
 };
 
-use super::{MqttClient, SessionInfo};
+use super::MqttClient;
 
 /// Shared by its connection, the routes that lead to it, and the broker.
 #[derive(Debug)]
@@ -30,6 +33,10 @@ pub(super) struct Session {
     is_durable: AtomicBool,
     /// The last position of the stored queue that a client was sent.
     sent_up_to: AtomicU64,
+    /// Who has it, or had it last.
+    client: Mutex<Option<Arc<MqttClient>>>,
+    /// Publications that the inbox had no room for.
+    n_dropped: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -74,6 +81,27 @@ impl Session {
             is_connected: AtomicBool::new(false),
             is_durable: AtomicBool::new(false),
             sent_up_to: AtomicU64::new(0),
+            client: Mutex::new(None),
+            n_dropped: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn set_client(&self, client: Arc<MqttClient>) {
+        *self.client.lock() = Some(client);
+    }
+
+    pub(super) fn info(&self) -> SessionInfo {
+        let subscriptions = self.subscriptions.lock();
+        let all = subscriptions.iter();
+        let subscriptions = all.map(|(filter, options)| (filter.clone(), *options)).collect();
+        SessionInfo {
+            client_id: self.client_id.clone(),
+            is_connected: self.is_connected(),
+            client: self.client.lock().clone(),
+            subscriptions,
+            n_queued: self.n_queued() as u64,
+            n_dropped: self.n_dropped.load(Relaxed),
+            is_stored: self.is_durable(),
         }
     }
 
