@@ -20,11 +20,12 @@ const TABLES: [&str; 4] = [
 ];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 15] = [
+const HANDED_ON: [&str; 18] = [
     "config/acme.rs",
     "config/admission.rs",
     "config/bridges.rs",
     "config/canary.rs",
+    "config/channels.rs",
     "config/events.rs",
     "config/forwarded.rs",
     "config/grpc_service_config.rs",
@@ -37,6 +38,7 @@ const HANDED_ON: [&str; 15] = [
     "config/service_velithon.rs",
     "config/topics.rs",
     "config/traps.rs",
+    "config/vyra.rs",
 ];
 
 /// Tables that a manifest shares with the configuration, where their keys are listed.
