@@ -207,15 +207,16 @@ impl Group {
         let take = taking.get_or_insert_with(|| self.consumer.take(count));
         let taken = if wait == GroupWait::None {
             let looked = std::future::poll_fn(|cx| Poll::Ready(take.as_mut().poll(cx))).await;
-            match looked {
-                Poll::Ready(taken) => taken,
-                Poll::Pending if self.is_waiting(stream).await? => {
-                    match tokio::time::timeout(LOOK_TIME, take).await {
-                        Ok(taken) => taken,
-                        Err(_) => return Ok(()),
-                    }
+            if let Poll::Ready(taken) = looked {
+                taken
+            } else {
+                if !self.is_waiting(stream).await? {
+                    return Ok(());
                 }
-                Poll::Pending => return Ok(()),
+                match tokio::time::timeout(LOOK_TIME, take).await {
+                    Ok(taken) => taken,
+                    Err(_) => return Ok(()),
+                }
             }
         } else {
             take.await

@@ -76,8 +76,8 @@ impl RedisFront {
         if is_topic && !topics.is_durable(name) {
             return None;
         }
-        let matching = topics.matching(std::slice::from_ref(&pattern)).into_iter();
-        let durable = { matching }.find(|durable| match is_topic {
+        let mut matching = topics.matching(std::slice::from_ref(&pattern)).into_iter();
+        let durable = matching.find(|durable| match is_topic {
             true => durable.log.wants(name),
             false => durable.pattern == pattern,
         })?;
@@ -302,7 +302,7 @@ impl StreamJob {
             loop {
                 let found = self.read_once(&streams, count).await?;
                 if !found.is_empty() || !news.next().await {
-                    return Ok(found);
+                    return Ok::<_, Refusal>(found);
                 }
             }
         };

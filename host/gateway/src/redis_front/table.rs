@@ -118,7 +118,7 @@ impl KeyTable {
 
     /// Makes of the key what `decide` says, given what it is; none leaves it. It is asked again when
     /// somebody else has changed the key meanwhile.
-    pub(super) async fn update<T>(
+    pub(super) async fn update<T: Send>(
         self: &Arc<Self>,
         key: &str,
         mut decide: impl FnMut(Option<&LiveEntry>) -> Result<(Option<Wanted>, T), RespError> + Send,
