@@ -29,6 +29,7 @@ struct Publication {
     payload: String,
 }
 
+#[derive(Default)]
 struct Consumer;
 
 #[postern_guest::service]
