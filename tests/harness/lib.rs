@@ -12,6 +12,7 @@ mod network;
 mod octets_codec;
 mod ports;
 mod process;
+mod redis_server;
 mod relay;
 mod tools;
 
@@ -23,6 +24,7 @@ pub use network::{Host, Network};
 pub use octets_codec::OctetsCodec;
 pub use ports::free_address;
 pub use process::{Finished, Gateway, Setup, binary, command_in, postern};
+pub use redis_server::RedisServer;
 pub use relay::{Faults, Relay};
 pub use tools::{
     ToolProcess, cache as build_cache, node_packages, python, system_tool, tool, velithon_python,
