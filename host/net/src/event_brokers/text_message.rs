@@ -225,12 +225,9 @@ fn read_json(message: &Bytes) -> Option<ServerText> {
         }
         "error" => {
             let kind = text("status").and_then(|name| Kind::from_name(&name));
-            let message = text("error").unwrap_or_default();
-            let error = Error::of_peer(
-                kind.unwrap_or(Kind::Unknown),
-                number(message, "code"),
-                message,
-            );
+            let said = text("error").unwrap_or_default();
+            let error =
+                Error::of_peer(kind.unwrap_or(Kind::Unknown), number(message, "code"), said);
             Some(ServerText::Error {
                 id: text("id")?.parse().ok()?,
                 error,
