@@ -17,9 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_tests::{
-    Gateway, Setup, ToolProcess, free_address, patiently, rss_bytes, system_tool,
-};
+use postern_tests::{Gateway, Setup, ToolProcess, free_address, patiently, rss_bytes, system_tool};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -113,7 +111,10 @@ async fn compare(table: &mut Table, fan: Fan, ours: (SocketAddr, u32), theirs: &
     table.compare(
         format!("{what}: messages/s (mosquitto)"),
         format!("{:.0}", passes.median(|[ours, _]| ours.messages_per_second)),
-        format!("{:.0}", passes.median(|[_, theirs]| theirs.messages_per_second)),
+        format!(
+            "{:.0}",
+            passes.median(|[_, theirs]| theirs.messages_per_second)
+        ),
         passes.median(|[ours, theirs]| ours.messages_per_second / theirs.messages_per_second),
         Goal::AtLeast(2.0),
     );
@@ -126,11 +127,7 @@ async fn compare(table: &mut Table, fan: Fan, ours: (SocketAddr, u32), theirs: &
     );
 }
 
-async fn round(
-    address: SocketAddr,
-    fan: Fan,
-    cpu: impl Fn() -> Duration,
-) -> io::Result<Round> {
+async fn round(address: SocketAddr, fan: Fan, cpu: impl Fn() -> Duration) -> io::Result<Round> {
     let shared = Arc::new(Shared {
         room: Semaphore::new(WINDOW),
         delivered: AtomicU64::new(0),
@@ -212,7 +209,9 @@ async fn count(mut socket: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let mut buffer = vec![0; 256 << 10];
     let (mut held, mut acks) = (0, Vec::with_capacity(4 << 10));
     loop {
-        let n_read = socket.read(buffer.get_mut(held..).unwrap_or_default()).await?;
+        let n_read = socket
+            .read(buffer.get_mut(held..).unwrap_or_default())
+            .await?;
         if n_read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -373,7 +372,10 @@ impl Mosquitto {
         let mut command = std::process::Command::new(system_tool("mosquitto"));
         let mut process = ToolProcess::start(command.arg("-c").arg(&path));
         process.listening(address).await;
-        patiently("it serves", async || connect(address, "first").await.is_ok()).await;
+        patiently("it serves", async || {
+            connect(address, "first").await.is_ok()
+        })
+        .await;
         Self { address, process }
     }
 }

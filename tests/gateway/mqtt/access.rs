@@ -56,8 +56,14 @@ async fn users_keys_tokens_and_certificates_are_known_and_held_to_the_rules() {
         authority.pair("shown", 2, VALID),
     );
     let ca = file("ca.pem", &authority.pem());
-    let (certificate, server_key) = (file("a.pem", &server.certificate), file("a.key", &server.key));
-    let own = [file("c.pem", &client.certificate), file("c.key", &client.key)];
+    let (certificate, server_key) = (
+        file("a.pem", &server.certificate),
+        file("a.key", &server.key),
+    );
+    let own = [
+        file("c.pem", &client.certificate),
+        file("c.key", &client.key),
+    ];
     let tls = free_address().expect("a free port");
     let config = format!(
         "[listeners.mqtts]\nprotocol = \"mqtt\"\naddress = \"{tls}\"\n\
@@ -73,7 +79,9 @@ async fn users_keys_tokens_and_certificates_are_known_and_held_to_the_rules() {
     );
     let broker = Broker::start(&config).await;
     let port = tls.port().to_string();
-    let n_cases = broker.check("access.py", &[&port, &ca, &own[0], &own[1]]).await;
+    let n_cases = broker
+        .check("access.py", &[&port, &ca, &own[0], &own[1]])
+        .await;
     figure(&format!("access over MQTT: {n_cases} cases passed"));
 }
 

@@ -15,7 +15,10 @@ const ROUTES: &str = "\
 #[tokio::test(flavor = "multi_thread")]
 async fn publishes_are_calls_by_routes_and_by_name_and_replies_are_told() {
     let _machine = share().await;
-    let setup = Setup::default().plugin("echo").plugin("users").plugin("probe");
+    let setup = Setup::default()
+        .plugin("echo")
+        .plugin("users")
+        .plugin("probe");
     let broker = Broker::of(setup, ROUTES).await;
     let n_cases = broker.check("calls.py", &[]).await;
     figure(&format!("calls over MQTT: {n_cases} cases passed"));

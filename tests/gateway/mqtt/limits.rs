@@ -95,7 +95,10 @@ async fn check_and_run_refuse_the_same_keys_of_mqtt() {
     for (text, why) in [
         ("[mqtt.routes]\n\"a/+x/+x\" = \"a/B\"", "names two levels"),
         ("[mqtt.routes]\n\"$SYS/a\" = \"a/B\"", "the broker's own"),
-        ("[mqtt.routes]\n\"a\" = \"b\"", "names no service and method"),
+        (
+            "[mqtt.routes]\n\"a\" = \"b\"",
+            "names no service and method",
+        ),
         ("[mqtt.rules.a]\npublish = [\"a/#/b\"]", "goes on behind"),
         ("[mqtt.rules.a]\npublish = [\"a/%x\"]", "stands for nothing"),
         ("[mqtt]\nqos-max = 3", "above the limit of 2"),

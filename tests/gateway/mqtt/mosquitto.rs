@@ -66,9 +66,15 @@ async fn everywhere(folder: &Path) -> (Broker, Vec<Carrier>) {
         fs::write(&path, text).expect("written");
         path.display().to_string()
     };
-    let (ca, certificate) = (file("ca.pem", &authority.pem()), file("a.pem", &server.certificate));
+    let (ca, certificate) = (
+        file("ca.pem", &authority.pem()),
+        file("a.pem", &server.certificate),
+    );
     let key = file("a.key", &server.key);
-    let own = [file("c.pem", &client.certificate), file("c.key", &client.key)];
+    let own = [
+        file("c.pem", &client.certificate),
+        file("c.key", &client.key),
+    ];
     let tls = free_address().expect("a free port");
     let socket = folder.join("mqtt.sock").display().to_string();
     let config = format!(
@@ -80,10 +86,22 @@ async fn everywhere(folder: &Path) -> (Broker, Vec<Carrier>) {
          [mqtt.rules.all]\npublish = [\"#\"]\nsubscribe = [\"#\"]\n"
     );
     let broker = Broker::of(Setup::default(), &config).await;
-    let (host, port) = (broker.address.ip().to_string(), broker.address.port().to_string());
+    let (host, port) = (
+        broker.address.ip().to_string(),
+        broker.address.port().to_string(),
+    );
     let secure = tls.port().to_string();
     let of_tls = [
-        "-h", "localhost", "-p", &secure, "--cafile", &ca, "--cert", &own[0], "--key", &own[1],
+        "-h",
+        "localhost",
+        "-p",
+        &secure,
+        "--cafile",
+        &ca,
+        "--cert",
+        &own[0],
+        "--key",
+        &own[1],
     ];
     let carriers = vec![
         carrier("tcp", &["-h", &host, "-p", &port]),
@@ -123,7 +141,10 @@ async fn mosquittos_clients_are_served_over_tcp_tls_and_a_unix_socket() {
 async fn mosquitto_sub_is_given_what_is_retained_after_a_restart() {
     let _machine = share().await;
     let mut broker = Broker::start("").await;
-    let (host, port) = (broker.address.ip().to_string(), broker.address.port().to_string());
+    let (host, port) = (
+        broker.address.ip().to_string(),
+        broker.address.port().to_string(),
+    );
     let carrier = carrier("tcp", &["-h", &host, "-p", &port]);
     for (topic, text) in [("kept/a", "1"), ("kept/b", "2"), ("kept/c", "3")] {
         let words = ["-r", "-q", "1", "-t", topic, "-m", text];

@@ -129,7 +129,10 @@ async fn packets_that_are_wrong_are_answered_as_the_specification_says() {
         }
     }
     assert!(faults.is_empty(), "{faults:#?}\n{}", gateway.log());
-    figure(&format!("packets of MQTT that are wrong: {} answered", cases.len()));
+    figure(&format!(
+        "packets of MQTT that are wrong: {} answered",
+        cases.len()
+    ));
 }
 
 /// Each packet cut at every octet, and the connection closed there: nothing but that connection ends.

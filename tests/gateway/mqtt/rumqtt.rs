@@ -122,7 +122,10 @@ async fn sessions_are_listed_shown_and_disconnected() {
     let info = broker.postern(&["mqtt", "sessions", "info", "ops/one"]);
     assert!(info.out.contains("ops/#"), "{info:?}");
     let (status, text) = broker.admin("/mqtt/sessions").await.expect("asked");
-    assert!(status == 200 && text.contains("\"client\":\"ops/one\""), "{text}");
+    assert!(
+        status == 200 && text.contains("\"client\":\"ops/one\""),
+        "{text}"
+    );
     let none = broker.postern(&["mqtt", "sessions", "info", "nobody"]);
     assert_eq!(none.code, Some(1), "{none:?}");
     let ended = broker.postern(&["mqtt", "sessions", "disconnect", "ops/one"]);

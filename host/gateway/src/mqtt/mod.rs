@@ -54,7 +54,7 @@ use self::{
     credentials::KnownCredentials,
     retained::{RetainedBounds, RetainedMessages, unavailable},
     routes::TopicRoutes,
-    rules::TopicRules,
+    rules::ClientRules,
     store::SessionStore,
 };
 use crate::{
@@ -80,7 +80,7 @@ pub(crate) struct MqttGateway {
 #[derive(Debug)]
 struct MqttSettings {
     mqtt: Mqtt,
-    rules: TopicRules,
+    rules: ClientRules,
     routes: TopicRoutes,
     credentials: KnownCredentials,
     /// Largest message of a call.
@@ -319,7 +319,7 @@ impl MqttSettings {
         let mqtt = &config.mqtt;
         Self {
             mqtt: mqtt.clone(),
-            rules: TopicRules::new(&mqtt.rules),
+            rules: ClientRules::new(&mqtt.rules),
             routes: TopicRoutes::new(mqtt.routes.clone(), mqtt.calls),
             credentials: KnownCredentials::of(&config.auth),
             body_bytes_max: config.calls.body_bytes_max.octets(),

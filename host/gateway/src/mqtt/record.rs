@@ -31,7 +31,7 @@ pub(super) struct RetainedRecord {
 /// Octets that are no record: somebody else wrote them, or another version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is no record of version {VERSION}")]
-pub(super) struct RecordError;
+pub(super) struct MqttRecordError;
 
 /// A message that is kept until `expires_at_ms`.
 #[must_use]
@@ -60,12 +60,12 @@ pub(super) fn write_retained(publication: &Publication, expires_at_ms: u64) -> V
 
 /// # Errors
 /// What is no such record.
-pub(super) fn read_retained(record: Vec<u8>) -> Result<RetainedRecord, RecordError> {
+pub(super) fn read_retained(record: Vec<u8>) -> Result<RetainedRecord, MqttRecordError> {
     let mut rest = Bytes::from(record);
     let [version, qos, is_text] = [u8_of(&mut rest)?, u8_of(&mut rest)?, u8_of(&mut rest)?];
     let qos = Qos::from_bits(qos).filter(|_| version == VERSION);
-    let expires_at_ms = rest.try_get_u64().map_err(|_| RecordError)?;
-    let topic = TopicName::new(&text_of(&mut rest)?).map_err(|_| RecordError)?;
+    let expires_at_ms = rest.try_get_u64().map_err(|_| MqttRecordError)?;
+    let topic = TopicName::new(&text_of(&mut rest)?).map_err(|_| MqttRecordError)?;
     let payload = octets_of(&mut rest)?;
     let mut properties = PublicationProperties {
         is_text: is_text == 1,
@@ -78,7 +78,7 @@ pub(super) fn read_retained(record: Vec<u8>) -> Result<RetainedRecord, RecordErr
         let pair = (text_of(&mut rest)?, text_of(&mut rest)?);
         properties.user.push(pair);
     }
-    let mut publication = Publication::new(topic, payload, qos.ok_or(RecordError)?);
+    let mut publication = Publication::new(topic, payload, qos.ok_or(MqttRecordError)?);
     publication.is_retained = true;
     if properties != PublicationProperties::default() {
         publication.properties = Some(Box::new(properties));
@@ -113,25 +113,25 @@ pub(super) fn write_session(session: &StoredSession) -> Vec<u8> {
 pub(super) fn read_session(
     client_id: String,
     record: Vec<u8>,
-) -> Result<StoredSession, RecordError> {
+) -> Result<StoredSession, MqttRecordError> {
     let mut rest = Bytes::from(record);
     if u8_of(&mut rest)? != VERSION {
-        return Err(RecordError);
+        return Err(MqttRecordError);
     }
-    let expiry_s = rest.try_get_u32().map_err(|_| RecordError)?;
-    let ended_at_ms = rest.try_get_u64().map_err(|_| RecordError)?;
+    let expiry_s = rest.try_get_u32().map_err(|_| MqttRecordError)?;
+    let ended_at_ms = rest.try_get_u64().map_err(|_| MqttRecordError)?;
     let mut subscriptions = Vec::new();
     for _ in 0..count_of(&mut rest)? {
-        let filter = SharedFilter::new(&text_of(&mut rest)?).map_err(|_| RecordError)?;
+        let filter = SharedFilter::new(&text_of(&mut rest)?).map_err(|_| MqttRecordError)?;
         let options = options_of(u8_of(&mut rest)?)?;
-        let id = rest.try_get_u32().map_err(|_| RecordError)?;
+        let id = rest.try_get_u32().map_err(|_| MqttRecordError)?;
         let id = (id > 0).then_some(id);
         subscriptions.push((filter, SubscriptionOptions { id, ..options }));
     }
-    let mut ids = || -> Result<Vec<u16>, RecordError> {
+    let mut ids = || -> Result<Vec<u16>, MqttRecordError> {
         let count = count_of(&mut rest)?;
         (0..count)
-            .map(|_| rest.try_get_u16().map_err(|_| RecordError))
+            .map(|_| rest.try_get_u16().map_err(|_| MqttRecordError))
             .collect()
     };
     Ok(StoredSession {
@@ -156,15 +156,15 @@ fn options_bits(options: &SubscriptionOptions) -> u8 {
         | handling << 4
 }
 
-fn options_of(bits: u8) -> Result<SubscriptionOptions, RecordError> {
+fn options_of(bits: u8) -> Result<SubscriptionOptions, MqttRecordError> {
     let handling = match bits >> 4 {
         0 => RetainHandling::Always,
         1 => RetainHandling::IfNew,
         2 => RetainHandling::Never,
-        _ => return Err(RecordError),
+        _ => return Err(MqttRecordError),
     };
     Ok(SubscriptionOptions {
-        qos: Qos::from_bits(bits & 3).ok_or(RecordError)?,
+        qos: Qos::from_bits(bits & 3).ok_or(MqttRecordError)?,
         no_local: bits & 4 != 0,
         retain_as_published: bits & 8 != 0,
         retain_handling: handling,
@@ -190,35 +190,35 @@ fn push_optional(out: &mut Vec<u8>, octets: Option<Bytes>) {
     }
 }
 
-fn u8_of(rest: &mut Bytes) -> Result<u8, RecordError> {
-    rest.try_get_u8().map_err(|_| RecordError)
+fn u8_of(rest: &mut Bytes) -> Result<u8, MqttRecordError> {
+    rest.try_get_u8().map_err(|_| MqttRecordError)
 }
 
-fn count_of(rest: &mut Bytes) -> Result<u32, RecordError> {
-    rest.try_get_u32().map_err(|_| RecordError)
+fn count_of(rest: &mut Bytes) -> Result<u32, MqttRecordError> {
+    rest.try_get_u32().map_err(|_| MqttRecordError)
 }
 
-fn octets_of(rest: &mut Bytes) -> Result<Bytes, RecordError> {
-    let length = usize::try_from(count_of(rest)?).map_err(|_| RecordError)?;
+fn octets_of(rest: &mut Bytes) -> Result<Bytes, MqttRecordError> {
+    let length = usize::try_from(count_of(rest)?).map_err(|_| MqttRecordError)?;
     if length > rest.len() {
-        return Err(RecordError);
+        return Err(MqttRecordError);
     }
     Ok(rest.split_to(length))
 }
 
-fn text_of(rest: &mut Bytes) -> Result<Text, RecordError> {
-    Text::from_utf8(octets_of(rest)?).map_err(|_| RecordError)
+fn text_of(rest: &mut Bytes) -> Result<Text, MqttRecordError> {
+    Text::from_utf8(octets_of(rest)?).map_err(|_| MqttRecordError)
 }
 
-fn optional(rest: &mut Bytes) -> Result<Option<Bytes>, RecordError> {
+fn optional(rest: &mut Bytes) -> Result<Option<Bytes>, MqttRecordError> {
     match u8_of(rest)? {
         0 => Ok(None),
         _ => octets_of(rest).map(Some),
     }
 }
 
-fn optional_text(rest: &mut Bytes) -> Result<Option<Text>, RecordError> {
-    let text = |octets| Text::from_utf8(octets).map_err(|_| RecordError);
+fn optional_text(rest: &mut Bytes) -> Result<Option<Text>, MqttRecordError> {
+    let text = |octets| Text::from_utf8(octets).map_err(|_| MqttRecordError);
     optional(rest)?.map(text).transpose()
 }
 
@@ -305,6 +305,6 @@ mod tests {
             *octet = 0xff;
         }
         assert!(read_retained(long).is_err());
-        assert_eq!(read_session(String::new(), vec![9]), Err(RecordError));
+        assert_eq!(read_session(String::new(), vec![9]), Err(MqttRecordError));
     }
 }

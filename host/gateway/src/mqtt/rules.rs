@@ -20,7 +20,7 @@ use crate::config::{Effect, MqttRule, PermissionLevel, PermissionPiece, TopicPer
 
 /// All rules of a configuration.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct TopicRules {
+pub(crate) struct ClientRules {
     rules: Vec<MqttRule>,
 }
 
@@ -52,7 +52,7 @@ enum Level {
     Rest,
 }
 
-impl TopicRules {
+impl ClientRules {
     #[must_use]
     pub(crate) fn new(rules: &BTreeMap<String, MqttRule>) -> Self {
         Self {
@@ -207,7 +207,7 @@ mod tests {
             roles: vec!["device".into()],
             claims: Vec::new(),
         });
-        TopicRules::new(&config.mqtt.rules).of(client_id, principal.as_ref())
+        ClientRules::new(&config.mqtt.rules).of(client_id, principal.as_ref())
     }
 
     #[track_caller]
