@@ -83,6 +83,17 @@ impl VelithonHeader {
         }
     }
 
+    /// The same in octets of its own: it keeps no long message in memory.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let copy = |part: &Bytes| Bytes::copy_from_slice(part);
+        Self {
+            request_id: copy(&self.request_id),
+            service: copy(&self.service),
+            endpoint: copy(&self.endpoint),
+        }
+    }
+
     /// The id, where it is one that this end makes.
     #[must_use]
     pub fn call_id(&self) -> Option<CallId> {

@@ -233,7 +233,11 @@ impl<S: StreamLink> Conversation<S> {
         }
     }
 
-    fn on_request(&mut self, header: VelithonHeader, body: Bytes) {
+    fn on_request(&mut self, mut header: VelithonHeader, body: Bytes) {
+        if body.len() >= LONG_BODY_BYTES {
+            // What is counted of the message is given back with its body, before the call is answered.
+            header = header.detached();
+        }
         let called = match self.line.hold(body) {
             Ok(body) => self.front.call(&header, body),
             Err(error) => {
@@ -336,5 +340,7 @@ impl Responses for NoResponses {
 
 /// Rounds of reading, answering and writing before other tasks of the thread have their turn.
 const ROUNDS_MAX: usize = 8;
+/// Bodies from which on a header is not kept as a part of its message.
+const LONG_BODY_BYTES: usize = 1024;
 /// Octets that wait for the peer beyond which nothing more is made for it.
 const QUEUED_BYTES_MAX: usize = 1024 * 1024;

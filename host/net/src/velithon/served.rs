@@ -5,6 +5,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use postern_core::Peer;
@@ -30,6 +31,9 @@ struct Served<'a, S> {
     activity: Arc<PeerActivity>,
     alarm: Alarm,
     is_draining: bool,
+    /// Until when requests are still taken in a drain.
+    last_look: Option<Instant>,
+    looking: Alarm,
 }
 
 pub(super) async fn serve<S: WatchedLink>(
@@ -81,6 +85,8 @@ impl<'a, S: WatchedLink> Served<'a, S> {
             activity,
             alarm: Alarm::default(),
             is_draining: false,
+            last_look: None,
+            looking: Alarm::default(),
         }
     }
 
@@ -98,12 +104,15 @@ impl<'a, S: WatchedLink> Served<'a, S> {
         if polled.is_ready() {
             return polled;
         }
-        // What has come before is taken: the drain begins behind it.
         if !self.is_draining && draining.poll(cx).is_ready() {
             self.is_draining = true;
+            self.last_look = Some(clock::now() + LAST_LOOK);
+        }
+        if self.last_look.is_some() && self.looking.poll(cx, self.last_look).is_ready() {
+            self.last_look = None;
             self.conversation.drain();
         }
-        if self.is_draining && self.conversation.is_idle() {
+        if self.is_draining && self.last_look.is_none() && self.conversation.is_idle() {
             return Poll::Ready(Ok(()));
         }
         match self.poll_silence(cx) {
@@ -153,4 +162,7 @@ impl From<&VelithonConfig> for Bounds {
     }
 }
 
+/// How long a connection takes requests after draining began: one may have been sent before that, and its
+/// caller would wait for half a minute.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 const FRAME_LIMIT: &str = "velithon.frame-bytes-max";

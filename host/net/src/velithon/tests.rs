@@ -21,7 +21,7 @@ use crate::{ByteBudget, Counters, Shutdown, SocketListener, tcp};
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Answers by its method: `echo` with what it was sent, `late` after a moment, `never` not, `gone` with an
+/// Answers by its method: `echo` with what it was sent, `late` after a moment, `later` after two seconds, `never` not, `gone` with an
 /// error, `list` with two messages, `who` with the service.
 struct Methods;
 
@@ -30,6 +30,7 @@ impl Handler for Methods {
         Box::pin(async move {
             match &*call.method {
                 "late" => tokio::time::sleep(Duration::from_millis(50)).await,
+                "later" => tokio::time::sleep(Duration::from_secs(2)).await,
                 "never" => std::future::pending().await,
                 "gone" => return Err(Error::not_found("no such user")),
                 "who" => return Ok(Reply::one(format!("\"{}\"", call.service))),
