@@ -20,7 +20,7 @@ pub struct AddOptions {
 pub enum StreamStart {
     /// Behind this id.
     After(StreamId),
-    /// With what comes from here on: `$`.
+    /// With what comes from here on: `$`. A group has no such start.
     New,
     /// With what no consumer of the group has had: `>`.
     Undelivered,
@@ -140,7 +140,6 @@ impl<'r> ReadOptions<'r> {
     /// # Errors
     /// As Redis says it.
     pub fn read(request: &'r RespRequest, is_group: bool) -> Result<Self, RespError> {
-        let command = if is_group { "xreadgroup" } else { "xread" };
         let mut options = Self {
             group: None,
             count: 0,
@@ -158,7 +157,7 @@ impl<'r> ReadOptions<'r> {
                     options.count = usize::try_from(count).unwrap_or(usize::MAX);
                 }
                 Some(_) if is(word, "STREAMS") => {
-                    options.read_streams(request, idx + 1, command)?;
+                    options.read_streams(request, idx + 1, is_group)?;
                     break;
                 }
                 Some(group) if is(word, "GROUP") && request.try_octets(idx + 2).is_some() => {
@@ -183,9 +182,6 @@ impl<'r> ReadOptions<'r> {
         if options.streams.is_empty() {
             return Err(RespError::SYNTAX);
         }
-        if is_group && options.group.is_none() {
-            return Err(RespError::fixed("ERR Missing GROUP option for XREADGROUP"));
-        }
         Ok(options)
     }
 
@@ -193,13 +189,18 @@ impl<'r> ReadOptions<'r> {
         &mut self,
         request: &'r RespRequest,
         first: usize,
-        command: &str,
+        is_group: bool,
     ) -> Result<(), RespError> {
         let n_rest = request.len() - first;
+        let command = if is_group { "XREADGROUP" } else { "XREAD" };
         if n_rest % 2 != 0 {
             return Err(RespError::new(format!(
-                "ERR Unbalanced '{command}' list of streams: for each stream key an ID or '$' must be specified."
+                "ERR Unbalanced {command} list of streams: for each stream key an ID or '$' must be \
+                 specified."
             )));
+        }
+        if is_group && self.group.is_none() {
+            return Err(RespError::fixed("ERR Missing GROUP option for XREADGROUP"));
         }
         let n_streams = n_rest / 2;
         for idx in first..first + n_streams {
@@ -211,13 +212,8 @@ impl<'r> ReadOptions<'r> {
 
     fn start(&self, id: &[u8]) -> Result<StreamStart, RespError> {
         match (id, self.group) {
-            (b"$", None) => Ok(StreamStart::New),
+            (b"$", _) => Ok(StreamStart::New),
             (b">", Some(_)) => Ok(StreamStart::Undelivered),
-            (b"$", Some(_)) => Err(RespError::fixed(
-                "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the \
-                 history of this consumer by specifying a proper ID, or use the > ID to get new \
-                 messages. The $ ID would just return an empty result set.",
-            )),
             (b">", None) => Err(RespError::fixed(
                 "ERR The > ID can be specified only when calling XREADGROUP using the GROUP \
                  <group> <consumer> option.",
@@ -423,7 +419,7 @@ mod tests {
             let read = ReadOptions::read(&request, is_group).map(|_| ());
             read.expect_err("wrong").0.into_owned()
         };
-        assert!(error("XREAD STREAMS a b 1", false).starts_with("ERR Unbalanced 'xread' list"));
+        assert!(error("XREAD STREAMS a b 1", false).starts_with("ERR Unbalanced XREAD list"));
         assert_eq!(
             error("XREAD BLOCK -1 STREAMS a 1", false),
             "ERR timeout is negative"

@@ -76,6 +76,9 @@ impl StreamJob {
                     shown(group)
                 ))
             })?;
+            if *start == StreamStart::New {
+                return Err(NO_NEWS_OF_GROUPS.into());
+            }
             group.see(consumer, now_ms())?;
             found_groups.push((stream, group, *start));
         }
@@ -152,19 +155,20 @@ impl StreamJob {
     }
 
     async fn acknowledge(&self) -> Result<RespValue, Refusal> {
-        let ids = self.request.rest(3).map(|id| StreamId::read(id, 0));
-        let ids: Result<Vec<_>, _> = ids.collect();
-        let positions: Vec<_> = ids?.into_iter().filter_map(StreamId::event).collect();
         let found = self
             .find(self.request.octets(1), self.request.octets(2))
             .await?;
-        let n_acknowledged = match found {
-            Some((_, group)) if !positions.is_empty() => group.acknowledge(positions).await?,
-            Some(_) | None => 0,
+        let Some((_, group)) = found else {
+            return Ok(RespValue::Integer(0));
         };
-        Ok(RespValue::Integer(
-            i64::try_from(n_acknowledged).unwrap_or(i64::MAX),
-        ))
+        let ids = self.request.rest(3).map(|id| StreamId::read(id, 0));
+        let ids: Result<Vec<_>, _> = ids.collect();
+        let positions: Vec<_> = ids?.into_iter().filter_map(StreamId::event).collect();
+        let n_acknowledged = match positions.is_empty() {
+            true => 0,
+            false => group.acknowledge(positions).await?,
+        };
+        Ok(number(n_acknowledged))
     }
 
     async fn pending(&self) -> Result<RespValue, Refusal> {
@@ -196,8 +200,8 @@ impl StreamJob {
     }
 
     async fn claim(&self) -> Result<RespValue, Refusal> {
-        let options = ClaimOptions::read(&self.request)?;
         let (stream, group) = self.find_or_say().await?;
+        let options = ClaimOptions::read(&self.request)?;
         let consumer = self.request.octets(3);
         let now = now_ms();
         group.see(consumer, now)?;
@@ -434,3 +438,9 @@ pub(super) fn id(position: Position) -> RespValue {
 pub(super) fn number(number: u64) -> RespValue {
     RespValue::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
+
+const NO_NEWS_OF_GROUPS: RespError = RespError::fixed(
+    "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this \
+     consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just \
+     return an empty result set.",
+);

@@ -92,29 +92,31 @@ impl RedisClient {
         let state = Arc::clone(&self.state);
         RespAnswer::Later(Box::pin(async move {
             settled(logging_in.await.map(|login| {
-                state.change(|said| said.login = Some(login));
+                state.change(|said| said.login = login);
                 RespValue::OK
             }))
         }))
     }
 
-    /// Whether what is shown is good, and what goes along with each request from then on.
-    fn log_in(&self, shown: Shown) -> BoxFuture<Result<Login, Refusal>> {
-        let refused = |error: RespError| -> BoxFuture<Result<Login, Refusal>> {
-            Box::pin(std::future::ready(Err(error.into())))
+    /// Whether what is shown is good, and what goes along with each request from then on: nothing where
+    /// nobody looks at it, as the default user of Redis needs no password.
+    fn log_in(&self, shown: Shown) -> BoxFuture<Result<Option<Login>, Refusal>> {
+        let at_once = |login: Result<Option<Login>, RespError>| -> BoxFuture<_> {
+            Box::pin(std::future::ready(login.map_err(Refusal::from)))
         };
         let is_default = |user: &Text| user.is_empty() || user == "default";
         if !self.listener.pipeline.knows_callers() {
-            return refused(match shown.user.as_ref().is_none_or(is_default) {
-                true => NO_PASSWORDS,
-                false => RespError::WRONG_PASS,
+            return at_once(match &shown.user {
+                None => Err(NO_PASSWORDS),
+                Some(user) if is_default(user) => Ok(None),
+                Some(_) => Err(RespError::WRONG_PASS),
             });
         }
         let known = self.rules().known.clone();
         let user = shown.user.filter(|user| !is_default(user));
         let credentials = match known.read(user.as_deref(), Some(&shown.password)) {
             Ok(credentials) => credentials,
-            Err(_) => return refused(RespError::WRONG_PASS),
+            Err(_) => return at_once(Err(RespError::WRONG_PASS)),
         };
         let headers = credentials.headers.clone();
         let identifying = self.listener.identify(&self.peer, headers.clone());
@@ -129,7 +131,7 @@ impl RedisClient {
             let fits = known.fits(&credentials, user.as_ref(), principal.as_deref());
             let principal = principal.filter(|_| fits).ok_or(RespError::WRONG_PASS)?;
             let user = principal.name.clone();
-            Ok(Login { user, headers })
+            Ok(Some(Login { user, headers }))
         })
     }
 
@@ -149,7 +151,7 @@ impl RedisClient {
             let login = match logging_in {
                 None => None,
                 Some(logging_in) => match logging_in.await {
-                    Ok(login) => Some(login),
+                    Ok(login) => login,
                     Err(refused) => return refused.into(),
                 },
             };
