@@ -8,12 +8,12 @@ use postern_core::{
     Text,
     event::durable::{
         ConsumerId, EventMark, LogLimits, LogState, OrderKey, Position, Retention, StoredEvent,
-        decode_event, stored_at_ms,
+        decode_event,
     },
 };
 use postern_system::clock;
 use postern_wasm::StoreError;
-use redb::{ReadableTable, WriteTransaction};
+use redb::WriteTransaction;
 
 use super::{
     disk::{self, Events, LOGS, Rows},
@@ -35,7 +35,7 @@ pub(super) struct LogBatch {
 #[derive(Default)]
 struct Staged {
     state: LogState,
-    first: Option<Position>,
+    oldest: Option<EventMark>,
     /// In the order of the appends.
     results: Vec<Result<Position, WriteFailure>>,
     opened: Vec<ConsumerId>,
@@ -89,7 +89,7 @@ impl LogBatch {
         self.trim(&mut events, &limits)?;
         self.write_consumers(&mut rows)?;
         self.free(&mut events)?;
-        self.staged.first = disk::first(&events)?;
+        self.staged.oldest = disk::oldest(&events)?;
         if self.staged.state != state {
             let mut logs = transaction.open_table(LOGS)?;
             logs.insert(log.name.as_str(), &*self.staged.state.encode())?;
@@ -118,7 +118,7 @@ impl LogBatch {
     fn trim(&mut self, events: &mut EventTable<'_>, limits: &LogLimits) -> Result<(), redb::Error> {
         let now_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
         for _ in 0..TRIMMED_MAX {
-            let Some(oldest) = oldest(events)? else {
+            let Some(oldest) = disk::oldest(events)? else {
                 return Ok(());
             };
             if !self.staged.state.is_excess(limits, &oldest, now_ms) {
@@ -190,7 +190,7 @@ impl LogBatch {
         let mut told = Vec::new();
         let mut inner = log.lock();
         inner.state = staged.state;
-        inner.first = staged.first.unwrap_or_else(|| staged.state.last.next());
+        inner.oldest = staged.oldest;
         let mut answers = Vec::with_capacity(appends.len());
         for (append, result) in appends.into_iter().zip(staged.results) {
             if let Ok(position) = result
@@ -219,9 +219,10 @@ impl LogBatch {
                 members.extend(inner.members.remove(&id));
             }
         }
-        let frees_more = inner.set.has_freed();
+        let now_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
+        let is_excess = inner.is_excess(now_ms);
         drop(inner);
-        if frees_more {
+        if is_excess {
             drop(log.store.requests.send(Request::Trim(log.this())));
         }
         for members in members {
@@ -266,19 +267,6 @@ impl LogBatch {
             drop(waiting.send(Err(error.clone())));
         }
     }
-}
-
-fn oldest(events: &EventTable<'_>) -> Result<Option<EventMark>, redb::Error> {
-    let Some((position, record)) = events.first()? else {
-        return Ok(None);
-    };
-    let record = record.value();
-    Ok(Some(EventMark {
-        position: Position(position.value()),
-        record_bytes: record.len() as u64,
-        // What cannot be read goes as the oldest there is.
-        stored_at_ms: stored_at_ms(record).unwrap_or(0),
-    }))
 }
 
 /// Events that one commit takes out on its own account; a lowered limit is met over several.

@@ -13,7 +13,7 @@ use postern_core::{
         Event, OWN_TOPICS, TopicPattern,
         durable::{
             ConsumerId, ConsumerInfo, ConsumerSet, ConsumerSettings, EventConsumer, EventLog,
-            LogInfo, LogLimits, LogState, MemberId, Position, StoredEvent, encode_event,
+            EventMark, LogInfo, LogLimits, LogState, MemberId, Position, StoredEvent, encode_event,
         },
     },
 };
@@ -52,8 +52,7 @@ pub(super) struct LogInner {
     pub limits: LogLimits,
     pub dead_letter: Option<Text>,
     pub state: LogState,
-    /// The oldest event; behind `last` where there is none.
-    pub first: Position,
+    pub oldest: Option<EventMark>,
     pub set: ConsumerSet,
     pub recent: RecentEvents,
     pub members: HashMap<ConsumerId, Arc<Members>>,
@@ -94,7 +93,7 @@ impl LogCore {
         let loaded = store.disk.load(name, &tables, retention).await?;
         let LoadedLog {
             state,
-            first,
+            oldest,
             consumers,
             events,
         } = loaded;
@@ -114,7 +113,7 @@ impl LogCore {
         let inner = LogInner {
             limits: settings.limits,
             dead_letter: settings.dead_letter,
-            first: first.unwrap_or_else(|| state.last.next()),
+            oldest,
             state,
             set,
             recent: RecentEvents::default(),
@@ -257,14 +256,28 @@ impl LogCore {
             store: Text::from_static("local"),
             n_events,
             n_bytes,
-            first: if n_events == 0 {
-                Position(0)
-            } else {
-                inner.first
-            },
+            first: inner
+                .oldest
+                .map(|oldest| oldest.position)
+                .unwrap_or_default(),
             last,
             consumers: consumers.collect(),
         }
+    }
+}
+
+impl LogInner {
+    /// The first position that the log may have an event at.
+    pub(super) fn first(&self) -> Position {
+        let behind = || self.state.last.next();
+        self.oldest.map_or_else(behind, |oldest| oldest.position)
+    }
+
+    /// Whether a commit would take events out.
+    pub(super) fn is_excess(&self, now_ms: u64) -> bool {
+        let oldest = self.oldest.as_ref();
+        self.set.has_freed()
+            || oldest.is_some_and(|oldest| self.state.is_excess(&self.limits, oldest, now_ms))
     }
 }
 

@@ -43,7 +43,8 @@ async fn look_after(log: &Arc<LogCore>, sink: Option<&DeadLetterSink>) {
     let now = clock::now();
     let (mut dead, mut told) = (Vec::new(), Vec::new());
     let mut inner = log.lock();
-    let ages = inner.limits.age_max.is_some();
+    let now_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
+    let is_excess = inner.is_excess(now_ms);
     let ids: Vec<_> = inner.set.iter().map(|(_, id)| id).collect();
     for id in ids {
         let Some(state) = inner.set.state_mut(id) else {
@@ -65,7 +66,7 @@ async fn look_after(log: &Arc<LogCore>, sink: Option<&DeadLetterSink>) {
         .collect();
     drop(inner);
     members.iter().for_each(|members| members.told.notify_one());
-    if ages {
+    if is_excess {
         drop(log.store.requests.send(Request::Trim(Arc::downgrade(log))));
     }
     let Some(sink) = sink else { return };

@@ -135,7 +135,7 @@ impl Membership {
             let message = "the member has left its consumer";
             return Err(Error::new(Kind::Cancelled, Blame::Client, message));
         }
-        let (first, last) = (inner.first, inner.state.last);
+        let (first, last) = (inner.first(), inner.state.last);
         let state = inner.set.state_mut(self.id).ok_or_else(|| self.deleted())?;
         state.on_trimmed(first);
         state.handle_timeout(now);
