@@ -248,3 +248,48 @@ async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
         published.longest.as_secs_f64(),
     ));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_durable_topic_waits_for_its_brokers_over_a_kill_of_the_gateway() {
+    let _machine = share().await;
+    let brokers = Brokers::new();
+    let redis = brokers.redis().await;
+    let over_mqtt = Observer::start(&["mqtt", &brokers.mosquitto.port().to_string()]);
+    let mut setup = setup(&brokers, "at-least-once");
+    setup
+        .config
+        .push_str("[topics.\"orders.>\"]\ndelivery = \"at-least-once\"\n");
+    let mut gateway = Gateway::start(setup).await;
+    carries(&gateway, "orders", "store main").await;
+    let client = connect(&gateway).await;
+    publish(&client, "orders.created", None, "0".to_owned())
+        .await
+        .expect("stored");
+    patiently("it is acknowledged", async || {
+        let channels = gateway.admin_json("/channels").await;
+        channels["channels"][0]["acknowledged"] == 1
+    })
+    .await;
+    drop(redis);
+    // Both are away: the log has them, and their publisher is answered.
+    for number in 1..=50 {
+        let stored = publish(&client, "orders.created", None, number.to_string()).await;
+        stored.expect("stored");
+    }
+    gateway.signal("KILL");
+    gateway.ended().await;
+    let _mosquitto = brokers.mosquitto().await;
+    over_mqtt.first("ready").await;
+    gateway.start_again().await;
+    let wanted: BTreeSet<u64> = (1..=50).collect();
+    patiently("everything arrives", async || {
+        let found: BTreeSet<_> = arrived(&over_mqtt).into_keys().collect();
+        wanted.is_subset(&found)
+    })
+    .await;
+    let n_twice = arrived(&over_mqtt).values().filter(|n| **n > 1).count();
+    figure(&format!(
+        "a channel of a durable topic: 50 published while all brokers were away and the gateway was killed, 0 lost, \
+         {n_twice} twice"
+    ));
+}

@@ -293,7 +293,11 @@ async fn a_function_of_a_peer_is_a_method_and_silence_ends_with_the_timeout() {
         .await
         .expect_err("silence");
     assert_eq!(error.kind, Kind::DeadlineExceeded);
-    assert_eq!(clock::since(begun), Duration::from_secs(5));
+    let waited = clock::since(begun);
+    assert!(
+        waited >= Duration::from_secs(5) && waited < Duration::from_millis(5100),
+        "{waited:?}"
+    );
     let error = robot
         .call(Call::unary("robot", "other", "{}"))
         .await
