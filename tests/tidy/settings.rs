@@ -12,15 +12,16 @@ use serde_json::Value;
 
 use crate::{Source, assert_none, read, sources};
 
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     "host/docs/bridges.md",
     "host/docs/configuration.md",
     "host/docs/events.md",
     "host/docs/resilience.md",
+    "host/docs/stores.md",
 ];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 18] = [
+const HANDED_ON: [&str; 19] = [
     "config/acme.rs",
     "config/admission.rs",
     "config/bridges.rs",
@@ -36,6 +37,7 @@ const HANDED_ON: [&str; 18] = [
     "config/service_grpc.rs",
     "config/service_http.rs",
     "config/service_velithon.rs",
+    "config/stores.rs",
     "config/topics.rs",
     "config/traps.rs",
     "config/vyra.rs",
