@@ -13,8 +13,8 @@ use bytes::Bytes;
 use postern_core::{
     Text,
     event::durable::{
-        ConsumerState, EventMark, LogState, OrderKey, Position, RecordError, Retention, StoredEvent,
-        decode_event, stored_at_ms,
+        ConsumerState, EventMark, LogState, OrderKey, Position, RecordError, Retention,
+        StoredEvent, decode_event, stored_at_ms,
     },
 };
 use postern_wasm::{StoreError, StoreFile, StoreHealth, store_fault};
@@ -236,78 +236,6 @@ pub(super) fn oldest(
         // What cannot be read goes as the oldest there is.
         stored_at_ms: stored_at_ms(record).unwrap_or(0),
     }))
-}
-
-fn load(
-        &self,
-        name: Text,
-        tables: &Arc<LogTables>,
-        retention: Retention,
-    ) -> Result<LoadedLog, EventStoreError> {
-        let (tables, log) = (Arc::clone(tables), name.clone());
-        let read = self.read(move |transaction| load(transaction, &log, &tables, retention));
-        let faulty = |(what, source)| EventStoreError::Record {
-            log: name,
-            what,
-            source,
-        };
-        read.await?.map_err(faulty)
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let Some(opened) = self.file.opened() else {
-            return Err(self.health.refusal());
-        };
-        let opening = opened.opening;
-        let task = tokio::task::spawn_blocking(move || {
-            let transaction = opened.database.begin_read()?;
-            read(&transaction)
-        });
-        let result = task.await.map_err(|_| StoreError::Closed)?;
-        result.map_err(|error| self.failed(error, opening))
-    }
-
-    /// Has the file opened again where that may help.
-    fn failed(&self, error: redb::Error, opening: u64) -> StoreError {
-        let Some(fault) = store_fault(&error) else {
-            return StoreError::Database(Arc::new(error));
-        };
-        let reason: Arc<str> = error.to_string().into();
-        if let Some(requests) = self.requests.upgrade() {
-            drop(requests.send(Request::ReadFailed {
-                fault,
-                reason: Arc::clone(&reason),
-                opening,
-            }));
-        }
-        StoreError::failed(fault, reason)
-    }
-}
-
-impl ReadError {
-    pub(super) fn to_error(&self, log: &Text) -> postern_core::Error {
-        match self {
-            Self::Store(error) => error.to_error(),
-            Self::Record(position, source) => EventStoreError::Record {
-                log: log.clone(),
-                what: format!("event {position}"),
-                source: *source,
-            }
-            .to_error(),
-        }
-    }
-}
-
-/// The oldest event of a table.
-pub(super) fn first(
-    events: &impl ReadableTable<u64, &'static [u8]>,
-) -> Result<Option<Position>, redb::StorageError> {
-    Ok(events
-        .first()?
-        .map(|(position, _)| Position(position.value())))
 }
 
 fn load(
