@@ -32,8 +32,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use postern_core::{
-    Blame, BoxFuture, Error, Kind, Principal,
-    event::{Event, EventTap, OWN_TOPICS, Published, Publisher},
+    Blame, Error, Kind, Principal,
+    event::{Event, EventTap, OWN_TOPICS, Publisher},
     mqtt::{Publication, Qos, Reason, TopicName},
 };
 use postern_net::{
@@ -50,7 +50,7 @@ pub(crate) use self::{
     view::MqttNumbers,
 };
 use self::{
-    calls::{RunningCalls, refusal},
+    calls::RunningCalls,
     credentials::KnownCredentials,
     retained::{RetainedBounds, RetainedMessages, unavailable},
     routes::TopicRoutes,
@@ -110,8 +110,8 @@ impl MqttGateway {
         let mqtt = &config.mqtt;
         let retained = RetainedMessages::open(records.retained, retained_bounds(mqtt));
         let retained = retained.await.map_err(|error| unavailable(&error))?;
-        let topics = Arc::clone(events.topics());
-        let store = SessionStore::new(Arc::new(retained), records.sessions, topics, mqtt);
+        let retained = Arc::new(retained);
+        let store = SessionStore::new(retained, records.sessions, events.clone(), mqtt);
         let store = Arc::new(store);
         let kept = Arc::clone(&store);
         let broker = Broker::open(broker_config(mqtt), kept).await?;
@@ -237,39 +237,13 @@ impl MqttGateway {
         publication: &Arc<Publication>,
         is_kept: bool,
     ) -> Acceptance {
-        let is_kept = is_kept && publication.qos != Qos::AtMostOnce;
-        let event = event_of(client, publication, is_kept);
-        let retaining = match self.retain(publication, &event) {
-            Ok(retaining) => retaining,
-            Err(refused) => return Acceptance::Now(Err(refused)),
+        let publisher = Publisher {
+            peer: Arc::clone(&client.peer),
+            principal: client.principal.clone(),
+            ..Publisher::default()
         };
-        let published = self.events.publisher().publish_of_tap(event, is_kept);
-        match (published, retaining) {
-            (Err(error), _) => Acceptance::Now(Err(refusal(&error))),
-            (Ok(Published::Told(n_told)), None) => Acceptance::Now(Ok(n_told)),
-            (Ok(published), retaining) => Acceptance::Later(Box::pin(async move {
-                if let Some(written) = retaining {
-                    written.await.map_err(|error| refusal(&error))?;
-                }
-                published.stored().await.map_err(|error| refusal(&error))
-            })),
-        }
-    }
-
-    /// Retains a publication that asks for it; what is to be waited for with QoS 1 and 2.
-    fn retain(
-        &self,
-        publication: &Arc<Publication>,
-        event: &Event,
-    ) -> Result<Option<BoxFuture<Result<(), Error>>>, Refusal> {
-        if !publication.is_retained {
-            return Ok(None);
-        }
-        let checked = self.events.hub().check(event);
-        checked.map_err(|error| refusal(&error))?;
-        let written = self.store.retained.set(publication)?;
-        // With QoS 0 nobody waits for the disk.
-        Ok((publication.qos != Qos::AtMostOnce).then_some(written))
+        let by = (publisher, client.client_id.as_str());
+        self.store.take(by, publication, is_kept)
     }
 
     /// Publishes in the name of `client`, to MQTT subscribers as well.
@@ -329,18 +303,6 @@ impl MqttSettings {
 
 fn principal_of(client: &MqttClient) -> Option<&Principal> {
     client.principal.as_deref()
-}
-
-/// The event that a publication is. One that is kept says whose it was: its client may want nothing of
-/// its own.
-fn event_of(client: &MqttClient, publication: &Publication, is_kept: bool) -> Event {
-    let publisher = Publisher {
-        peer: Arc::clone(&client.peer),
-        principal: client.principal.clone(),
-        ..Publisher::default()
-    };
-    let client_id = is_kept.then_some(client.client_id.as_str());
-    publication.to_event(clock::now(), publisher, client_id)
 }
 
 fn broker_config(mqtt: &Mqtt) -> BrokerConfig {

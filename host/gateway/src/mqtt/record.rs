@@ -4,7 +4,8 @@
 //! message  version:u8  qos:u8  is_text:u8  expires_at_ms:u64  topic  payload  content_type?
 //!          response_topic?  correlation?  n:u32 × (name value)
 //! session  version:u8  expiry_s:u32  ended_at_ms:u64 (0: connected)  n:u32 × (subscription)
-//!          n:u32 × received:u16  n:u32 × released:u16
+//!          n:u32 × received:u16  n:u32 × released:u16  will:u8 (0, or 1 and the will)
+//! will     delay_s:u32  expiry_s:u32 (u32::MAX: none)  is_retained:u8  message, as the octets of its record
 //! subscription  filter  options:u8 (qos, bit 2 no-local, bit 3 retain-as-published, bits 4-5 handling)  id:u32 (0: none)
 //! ```
 //! Texts and octets are length:u32 and what follows; an optional one is 0, or 1 and the text. Integers
@@ -15,7 +16,7 @@ use postern_core::{
     Text,
     mqtt::{
         Publication, PublicationProperties, Qos, RetainHandling, SharedFilter, SubscriptionOptions,
-        TopicName,
+        TopicName, Will,
     },
 };
 use postern_net::mqtt::StoredSession;
@@ -105,7 +106,34 @@ pub(super) fn write_session(session: &StoredSession) -> Vec<u8> {
         ids.iter()
             .for_each(|id| out.extend_from_slice(&id.to_be_bytes()));
     }
+    out.push(u8::from(session.will.is_some()));
+    if let Some(will) = &session.will {
+        out.extend_from_slice(&will.delay_s.to_be_bytes());
+        out.extend_from_slice(&will.expiry_s.unwrap_or(u32::MAX).to_be_bytes());
+        out.push(u8::from(will.is_retained));
+        let properties = will.properties.as_deref();
+        push(&mut out, &write_message(&will.topic, &will.payload, will.qos, properties, 0));
+    }
     out
+}
+
+fn read_will(rest: &mut Bytes) -> Result<Option<Box<Will>>, MqttRecordError> {
+    if u8_of(rest)? == 0 {
+        return Ok(None);
+    }
+    let delay_s = rest.try_get_u32().map_err(|_| MqttRecordError)?;
+    let expiry_s = rest.try_get_u32().map_err(|_| MqttRecordError)?;
+    let is_retained = u8_of(rest)? == 1;
+    let message = read_retained(octets_of(rest)?.into())?.publication;
+    Ok(Some(Box::new(Will {
+        topic: message.topic.name,
+        payload: message.payload,
+        qos: message.qos,
+        is_retained,
+        delay_s,
+        expiry_s: (expiry_s != u32::MAX).then_some(expiry_s),
+        properties: message.properties,
+    })))
 }
 
 /// # Errors
@@ -134,13 +162,15 @@ pub(super) fn read_session(
             .map(|_| rest.try_get_u16().map_err(|_| MqttRecordError))
             .collect()
     };
+    let (received, released) = (ids()?, ids()?);
     Ok(StoredSession {
         client_id: client_id.into(),
         expiry_s,
         ended_at_ms: (ended_at_ms > 0).then_some(ended_at_ms),
         subscriptions,
-        received: ids()?,
-        released: ids()?,
+        received,
+        released,
+        will: read_will(&mut rest)?,
     })
 }
 
@@ -275,6 +305,15 @@ mod tests {
         };
         let shared = SharedFilter::new("$share/g/a/#").expect("a filter");
         let plain = SharedFilter::new("+").expect("a filter");
+        let will = Will {
+            topic: "gone".into(),
+            payload: Bytes::from_static(b"\xff"),
+            qos: Qos::AtLeastOnce,
+            is_retained: true,
+            delay_s: 7,
+            expiry_s: Some(9),
+            properties: None,
+        };
         for ended_at_ms in [None, Some(1_700_000_000_000)] {
             let session = StoredSession {
                 client_id: "c".into(),
@@ -286,6 +325,7 @@ mod tests {
                 ],
                 received: vec![1, 65_535],
                 released: vec![2],
+                will: ended_at_ms.map(|_| Box::new(will.clone())),
             };
             let read = read_session("c".to_owned(), write_session(&session));
             assert_eq!(read, Ok(session));

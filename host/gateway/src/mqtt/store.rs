@@ -4,27 +4,36 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use postern_core::{
     BoxFuture, Error, Text,
-    event::durable::{
-        ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, WhenFull,
+    event::{
+        Event, Published, Publisher,
+        durable::{
+            ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, WhenFull,
+        },
     },
-    mqtt::{Publication, TopicFilter},
+    mqtt::{Publication, Qos, Reason, TopicFilter},
 };
-use postern_net::mqtt::{MqttStore, StoredSession};
+use postern_net::mqtt::{Acceptance, MqttStore, Refusal, StoredSession};
+use postern_system::clock;
 use postern_wasm::Records;
 use tokio::sync::OnceCell;
 use tracing::warn;
 
 use super::{
+    calls::refusal,
     record::{read_session, write_session},
     retained::{RetainedMessages, unavailable},
 };
-use crate::{config::Mqtt, events::DurableTopics};
+use crate::{
+    config::Mqtt,
+    events::{DurableTopics, EventService},
+};
 
 /// The embedded store of the broker.
 pub(super) struct SessionStore {
     pub retained: Arc<RetainedMessages>,
     sessions: Records,
     queues: Arc<SessionQueues>,
+    events: EventService,
 }
 
 /// What was published for sessions that outlive their connections: a log that is opened with the first
@@ -41,11 +50,11 @@ impl SessionStore {
     pub(super) fn new(
         retained: Arc<RetainedMessages>,
         sessions: Records,
-        topics: Arc<DurableTopics>,
+        events: EventService,
         mqtt: &Mqtt,
     ) -> Self {
         let queues = SessionQueues {
-            topics,
+            topics: Arc::clone(events.topics()),
             log: OnceCell::new(),
             limits: LogLimits {
                 age_max: None,
@@ -59,7 +68,53 @@ impl SessionStore {
             retained,
             sessions,
             queues: Arc::new(queues),
+            events,
         }
+    }
+
+    /// Takes a publication that is no call: everything that its QoS promises, but for MQTT subscribers.
+    /// `by` is who publishes it, and the client's name.
+    pub(super) fn take(
+        &self,
+        (publisher, client_id): (Publisher, &str),
+        publication: &Arc<Publication>,
+        is_kept: bool,
+    ) -> Acceptance {
+        let is_kept = is_kept && publication.qos != Qos::AtMostOnce;
+        // What is kept says whose it was: its client may want nothing of its own.
+        let client_id = is_kept.then_some(client_id);
+        let event = publication.to_event(clock::now(), publisher, client_id);
+        let retaining = match self.retain(publication, &event) {
+            Ok(retaining) => retaining,
+            Err(refused) => return Acceptance::Now(Err(refused)),
+        };
+        let published = self.events.publisher().publish_of_tap(event, is_kept);
+        match (published, retaining) {
+            (Err(error), _) => Acceptance::Now(Err(refusal(&error))),
+            (Ok(Published::Told(n_told)), None) => Acceptance::Now(Ok(n_told)),
+            (Ok(published), retaining) => Acceptance::Later(Box::pin(async move {
+                if let Some(written) = retaining {
+                    written.await.map_err(|error| refusal(&error))?;
+                }
+                published.stored().await.map_err(|error| refusal(&error))
+            })),
+        }
+    }
+
+    /// Retains a publication that asks for it; what is to be waited for with QoS 1 and 2.
+    fn retain(
+        &self,
+        publication: &Arc<Publication>,
+        event: &Event,
+    ) -> Result<Option<BoxFuture<Result<(), Error>>>, Refusal> {
+        if !publication.is_retained {
+            return Ok(None);
+        }
+        let checked = self.events.hub().check(event);
+        checked.map_err(|error| refusal(&error))?;
+        let written = self.retained.set(publication)?;
+        // With QoS 0 nobody waits for the disk.
+        Ok((publication.qos != Qos::AtMostOnce).then_some(written))
     }
 }
 
@@ -120,6 +175,19 @@ impl MqttStore for SessionStore {
                 None => Ok(()),
             }
         })
+    }
+
+    fn publish_will(
+        &self,
+        client_id: &Text,
+        publication: &Arc<Publication>,
+        is_kept: bool,
+    ) -> Acceptance {
+        if publication.topic.name.as_str().starts_with('$') {
+            let text = "nobody calls any more";
+            return Acceptance::Now(Err(Refusal::new(Reason::NOT_AUTHORIZED, text)));
+        }
+        self.take((Publisher::default(), client_id.as_str()), publication, is_kept)
     }
 
     fn keeps_queues(&self) -> bool {

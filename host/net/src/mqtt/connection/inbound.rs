@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -184,7 +184,9 @@ impl<S: StreamLink> Connection<S> {
             qos: packet.qos,
             is_retained: packet.is_retained,
             properties: packet.properties.clone(),
-            expires_at: self.limits.message_expires_at(now, packet.expiry_s),
+            expires_at: self.limits.expiry_s(packet.expiry_s).and_then(|seconds| {
+                now.checked_add(Duration::from_secs(seconds.into()))
+            }),
             client: self.session.key,
         });
         let route = Arc::clone(&known.route);
