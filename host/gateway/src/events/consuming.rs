@@ -2,12 +2,13 @@
 //! again. Events of different keys are handled at the same time, those of one key one after the other.
 
 use std::{
+    collections::HashMap,
     future::pending,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream::FuturesUnordered};
 use postern_core::{
     Error, Retry, Text,
     event::{
@@ -24,10 +25,12 @@ use super::{
 
 /// A handler and which topics it is to be told of.
 pub(super) struct Consuming {
-    pub topics: Arc<DurableTopics>,
-    pub patterns: Vec<TopicPattern>,
-    pub handler: Arc<dyn EventHandler>,
-    pub info: Arc<ListenerInfo>,
+    topics: Arc<DurableTopics>,
+    patterns: Vec<TopicPattern>,
+    handler: Arc<dyn EventHandler>,
+    info: Arc<ListenerInfo>,
+    /// Where it begins in each log that there was when it came, unless it has been there before.
+    starts: HashMap<TopicPattern, ConsumerStart>,
 }
 
 /// What became of an event.
@@ -39,6 +42,29 @@ enum Handled {
 }
 
 impl Consuming {
+    /// What is stored from here on is for it.
+    pub(super) fn new(
+        topics: &Arc<DurableTopics>,
+        patterns: Vec<TopicPattern>,
+        handler: Arc<dyn EventHandler>,
+        info: Arc<ListenerInfo>,
+    ) -> Self {
+        let durable = topics.matching(&patterns).into_iter();
+        let starts = durable.map(|topic| {
+            // A store that must be waited for begins when it answers.
+            let log = topic.log.info().now_or_never().and_then(Result::ok);
+            let start = log.map_or(ConsumerStart::New, |log| ConsumerStart::After(log.last));
+            (topic.pattern, start)
+        });
+        Self {
+            starts: starts.collect(),
+            topics: Arc::clone(topics),
+            patterns,
+            handler,
+            info,
+        }
+    }
+
     /// Tells the handler of what is kept for it, for as long as this is polled.
     pub(super) async fn run(self) {
         let mut changes = self.topics.changes();
@@ -63,7 +89,10 @@ impl Consuming {
         loop {
             let name = Text::from(format!("plugin {plugin}"));
             let patterns = self.patterns.clone();
-            let settings = topic.consumers.settings(name, patterns, ConsumerStart::New);
+            let start = self.starts.get(&topic.pattern).copied();
+            // A topic that has become durable since then has nothing older.
+            let start = start.unwrap_or(ConsumerStart::First);
+            let settings = topic.consumers.settings(name, patterns, start);
             let error = match topic.log.consumer(settings).await {
                 Ok(consumer) => {
                     pause = PAUSE_MIN;

@@ -46,12 +46,7 @@ impl EventListener {
             id: subscription.id().clone(),
             failed: AtomicU64::new(0),
         });
-        let consuming = Consuming {
-            topics: Arc::clone(topics),
-            patterns,
-            handler: Arc::clone(&handler),
-            info: Arc::clone(&info),
-        };
+        let consuming = Consuming::new(topics, patterns, Arc::clone(&handler), Arc::clone(&info));
         let telling = tell(subscription, handler, Arc::clone(&info), Arc::clone(topics));
         Self {
             info,
