@@ -50,7 +50,7 @@ def mqtt_messages(port):
     client = mqtt.Client(version, client_id="observer", clean_session=False)
     client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
     client.reconnect_delay_set(min_delay=1, max_delay=1)
-    client.connect("127.0.0.1", port)
+    client.connect_async("127.0.0.1", port)
     client.loop_forever(retry_first_connection=True)
 
 
