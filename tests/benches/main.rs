@@ -19,6 +19,7 @@ mod mqtt;
 mod nats;
 mod passes;
 mod quic;
+mod redis;
 mod redis_front;
 mod serve;
 mod table;
@@ -93,6 +94,10 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         // By its name only: it needs mosquitto.
         if chosen.iter().any(|word| word == "mqtt") {
             mqtt::run(&mut table).await;
+        }
+        // By its name only: it needs redis-server and redis-benchmark.
+        if chosen.iter().any(|word| word == "redis") {
+            redis::run(&mut table).await;
         }
         // By its name only: it needs redis-server.
         if chosen.iter().any(|word| word == "redis-front") {
