@@ -190,7 +190,7 @@ impl Routing {
                     if !self.pause_before(end).await {
                         return Err(Failure::Later(reason));
                     }
-                    self.refresh(end).await;
+                    drop(tokio::time::timeout_at(end.into(), self.refresh(end)).await);
                 }
                 Failure::Unsent(error) => {
                     // Another node may have taken over; one server alone is tried again by those who come
@@ -202,7 +202,7 @@ impl Routing {
                         return Err(Failure::Unsent(error));
                     }
                     self.forget_master();
-                    self.refresh(end).await;
+                    drop(tokio::time::timeout_at(end.into(), self.refresh(end)).await);
                 }
                 Failure::Moved { .. }
                 | Failure::Ask { .. }
@@ -222,11 +222,10 @@ impl Routing {
         request: &Request,
         end: Instant,
     ) -> Result<Value, Failure> {
-        let (node, asks) = match redirected {
-            Some(redirected) => redirected,
-            None => (self.node_of(route).await.map_err(Failure::Unsent)?, false),
-        };
-        let connection = self.acquire(&node, choice).await.map_err(Failure::Unsent)?;
+        let connecting = self.connection_for(choice, route, redirected);
+        let connected = tokio::time::timeout_at(end.into(), connecting).await;
+        let late = || Failure::Unsent(self.late());
+        let (connection, asks) = connected.map_err(|_| late())?.map_err(Failure::Unsent)?;
         let left = end.saturating_duration_since(clock::now());
         let most = self.config.response_timeout.min(left);
         match (asks, request) {
@@ -240,11 +239,31 @@ impl Routing {
                 Ok(replies.into_iter().nth(1).unwrap_or_default())
             }
             (true, Request::Atomic(_) | Request::Many(_)) => {
-                let (store, node) = (&self.config.name, node);
+                let (store, node) = (&self.config.name, connection.node());
                 let message = format!("store {store}: a slot moves to {node}");
                 Err(Failure::Later(message))
             }
         }
+    }
+
+    /// A connection for `route`, and whether the node there is to be told that it is asked on purpose.
+    async fn connection_for(
+        &self,
+        choice: Choice,
+        route: &Route<'_>,
+        redirected: Option<(RedisNode, bool)>,
+    ) -> Result<(Arc<RedisConnection>, bool), Error> {
+        let (node, asks) = match redirected {
+            Some(redirected) => redirected,
+            None => (self.node_of(route).await?, false),
+        };
+        Ok((self.acquire(&node, choice).await?, asks))
+    }
+
+    fn late(&self) -> Error {
+        let (name, limit) = (&self.config.name, self.config.operation_max());
+        let message = format!("store {name}: no connection within {limit:?}");
+        Error::unavailable(Blame::Upstream, message)
     }
 
     /// A connection of commands with `node`.

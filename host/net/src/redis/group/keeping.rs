@@ -33,7 +33,7 @@ impl SharedGroup {
             let kept = self.keep_once(&mut next_look, interval).await;
             if let Err(error) = kept {
                 tracing::debug!(group = %self.name, %error, "the group is kept in order later");
-                // What was not told is told then; timers of deliveries go on meanwhile.
+                // What was not told is told then.
                 tokio::time::sleep(RETRY_PAUSE).await;
                 continue;
             }

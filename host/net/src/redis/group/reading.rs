@@ -1,11 +1,12 @@
 //! The task that reads a group's entries, on a connection of its own: the server may let it wait.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use postern_core::Kind;
+use postern_core::{Kind, redis::position_of};
 use postern_system::random;
+use redis::Pipeline;
 
-use super::SharedGroup;
+use super::{IDS_MAX, SharedGroup};
 use crate::{
     pool::backoff,
     redis::{
@@ -13,7 +14,7 @@ use crate::{
         failure::Failure,
         log::BLOCK,
         routing::Route,
-        stream_replies::{entries_read, pending},
+        stream_replies::{PendingEntry, entries, entries_read, pending},
     },
 };
 
@@ -23,7 +24,7 @@ impl SharedGroup {
         let config = self.log.routing.config();
         let (min, max) = (config.reconnect_min, config.reconnect_max);
         let mut n_failures = 0;
-        while !self.is_deleted.load(std::sync::atomic::Ordering::Relaxed) {
+        while !self.is_deleted.load(Relaxed) {
             let route = Route::Key(self.log.key.as_bytes());
             let reason = match self.log.routing.connect_alone(route, None).await {
                 Ok(connection) => self.read_from(&connection, &mut n_failures).await,
@@ -42,7 +43,7 @@ impl SharedGroup {
         }
         loop {
             let room = self.wait_for_room().await;
-            let read = self.read_command(">", room, true);
+            let read = self.read_command(room);
             let most = BLOCK + self.log.routing.config().response_timeout;
             match connection.ask(&Request::One(read), most).await {
                 Ok(reply) => {
@@ -57,23 +58,49 @@ impl SharedGroup {
     /// What this gateway was given before the connection broke, and has not seen.
     async fn recover(&self, connection: &RedisConnection) -> Result<(), Failure> {
         let most = self.log.routing.config().response_timeout;
-        let room = self.state.lock().deliveries.room().clamp(1, READ_MAX);
-        let arguments = ["-", "+"].map(str::to_owned).into_iter();
-        let arguments = arguments.chain([room.to_string(), self.consumer.clone()]);
-        let counts = Request::One(self.command("XPENDING", arguments));
-        let counts = pending(connection.ask(&counts, most).await?);
-        if counts.is_empty() {
+        let arguments = ["-".to_owned(), "+".to_owned(), IDS_MAX.to_string()];
+        let arguments = arguments.into_iter().chain([self.consumer.clone()]);
+        let rows = Request::One(self.command("XPENDING", arguments));
+        let rows = pending(connection.ask(&rows, most).await?);
+        let unseen = self.unseen(rows);
+        if unseen.is_empty() {
             return Ok(());
         }
-        let read = Request::One(self.read_command("0", room, false));
-        let entries = entries_read(connection.ask(&read, most).await?);
-        // One of them was this gateway's own, of which nobody has heard.
-        let counts = counts.into_iter();
-        let counts: HashMap<_, _> = counts.map(|one| (one.id, one.n_deliveries)).collect();
-        self.insert(entries, |id| {
-            counts.get(id).copied().unwrap_or(1).saturating_sub(1)
-        });
+        let mut claims = Pipeline::new();
+        for row in &unseen {
+            claims.add_command(self.claim_again(row));
+        }
+        let replies = connection.ask(&Request::Many(claims), most).await?;
+        let replies = replies.into_sequence().unwrap_or_default();
+        for (row, reply) in unseen.iter().zip(replies) {
+            // One of its deliveries was to this gateway, where nobody has heard of it.
+            self.insert(entries(reply), |_| row.n_deliveries.saturating_sub(1));
+        }
         Ok(())
+    }
+
+    /// Rows of entries that are not held here, as many as there is room for.
+    fn unseen(&self, rows: Vec<PendingEntry>) -> Vec<PendingEntry> {
+        let state = self.state.lock();
+        let held = state.deliveries.positions();
+        let is_held = |row: &PendingEntry| {
+            let position = position_of(&row.id);
+            position.is_some_and(|position| held.contains(&position))
+        };
+        let rows = rows.into_iter().filter(|row| !is_held(row));
+        rows.take(state.deliveries.room()).collect()
+    }
+
+    /// Gives the entry, and leaves the number of its deliveries as it is.
+    fn claim_again(&self, row: &PendingEntry) -> redis::Cmd {
+        let arguments = [
+            self.consumer.clone(),
+            "0".to_owned(),
+            row.id.clone(),
+            "RETRYCOUNT".to_owned(),
+            row.n_deliveries.to_string(),
+        ];
+        self.command("XCLAIM", arguments)
     }
 
     async fn wait_for_room(&self) -> usize {
@@ -87,18 +114,13 @@ impl SharedGroup {
         }
     }
 
-    fn read_command(&self, from: &str, n_entries: usize, waits: bool) -> redis::Cmd {
+    fn read_command(&self, n_entries: usize) -> redis::Cmd {
+        let block = u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX);
         let mut command = redis::cmd("XREADGROUP");
-        command
-            .arg("GROUP")
-            .arg(self.name.as_str())
-            .arg(&self.consumer);
-        command.arg("COUNT").arg(n_entries);
-        if waits {
-            let block = u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX);
-            command.arg("BLOCK").arg(block);
-        }
-        command.arg("STREAMS").arg(&self.log.key).arg(from);
+        command.arg("GROUP").arg(self.name.as_str());
+        command.arg(&self.consumer).arg("COUNT").arg(n_entries);
+        command.arg("BLOCK").arg(block);
+        command.arg("STREAMS").arg(&self.log.key).arg(">");
         command
     }
 
