@@ -247,3 +247,89 @@ async fn ending_all_ends_streams() {
     events.end_all();
     assert!(lines.next().await.is_none());
 }
+
+/// Keeps the events of `t.>` in a folder of its own.
+async fn durable_events() -> (tempfile::TempDir, EventService) {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let text = "[topics.\"t.>\"]\ndelivery = \"at-least-once\"\nback-off = [\"0s\"]\n";
+    let parsed = crate::config::parse("postern.toml", text, &std::collections::BTreeMap::new());
+    let (config, _) = parsed.expect("a configuration");
+    let events = EventService::new(HubConfig::default(), folder.path());
+    let logs = events.topics().prepare(&config).await.expect("opened");
+    events.topics().apply(logs);
+    (folder, events)
+}
+
+/// Fails on the first delivery of each event, and tells all of them.
+struct FailsFirst(mpsc::UnboundedSender<(Bytes, String)>);
+
+impl EventHandler for FailsFirst {
+    fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>> {
+        let deliveries = event.headers.get_str("deliveries").map(|n| n.into_owned());
+        let deliveries = deliveries.unwrap_or_default();
+        let is_first = deliveries == "1";
+        let _ = self.0.send((event.payload, deliveries));
+        Box::pin(async move {
+            match is_first {
+                true => Err(Error::internal("as asked")),
+                false => Ok(()),
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_handler_of_a_durable_topic_gets_again_what_it_failed_at_and_nothing_twice() {
+    let (_folder, events) = durable_events().await;
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let name = Text::from("users");
+    let handler = Arc::new(FailsFirst(told));
+    let listener = events.subscribe_handler(&name, patterns(&["t.*"]), handler, None);
+    let listener = listener.expect("room");
+    for n in ["1", "2"] {
+        let event = format!(r#"{{"topic":"t.a","payload":{n}}}"#);
+        let stored = answered(&events, call("publish", &event, &nobody())).await;
+        assert_eq!(stored, Ok(r#"{"subscribers":1}"#.to_owned()));
+    }
+    for (payload, deliveries) in [("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")] {
+        let (found, n) = heard.recv().await.expect("told");
+        assert_eq!((&found[..], &*n), (payload.as_bytes(), deliveries));
+    }
+    assert_eq!(events.numbers().plugins.len(), 1);
+    drop(listener);
+    assert!(heard.recv().await.is_none());
+    events.topics().close().await;
+}
+
+#[tokio::test]
+async fn a_session_acknowledges_what_it_got_under_its_durable_name() {
+    let (_folder, events) = durable_events().await;
+    let session = Arc::new(Session::default());
+    let subscriber = caller("s1", Outbox::new(Arc::clone(&session) as _));
+    let wish = r#"{"topics":["t.*"],"durable":"billing"}"#;
+    let reply = answered(&events, call("subscribe", wish, &subscriber)).await;
+    assert_eq!(reply, Ok(r#"{"subscription":"1"}"#.to_owned()));
+    let mut subscription = session.0.lock().pop().expect("attached");
+    let event = r#"{"topic":"t.a","payload":1}"#;
+    assert!(
+        answered(&events, call("publish", event, &nobody()))
+            .await
+            .is_ok()
+    );
+    let delivery = subscription.next().await.expect("an event");
+    let id = delivery.event.headers.get_str("delivery");
+    assert_eq!(id.as_deref(), Some("1-0-1"));
+    let message = r#"{"deliveries":["1-0-1"]}"#;
+    let stolen = call("acknowledge", message, &caller("s2", Outbox::closed()));
+    assert_eq!(answered(&events, stolen).await, Err(Kind::NotFound));
+    let own = call("acknowledge", message, &subscriber);
+    assert_eq!(
+        answered(&events, own).await,
+        Ok(r#"{"acknowledged":1}"#.to_owned())
+    );
+    drop(subscription);
+    let infos = events.topics().infos().await.expect("there");
+    assert_eq!(infos[0].consumers[0].name, "billing");
+    assert_eq!(infos[0].consumers[0].acknowledged.0, 1);
+    events.topics().close().await;
+}
