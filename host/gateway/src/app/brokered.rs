@@ -82,7 +82,7 @@ impl Brokered {
 impl BrokerSource for Brokers {
     fn store(&self, name: &str) -> Option<Arc<dyn EventBroker>> {
         let store = self.stores.find(name)?;
-        Some(Arc::clone(store.channels()) as Arc<dyn EventBroker>)
+        Some(Arc::new(store.channels().clone()))
     }
 
     fn bridge(&self, name: &str) -> Option<Arc<dyn EventBroker>> {
