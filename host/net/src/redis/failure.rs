@@ -32,9 +32,10 @@ impl Failure {
             let Some(node) = RedisNode::of_authority(authority) else {
                 return Self::Later(message());
             };
-            return match error.kind() {
-                ErrorKind::Server(ServerErrorKind::Moved) => Self::Moved { slot, node },
-                _ => Self::Ask { node },
+            let has_moved = error.kind() == ErrorKind::Server(ServerErrorKind::Moved);
+            return match has_moved {
+                true => Self::Moved { slot, node },
+                false => Self::Ask { node },
             };
         }
         match (error.kind(), error.code()) {

@@ -246,9 +246,11 @@ impl SharedLog {
             Err(error) if is_no_stream(&error) => Value::Nil,
             Err(error) => return Err(error),
         };
-        let consumers = match stream {
-            Value::Nil => Vec::new(),
-            _ => self.consumers().await?,
+        let is_there = stream != Value::Nil;
+        let consumers = if is_there {
+            self.consumers().await?
+        } else {
+            Vec::new()
         };
         let mut usage = redis::cmd("MEMORY");
         usage.arg("USAGE").arg(&self.key);

@@ -40,21 +40,16 @@ pub(super) fn entries(reply: Value) -> Vec<StreamEntry> {
 
 /// Entries of the one stream that was read; none where the wait was for nothing.
 pub(super) fn entries_read(reply: Value) -> Vec<StreamEntry> {
-    match reply {
-        // RESP3: a map from streams to entries.
-        Value::Map(streams) => {
-            let first = streams.into_iter().next();
-            first.map_or_else(Vec::new, |(_, rows)| entries(rows))
-        }
-        // RESP2: pairs.
-        reply => {
-            let streams = reply.into_sequence().unwrap_or_default();
-            let first = streams.into_iter().next();
-            let pair = first.and_then(|pair| pair.into_sequence().ok());
-            pair.and_then(|pair| pair.into_iter().nth(1))
-                .map_or_else(Vec::new, entries)
-        }
-    }
+    // RESP3 has a map from streams to entries, RESP2 pairs.
+    let rows = if let Value::Map(streams) = reply {
+        streams.into_iter().next().map(|(_, rows)| rows)
+    } else {
+        let streams = reply.into_sequence().unwrap_or_default();
+        let first = streams.into_iter().next();
+        let pair = first.and_then(|pair| pair.into_sequence().ok());
+        pair.and_then(|pair| pair.into_iter().nth(1))
+    };
+    rows.map_or_else(Vec::new, entries)
 }
 
 pub(super) fn claimed(reply: Value) -> Claimed {
