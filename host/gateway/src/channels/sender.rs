@@ -240,7 +240,11 @@ impl Sender {
         }
         if outbound.done.is_none() {
             let (channel, topic) = (&self.channel.name, &outbound.event.topic);
-            warn!(%channel, %topic, %error, "an event is given up");
+            // The next change of brokers tells how many there were.
+            match self.n_lost {
+                0 | 1 => warn!(%channel, %topic, %error, "an event is given up"),
+                _ => debug!(%channel, %topic, %error, "an event is given up"),
+            }
         }
         outbound.tell(Err(error));
     }
