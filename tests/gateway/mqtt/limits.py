@@ -159,6 +159,25 @@ def queue_bytes(address, version):
 
 
 @case()
+def kept(address, version):
+    """What waits for all sessions has a bound; a publish that finds no room is not acknowledged as taken."""
+    options = {"clean": False, "properties": {"SessionExpiryInterval": 600}}
+    client = Client(address, "kept", **options)
+    client.subscribe("kept/#", 1)
+    client.close()
+    writer = Client(address)
+    found = [writer.publish("kept/a", "x" * 100_000, 1)[0].value for _ in range(14)]
+    taken = [code for code in found if code < 0x80]
+    equal(0 < len(taken) < len(found), True)
+    equal(found[len(taken):], [0x97] * (len(found) - len(taken)))
+    client = Client(address, "kept", **options)
+    for _ in taken:
+        client.message()
+    client.nothing()
+    client.close(), writer.close()
+
+
+@case()
 def retained(address, version):
     client = Client(address)
     equal(client.publish("r/1", "x", 1, retain=True)[0].value < 0x80, True)

@@ -53,6 +53,7 @@ async fn what_waits_for_a_client_is_bounded_and_the_oldest_dropped() {
     check("queue-messages-max = 5", &["queue-"]).await;
     check("queue-bytes-max = \"64KiB\"", &["queue_bytes-"]).await;
     check("in-flight-max = 4", &["in_flight-"]).await;
+    check("kept-bytes-max = \"1MiB\"", &["kept-"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
