@@ -187,7 +187,9 @@ mod tests {
     fn payloads(queue: &mut OutgoingQueue) -> Vec<Bytes> {
         let mut into = VecDeque::new();
         queue.take(&mut into, usize::MAX);
-        into.iter().map(|one| one.publication.payload.clone()).collect()
+        into.iter()
+            .map(|one| one.publication.payload.clone())
+            .collect()
     }
 
     #[test]

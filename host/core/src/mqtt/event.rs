@@ -124,7 +124,9 @@ impl Publication {
                 let own = name.strip_prefix(PROPERTY);
                 if own.is_some() || is_carried(name.as_bytes()) {
                     let properties = self.properties.get_or_insert_default();
-                    properties.user.push((own.unwrap_or(name).into(), value.into()));
+                    properties
+                        .user
+                        .push((own.unwrap_or(name).into(), value.into()));
                 }
             }
         }
@@ -134,7 +136,10 @@ impl Publication {
 /// Whose client published a stored event.
 #[must_use]
 pub fn client_of(event: &Event) -> Option<Text> {
-    event.headers.get_str(CLIENT).map(|client| Text::from(&*client))
+    event
+        .headers
+        .get_str(CLIENT)
+        .map(|client| Text::from(&*client))
 }
 
 fn put_properties(properties: &PublicationProperties, mut push: impl FnMut(&str, &[u8])) {
@@ -200,7 +205,10 @@ mod tests {
         assert_eq!(event.topic, "orders.created");
         assert!(event.headers.is_empty());
         let back = Publication::of_event(&event, epoch(), Duration::ZERO);
-        assert_eq!((back.topic.name.as_str(), back.qos), ("orders/created", Qos::AtLeastOnce));
+        assert_eq!(
+            (back.topic.name.as_str(), back.qos),
+            ("orders/created", Qos::AtLeastOnce)
+        );
     }
 
     #[test]
@@ -225,7 +233,10 @@ mod tests {
         };
         let back = there_and_back(&publication);
         assert_eq!(back.properties.as_deref(), Some(&properties));
-        assert_eq!((back.qos, back.expires_at), (Qos::ExactlyOnce, publication.expires_at));
+        assert_eq!(
+            (back.qos, back.expires_at),
+            (Qos::ExactlyOnce, publication.expires_at)
+        );
     }
 
     #[test]
@@ -239,7 +250,10 @@ mod tests {
         let back = Publication::of_event(&event, epoch(), Duration::from_secs(50));
         assert_eq!(back.expiry_s(epoch()), Some(10));
         assert!(!back.is_expired(epoch() + Duration::from_millis(9_999)));
-        assert_eq!(back.expiry_s(epoch() + Duration::from_millis(9_999)), Some(1));
+        assert_eq!(
+            back.expiry_s(epoch() + Duration::from_millis(9_999)),
+            Some(1)
+        );
         let back = Publication::of_event(&event, epoch(), Duration::from_secs(61));
         assert!(back.is_expired(epoch()));
     }

@@ -222,7 +222,10 @@ mod tests {
         assert_eq!(table.remove(&filter("a/+"), 1), None);
         assert_eq!(table.remove(&filter("a/+"), 2), Some(20));
         assert_eq!(table.remove(&filter("a/#"), 1), Some(12));
-        assert!(table.is_empty() && table.root.is_empty(), "an empty table keeps no node");
+        assert!(
+            table.is_empty() && table.root.is_empty(),
+            "an empty table keeps no node"
+        );
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! What one client may do, and what both ends of a connection have agreed on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Connect, MqttVersion, Qos};
 
@@ -23,8 +23,8 @@ pub struct ClientLimits {
     pub keep_alive_max: Option<Duration>,
     /// How long a session may outlive its connection. Default 7 days; zero keeps none.
     pub session_expiry_max: Duration,
-    /// How long a publication may be kept for whoever is away; it says itself where it is to be kept for
-    /// less. Default none: for ever.
+    /// How long a publication may be kept for those that it goes to, whatever its publisher says. Default
+    /// none: for ever, where the publisher says nothing.
     pub message_expiry_max: Option<Duration>,
     /// Subscriptions of one session. Default 1,024.
     pub subscriptions_max: usize,
@@ -68,23 +68,23 @@ pub struct Negotiated {
 }
 
 impl ClientLimits {
-    /// When a publication of now is for nobody any more that says so many seconds.
+    /// How many seconds a publication is kept that asks for `asked`.
     #[must_use]
-    pub fn message_expires_at(&self, now: Instant, asked_s: Option<u32>) -> Option<Instant> {
-        let asked = asked_s.map(|seconds| Duration::from_secs(seconds.into()));
-        let kept = match (asked, self.message_expiry_max) {
+    pub fn expiry_s(&self, asked: Option<u32>) -> Option<u32> {
+        let limit = self.message_expiry_max.map(|limit| limit.as_secs());
+        let limit = limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+        match (asked, limit) {
             (Some(asked), Some(limit)) => Some(asked.min(limit)),
             (asked, limit) => asked.or(limit),
-        };
-        kept.and_then(|kept| now.checked_add(kept))
+        }
     }
 }
 
 impl Negotiated {
     #[must_use]
     pub fn new(connect: &Connect, limits: &ClientLimits) -> Self {
-        let asked = (connect.keep_alive_s > 0)
-            .then(|| Duration::from_secs(connect.keep_alive_s.into()));
+        let asked =
+            (connect.keep_alive_s > 0).then(|| Duration::from_secs(connect.keep_alive_s.into()));
         let keep_alive = match (asked, limits.keep_alive_max) {
             (Some(asked), Some(limit)) => Some(asked.min(limit)),
             (asked, limit) => asked.or(limit),
@@ -137,24 +137,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_kept_for_the_lesser_of_both() {
-        let now = crate::testing::epoch();
-        let check = |limit: Option<u64>, asked, expected: Option<u64>| {
-            let limits = ClientLimits {
-                message_expiry_max: limit.map(Duration::from_secs),
-                ..ClientLimits::default()
-            };
-            let expected = expected.map(|seconds| now + Duration::from_secs(seconds));
-            assert_eq!(limits.message_expires_at(now, asked), expected);
-        };
-        check(None, None, None);
-        check(None, Some(5), Some(5));
-        check(Some(3), None, Some(3));
-        check(Some(3), Some(5), Some(3));
-        check(Some(7), Some(5), Some(5));
-    }
-
-    #[test]
     fn each_side_gets_the_lesser_of_both() {
         let limits = ClientLimits {
             keep_alive_max: Some(Duration::from_secs(60)),
@@ -169,7 +151,10 @@ mod tests {
         };
         let found = Negotiated::new(&connect, &limits);
         assert_eq!((found.in_flight_max, found.receive_max), (10, 256));
-        assert_eq!((found.topic_alias_out_max, found.topic_alias_in_max), (5, 32));
+        assert_eq!(
+            (found.topic_alias_out_max, found.topic_alias_in_max),
+            (5, 32)
+        );
         assert_eq!(found.keep_alive, Some(Duration::from_secs(60)));
         assert!(found.is_keep_alive_ours && found.is_session_expiry_ours);
         assert_eq!(found.session_expiry_s, 100);
@@ -182,5 +167,21 @@ mod tests {
         assert!(!found.is_keep_alive_ours);
         let found = Negotiated::new(&Connect::default(), &ClientLimits::default());
         assert_eq!((found.keep_alive, found.session_expiry_s), (None, 0));
+    }
+
+    #[test]
+    fn publications_are_kept_no_longer_than_the_limit() {
+        let check = |limit: Option<u64>, asked, expected| {
+            let limits = ClientLimits {
+                message_expiry_max: limit.map(Duration::from_secs),
+                ..ClientLimits::default()
+            };
+            assert_eq!(limits.expiry_s(asked), expected);
+        };
+        check(None, None, None);
+        check(None, Some(7), Some(7));
+        check(Some(5), None, Some(5));
+        check(Some(5), Some(7), Some(5));
+        check(Some(5), Some(3), Some(3));
     }
 }

@@ -85,7 +85,10 @@ mod tests {
     fn written(buffer: &PacketBuffer) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 8];
         let n_slices = buffer.slices(&mut slices);
-        slices[..n_slices].iter().flat_map(|slice| slice.to_vec()).collect()
+        slices[..n_slices]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect()
     }
 
     #[test]
@@ -96,7 +99,10 @@ mod tests {
         buffer.push_payload(&long);
         buffer.push_payload(&Bytes::from_static(b"cd"));
         let expected = [b"ab", &long[..], b"cd"].concat();
-        assert_eq!((written(&buffer), buffer.len()), (expected.clone(), expected.len()));
+        assert_eq!(
+            (written(&buffer), buffer.len()),
+            (expected.clone(), expected.len())
+        );
         for n_octets in [1, 3, COPY_BYTES_MAX - 1, 1] {
             let left = written(&buffer)[n_octets..].to_vec();
             buffer.advance(n_octets);

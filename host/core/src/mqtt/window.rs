@@ -165,14 +165,19 @@ impl Window {
     /// The connection has ended. What lies in a stored queue comes from there again; everything else is
     /// sent again over the next connection.
     pub fn on_disconnected(&mut self) {
-        self.in_flight.retain(|_, in_flight| match &mut in_flight.stage {
-            Stage::Sent(outgoing) => {
-                outgoing.is_duplicate = true;
-                outgoing.position.is_none()
-            }
-            Stage::Released(_) => true,
-        });
-        let mut ids: Vec<_> = self.in_flight.iter().map(|(id, one)| (one.number, *id)).collect();
+        self.in_flight
+            .retain(|_, in_flight| match &mut in_flight.stage {
+                Stage::Sent(outgoing) => {
+                    outgoing.is_duplicate = true;
+                    outgoing.position.is_none()
+                }
+                Stage::Released(_) => true,
+            });
+        let mut ids: Vec<_> = self
+            .in_flight
+            .iter()
+            .map(|(id, one)| (one.number, *id))
+            .collect();
         ids.sort_unstable();
         self.unsent = ids.into_iter().map(|(_, id)| id).collect();
     }
@@ -187,8 +192,11 @@ impl Window {
         let ids = self.in_flight.iter().filter(|(_, one)| is_shared(one));
         let mut ids: Vec<_> = ids.map(|(id, one)| (one.number, *id)).collect();
         ids.sort_unstable();
-        self.unsent.retain(|id| !ids.iter().any(|(_, shared)| shared == id));
-        let taken = ids.into_iter().filter_map(|(_, id)| self.in_flight.remove(&id));
+        self.unsent
+            .retain(|id| !ids.iter().any(|(_, shared)| shared == id));
+        let taken = ids
+            .into_iter()
+            .filter_map(|(_, id)| self.in_flight.remove(&id));
         taken
             .filter_map(|in_flight| match in_flight.stage {
                 Stage::Sent(outgoing) => Some(outgoing),
@@ -296,11 +304,20 @@ mod tests {
         let mut window = Window::default();
         assert_eq!(send(&mut window, at(65_536)), 1);
         assert_eq!(window.id_for(&at(1)), None, "another has it");
-        assert_eq!(window.standing(Position(65_536)), Some(WindowStanding::Sent));
+        assert_eq!(
+            window.standing(Position(65_536)),
+            Some(WindowStanding::Sent)
+        );
         assert_eq!(window.standing(Position(1)), None);
         assert!(window.on_pubrec(1).is_ok());
-        assert_eq!(window.standing(Position(65_536)), Some(WindowStanding::Released));
-        assert_eq!(Window::with_released(&[7]).standing(Position(7)), Some(WindowStanding::Released));
+        assert_eq!(
+            window.standing(Position(65_536)),
+            Some(WindowStanding::Released)
+        );
+        assert_eq!(
+            Window::with_released(&[7]).standing(Position(7)),
+            Some(WindowStanding::Released)
+        );
     }
 
     #[test]

@@ -329,7 +329,7 @@ mod tests {
         ] {
             assert_eq!(at(path), None, "{path}");
         }
-        assert!(Endpoint::at("/ws/%zz/get", &HttpConfig::default()).is_err());
+        assert!(Endpoint::at("/ws/%zz/get", &HttpConfig::default(), false).is_err());
     }
 
     #[test]

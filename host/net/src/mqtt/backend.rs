@@ -14,7 +14,8 @@ use postern_core::{
     BoxFuture, Error, Peer, Principal, Text,
     event::durable::EventConsumer,
     mqtt::{
-        ClientLimits, MqttVersion, Publication, Reason, SharedFilter, SubscriptionOptions, TopicFilter, TopicName,
+        ClientLimits, MqttVersion, Publication, Reason, SharedFilter, SubscriptionOptions,
+        TopicFilter, TopicName, Will,
     },
 };
 
@@ -81,6 +82,15 @@ pub trait MqttStore: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// What the store says.
     fn delete_session(&self, client_id: Text) -> BoxFuture<Result<(), Error>>;
+
+    /// Takes the will of a client whose connection was of an earlier run of the gateway, as
+    /// `MqttBackend::publish` takes publications: its rules were asked when it connected.
+    fn publish_will(
+        &self,
+        client_id: &Text,
+        publication: &Arc<Publication>,
+        is_kept: bool,
+    ) -> Acceptance;
 
     /// Whether there are stored queues. Otherwise sessions outlive their connection in memory only.
     fn keeps_queues(&self) -> bool;
@@ -168,6 +178,8 @@ pub struct StoredSession {
     pub received: Vec<u16>,
     /// Packet identifiers of QoS 2 that the client has, and that were not completed.
     pub released: Vec<u16>,
+    /// What is to be published when the client does not come back in time.
+    pub will: Option<Box<Will>>,
 }
 
 impl Refusal {

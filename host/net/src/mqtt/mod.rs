@@ -8,11 +8,14 @@
 //! events of others ─▶ Broker::deliver_event
 //! ```
 
+mod attaching;
 mod backend;
 mod broker;
 mod config;
 mod connection;
 mod info;
+mod keeping;
+mod restoring;
 mod routes;
 mod server;
 mod service;
@@ -28,11 +31,10 @@ pub use self::{
     },
     broker::{Broker, BrokerNumbers},
     config::{BrokerConfig, MqttConfig},
-    info::SessionInfo,
     server::{MqttControl, MqttFront, MqttServer},
+    session::SessionInfo,
 };
-
-pub(crate) use self::service::{MqttService, serve_stream};
+pub(crate) use self::{connection::serve_stream, service::MqttService};
 pub use postern_core::mqtt::ClientLimits;
 
 /// The path of MQTT on the HTTP port.

@@ -91,7 +91,10 @@ impl Routes {
 
     pub(super) fn n_subscriptions(&self) -> usize {
         let shares = self.shares.lock();
-        let members = shares.by_key.values().map(|share| share.members.lock().len());
+        let members = shares
+            .by_key
+            .values()
+            .map(|share| share.members.lock().len());
         let n_shared: usize = members.sum();
         self.table.read().len() - shares.by_key.len() + n_shared
     }
@@ -108,7 +111,9 @@ impl Routes {
         } else {
             let subscriber = Subscriber::Own(Arc::clone(session), options);
             let mut table = self.table.write();
-            table.insert(&filter.filter, session.key.0, subscriber).is_none()
+            table
+                .insert(&filter.filter, session.key.0, subscriber)
+                .is_none()
         };
         self.touch();
         is_new
@@ -145,12 +150,16 @@ impl Routes {
                 shares.by_filter.insert(filter.clone(), Arc::clone(&share));
                 shares.by_key.insert(share.key, Arc::clone(&share));
                 let subscriber = Subscriber::Share(Arc::clone(&share));
-                self.table.write().insert(&filter.filter, share.table_key(), subscriber);
+                self.table
+                    .write()
+                    .insert(&filter.filter, share.table_key(), subscriber);
                 share
             }
         };
         let mut members = share.members.lock();
-        let known = members.iter_mut().find(|(member, _)| member.key == session.key);
+        let known = members
+            .iter_mut()
+            .find(|(member, _)| member.key == session.key);
         match known {
             Some((_, known)) => {
                 *known = options;
@@ -197,9 +206,8 @@ impl Routes {
                 target.shared_ids = Some(Arc::from(target.ids.as_slice()));
             }
         }
-        let keeps = |target: &RouteTarget| {
-            target.qos != Qos::AtMostOnce && target.session.is_durable()
-        };
+        let keeps =
+            |target: &RouteTarget| target.qos != Qos::AtMostOnce && target.session.is_durable();
         route.is_kept = route.targets.iter().any(keeps);
         route
     }
@@ -221,7 +229,12 @@ impl Routes {
             .share
             .and_then(|key| self.shares.lock().by_key.get(&key).map(Arc::clone));
         share.is_some_and(|share| {
-            share.deliver(&outgoing.publication, Some(from), outgoing.is_duplicate, told)
+            share.deliver(
+                &outgoing.publication,
+                Some(from),
+                outgoing.is_duplicate,
+                told,
+            )
         })
     }
 }
@@ -237,7 +250,10 @@ impl Route {
     }
 
     fn add(&mut self, session: &Arc<Session>, options: &SubscriptionOptions) {
-        let known = self.targets.iter_mut().find(|target| target.session.key == session.key);
+        let known = self
+            .targets
+            .iter_mut()
+            .find(|target| target.session.key == session.key);
         let Some(target) = known else {
             self.targets.push(RouteTarget {
                 session: Arc::clone(session),
@@ -346,4 +362,3 @@ impl Told {
         }
     }
 }
-

@@ -6,10 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use postern_core::{Origin, Peer, Transport};
 
-use super::{
-    Broker, MqttBackend, MqttConfig,
-    service::{self, MqttService},
-};
+use super::{Broker, MqttBackend, MqttConfig, connection::serve_stream, service::MqttService};
 use crate::{
     Counters, Shutdown,
     acceptor::{
@@ -71,7 +68,7 @@ impl MqttFront {
     /// Serves the client at the other end of `stream` until either side ends it.
     pub async fn serve<S: StreamLink>(&self, stream: S, peer: Peer, shutdown: Shutdown) {
         let service = Arc::clone(&self.service);
-        service::serve_stream(service, stream, BytesMut::new(), peer, shutdown).await;
+        serve_stream(service, stream, BytesMut::new(), peer, shutdown).await;
     }
 }
 
@@ -163,7 +160,10 @@ struct MqttProxies(Arc<ArcSwap<MqttConfig>>);
 impl ProxyTrust for MqttProxies {
     fn expects_header(&self, origin: &Origin) -> bool {
         let config = self.0.load();
-        config.proxies.as_ref().is_some_and(|proxies| proxies.contain(origin))
+        config
+            .proxies
+            .as_ref()
+            .is_some_and(|proxies| proxies.contain(origin))
     }
 }
 
@@ -196,6 +196,6 @@ impl<L: StreamLink, S: StreamLink> Serve<L, S> for MqttService {
             tls: facts.tls,
             ..Peer::new(transport, facts.origin)
         };
-        service::serve_stream(self, stream, BytesMut::new(), peer, shutdown).await;
+        serve_stream(self, stream, BytesMut::new(), peer, shutdown).await;
     }
 }

@@ -16,6 +16,7 @@ use postern_core::{
     event::QueueBounds,
     mqtt::{
         ClientKey, ClientLimits, Outgoing, OutgoingQueue, Qos, SharedFilter, SubscriptionOptions,
+        Will,
     },
 };
 
@@ -35,8 +36,24 @@ pub(super) struct Session {
     sent_up_to: AtomicU64,
     /// Who has it, or had it last.
     client: Mutex<Option<Arc<MqttClient>>>,
-    /// Publications that the inbox had no room for.
-    n_dropped: AtomicU64,
+    /// What is owed when the client goes without a word, where that is kept on disk.
+    will: Mutex<Option<Box<Will>>>,
+}
+
+/// One session, for whoever looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    pub client_id: Text,
+    pub is_connected: bool,
+    /// Who has it, or had it last; none of one that was kept over a restart and has not come back.
+    pub client: Option<Arc<MqttClient>>,
+    pub subscriptions: Vec<(SharedFilter, SubscriptionOptions)>,
+    /// Publications that wait here; those of a stored queue are not counted.
+    pub n_queued: u64,
+    /// Publications that its queue had no room for.
+    pub n_dropped: u64,
+    /// Whether QoS 1 and 2 come by a queue on disk.
+    pub is_stored: bool,
 }
 
 #[derive(Debug)]
@@ -82,7 +99,7 @@ impl Session {
             is_durable: AtomicBool::new(false),
             sent_up_to: AtomicU64::new(0),
             client: Mutex::new(None),
-            n_dropped: AtomicU64::new(0),
+            will: Mutex::new(None),
         }
     }
 
@@ -90,17 +107,28 @@ impl Session {
         *self.client.lock() = Some(client);
     }
 
+    pub(super) fn set_will(&self, will: Option<&Box<Will>>) {
+        *self.will.lock() = will.cloned();
+    }
+
+    pub(super) fn will(&self) -> Option<Box<Will>> {
+        self.will.lock().clone()
+    }
+
     pub(super) fn info(&self) -> SessionInfo {
         let subscriptions = self.subscriptions.lock();
         let all = subscriptions.iter();
-        let subscriptions = all.map(|(filter, options)| (filter.clone(), *options)).collect();
+        let subscriptions = all
+            .map(|(filter, options)| (filter.clone(), *options))
+            .collect();
+        let inbox = self.inbox.lock();
         SessionInfo {
             client_id: self.client_id.clone(),
             is_connected: self.is_connected(),
             client: self.client.lock().clone(),
             subscriptions,
-            n_queued: self.n_queued() as u64,
-            n_dropped: self.n_dropped.load(Relaxed),
+            n_queued: inbox.queue.len() as u64,
+            n_dropped: inbox.queue.n_lost(),
             is_stored: self.is_durable(),
         }
     }
@@ -148,9 +176,6 @@ impl Session {
         }
         let mut inbox = self.inbox.lock();
         let n_lost = inbox.queue.push(outgoing);
-        if n_lost > 0 {
-            self.n_dropped.fetch_add(n_lost, Relaxed);
-        }
         Some(Pushed {
             waker: inbox.waker.take(),
             n_lost,
@@ -204,8 +229,9 @@ impl Session {
         let mut inbox = self.inbox.lock();
         let mut all = VecDeque::new();
         inbox.queue.take(&mut all, usize::MAX);
-        let (shared, own): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|outgoing| outgoing.share.is_some());
+        let (shared, own): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|outgoing| outgoing.share.is_some());
         for outgoing in own {
             inbox.queue.push(outgoing);
         }

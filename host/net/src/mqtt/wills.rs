@@ -2,21 +2,31 @@
 
 use std::{sync::Arc, time::Duration};
 
-use postern_core::mqtt::{ClientKey, Publication, TopicName, Will};
+use postern_core::{
+    Text,
+    mqtt::{ClientKey, Publication, TopicName, Will},
+};
 use postern_system::clock;
 
 use super::{
-    Acceptance, Broker, MqttBackend, MqttClient,
-    routes::Told,
+    Acceptance, MqttBackend, MqttClient, MqttStore,
+    routes::{Routes, Told},
 };
 
 /// A will, and who publishes it.
 #[derive(Debug)]
 pub(super) struct PendingWill {
     pub(super) will: Box<Will>,
-    pub(super) client: Arc<MqttClient>,
     pub(super) key: ClientKey,
-    pub(super) backend: Arc<dyn MqttBackend>,
+    pub(super) publisher: WillPublisher,
+}
+
+/// Who takes a will.
+#[derive(Debug)]
+pub(super) enum WillPublisher {
+    Client(Arc<MqttClient>, Arc<dyn MqttBackend>),
+    /// The client's connection was of an earlier run, which has judged it.
+    Store(Text, Arc<dyn MqttStore>),
 }
 
 impl PendingWill {
@@ -24,27 +34,35 @@ impl PendingWill {
         Duration::from_secs(self.will.delay_s.into())
     }
 
-    /// Publishes it, by the rules of its client.
-    pub(super) async fn publish(self, broker: &Broker) {
-        let client_id = self.client.client_id.clone();
-        if let Err(reason) = self.take(broker).await {
-            tracing::info!(client = client_id.as_str(), reason, "a will was not published");
+    /// Publishes it, by the rules of its client. `told` is to be woken.
+    pub(super) async fn publish(self, routes: &Routes, told: &mut Told) {
+        let client_id = match &self.publisher {
+            WillPublisher::Client(client, _) => client.client_id.clone(),
+            WillPublisher::Store(client_id, _) => client_id.clone(),
+        };
+        if let Err(reason) = self.take(routes, told).await {
+            tracing::info!(
+                client = client_id.as_str(),
+                reason,
+                "a will was not published"
+            );
         }
     }
 
-    async fn take(self, broker: &Broker) -> Result<(), String> {
+    async fn take(self, routes: &Routes, told: &mut Told) -> Result<(), String> {
         let Self {
             will,
-            client,
             key,
-            backend,
+            publisher,
         } = self;
         let topic = TopicName::new(&will.topic).map_err(|error| error.to_string())?;
-        let allowed = backend.may_publish(&client, &topic);
-        allowed.map_err(|reason| reason.to_string())?;
-        let expires_at = will.expiry_s.and_then(|seconds| {
-            clock::now().checked_add(Duration::from_secs(seconds.into()))
-        });
+        if let WillPublisher::Client(client, backend) = &publisher {
+            let allowed = backend.may_publish(client, &topic);
+            allowed.map_err(|reason| reason.to_string())?;
+        }
+        let expires_at = will
+            .expiry_s
+            .and_then(|seconds| clock::now().checked_add(Duration::from_secs(seconds.into())));
         let publication = Arc::new(Publication {
             topic,
             payload: will.payload,
@@ -54,16 +72,23 @@ impl PendingWill {
             expires_at,
             client: key,
         });
-        let routes = &broker.shared.routes;
         let is_kept = routes.route(&publication.topic.name).is_kept;
-        let taken = match backend.publish(&client, &publication, is_kept) {
+        let acceptance = match &publisher {
+            WillPublisher::Client(client, backend) => {
+                backend.publish(client, &publication, is_kept)
+            }
+            WillPublisher::Store(client_id, store) => {
+                store.publish_will(client_id, &publication, is_kept)
+            }
+        };
+        let taken = match acceptance {
             Acceptance::Now(taken) => taken,
             Acceptance::Later(taking) => taking.await,
         };
         taken.map_err(|refusal| format!("{}: {}", refusal.reason, refusal.text))?;
-        let mut told = Told::default();
-        routes.route(&publication.topic.name).deliver(&publication, &mut told);
-        broker.on_told(&mut told);
+        routes
+            .route(&publication.topic.name)
+            .deliver(&publication, told);
         Ok(())
     }
 }

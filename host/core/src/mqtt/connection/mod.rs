@@ -146,7 +146,9 @@ impl MqttConnection {
                 Ok(MqttInput::Nothing)
             }
             Packet::Disconnect(disconnect) => {
-                let asks = disconnect.session_expiry_s.is_some_and(|seconds| seconds > 0);
+                let asks = disconnect
+                    .session_expiry_s
+                    .is_some_and(|seconds| seconds > 0);
                 match asks && !self.had_session_expiry {
                     true => Err(PacketFault::SessionExpiry),
                     false => Ok(MqttInput::Disconnected(disconnect)),
@@ -361,4 +363,3 @@ impl MqttConnection {
 
 /// Of a packet beside what it explains: type, length, identifier, reason, section.
 const EXPLAINED_BYTES: usize = 16;
-

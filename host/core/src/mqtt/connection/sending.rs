@@ -38,7 +38,12 @@ impl MqttConnection {
                 None => return,
                 Some(Repeated::Pubrel(id)) => {
                     let (kind, reason) = (AckKind::Pubrel, Reason::SUCCESS);
-                    encode_ack(out.tail(), negotiated.version, AckPacket { kind, id, reason }, None);
+                    encode_ack(
+                        out.tail(),
+                        negotiated.version,
+                        AckPacket { kind, id, reason },
+                        None,
+                    );
                     None
                 }
                 Some(Repeated::Publish(id, outgoing)) => {

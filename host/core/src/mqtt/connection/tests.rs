@@ -7,9 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     event::durable::Position,
-    mqtt::{
-        ClientLimits, Connect, Decoded, Publication, PublicationProperties, TopicName, decode,
-    },
+    mqtt::{ClientLimits, Connect, Decoded, Publication, PublicationProperties, TopicName, decode},
     testing::epoch,
 };
 
@@ -54,7 +52,11 @@ impl Peer {
 
     fn check(&mut self, octets: &[u8], expected: &str, written: &[u8]) {
         let found = self.handle(octets).expect("no fault");
-        assert_eq!(found, (expected.to_owned(), written.to_vec()), "{octets:02x?}");
+        assert_eq!(
+            found,
+            (expected.to_owned(), written.to_vec()),
+            "{octets:02x?}"
+        );
     }
 
     fn written(&mut self) -> Vec<u8> {
@@ -64,7 +66,9 @@ impl Peer {
     }
 
     fn published(&mut self, id: u16, qos: Qos, reason: Reason) -> (bool, Vec<u8>) {
-        let goes_on = self.connection.on_published(id, qos, reason, Some("x"), &mut self.out);
+        let goes_on = self
+            .connection
+            .on_published(id, qos, reason, Some("x"), &mut self.out);
         (goes_on, self.written())
     }
 
@@ -94,7 +98,10 @@ fn limits() -> ClientLimits {
 
 fn outgoing(topic: &str, qos: Qos) -> Outgoing {
     let topic = TopicName::new(topic).expect("a name");
-    Outgoing::new(Arc::new(Publication::new(topic, Bytes::from_static(b"!"), qos)), qos)
+    Outgoing::new(
+        Arc::new(Publication::new(topic, Bytes::from_static(b"!"), qos)),
+        qos,
+    )
 }
 
 const V3: MqttVersion = MqttVersion::V3;
@@ -104,10 +111,16 @@ const V5: MqttVersion = MqttVersion::V5;
 fn qos_1_is_acknowledged_once_it_is_taken() {
     let mut peer = Peer::new(V5);
     peer.check(b"\x32\x06\0\x01a\0\x07\0", "publish a", b"");
-    assert_eq!(peer.published(7, Qos::AtLeastOnce, Reason::SUCCESS), (true, b"\x40\x02\0\x07".into()));
+    assert_eq!(
+        peer.published(7, Qos::AtLeastOnce, Reason::SUCCESS),
+        (true, b"\x40\x02\0\x07".into())
+    );
     peer.check(b"\x32\x06\0\x01a\0\x08\0", "publish a", b"");
     let (goes_on, written) = peer.published(8, Qos::AtLeastOnce, Reason::QUOTA_EXCEEDED);
-    assert_eq!((goes_on, &written[..]), (true, &b"\x40\x08\0\x08\x97\x04\x1f\0\x01x"[..]));
+    assert_eq!(
+        (goes_on, &written[..]),
+        (true, &b"\x40\x08\0\x08\x97\x04\x1f\0\x01x"[..])
+    );
 }
 
 #[test]
@@ -116,7 +129,10 @@ fn qos_2_is_taken_once_however_often_it_comes() {
     peer.check(b"\x34\x06\0\x01a\0\x07\0", "publish a", b"");
     // It is still being taken: its answer is on its way.
     peer.check(b"\x3c\x06\0\x01a\0\x07\0", "", b"");
-    assert_eq!(peer.published(7, Qos::ExactlyOnce, Reason::SUCCESS), (true, b"\x50\x02\0\x07".into()));
+    assert_eq!(
+        peer.published(7, Qos::ExactlyOnce, Reason::SUCCESS),
+        (true, b"\x50\x02\0\x07".into())
+    );
     peer.check(b"\x3c\x06\0\x01a\0\x07\0", "", b"\x50\x02\0\x07");
     peer.check(b"\x62\x02\0\x07", "released 7", b"");
     peer.connection.release(7);
@@ -156,7 +172,10 @@ fn a_client_of_3_1_1_is_not_told_of_what_it_may_not() {
     assert_eq!(found, (true, b"\x40\x02\0\x07".into()));
     peer.check(b"\x32\x05\0\x01a\0\x08", "publish a", b"");
     // What was not stored is not acknowledged.
-    assert_eq!(peer.published(8, Qos::AtLeastOnce, Reason::QUOTA_EXCEEDED), (false, vec![]));
+    assert_eq!(
+        peer.published(8, Qos::AtLeastOnce, Reason::QUOTA_EXCEEDED),
+        (false, vec![])
+    );
 }
 
 #[test]
@@ -176,7 +195,10 @@ fn the_receive_maximum_ends_a_connection_of_5() {
     let mut peer = Peer::new(V5);
     for id in [7, 8] {
         peer.check(&[0x34, 6, 0, 1, b'a', 0, id, 0], "publish a", b"");
-        assert!(peer.published(id.into(), Qos::ExactlyOnce, Reason::SUCCESS).0);
+        assert!(
+            peer.published(id.into(), Qos::ExactlyOnce, Reason::SUCCESS)
+                .0
+        );
     }
     let fault = peer.handle(b"\x34\x06\0\x01a\0\x09\0").err();
     assert_eq!(fault, Some(PacketFault::ReceiveMax { limit: 2 }));
@@ -207,7 +229,10 @@ fn what_the_listener_does_not_have_ends_the_connection() {
     let mut peer = Peer::with(&connect(V5), &limits, KeptState::default());
     let fault = peer.handle(b"\x34\x06\0\x01a\0\x07\0").err();
     assert_eq!(fault, Some(PacketFault::Qos { qos: 2, limit: 1 }));
-    assert_eq!(peer.handle(b"\x31\x04\0\x01a\0").err(), Some(PacketFault::Retain));
+    assert_eq!(
+        peer.handle(b"\x31\x04\0\x01a\0").err(),
+        Some(PacketFault::Retain)
+    );
     assert_eq!(peer.handle(b"\xf0\0").err(), Some(PacketFault::AuthUnasked));
     let fault = peer.handle(b"\xe0\x07\0\x05\x11\0\0\0\x05").err();
     assert_eq!(fault, Some(PacketFault::SessionExpiry));
@@ -228,9 +253,15 @@ fn silence_of_one_and_a_half_keep_alives_ends_the_connection() {
     let peer = Peer::with(&connect, &limits(), KeptState::default());
     let at = epoch() + Duration::from_secs(15);
     assert_eq!(peer.connection.poll_timeout(), Some(at));
-    assert_eq!(peer.connection.handle_timeout(at - Duration::from_nanos(1)), Ok(()));
+    assert_eq!(
+        peer.connection.handle_timeout(at - Duration::from_nanos(1)),
+        Ok(())
+    );
     let seconds = 10;
-    assert_eq!(peer.connection.handle_timeout(at), Err(PacketFault::KeepAlive { seconds }));
+    assert_eq!(
+        peer.connection.handle_timeout(at),
+        Err(PacketFault::KeepAlive { seconds })
+    );
     assert_eq!(Peer::new(V5).connection.poll_timeout(), None);
 }
 
@@ -261,7 +292,10 @@ fn acknowledgements_of_what_was_not_sent_change_nothing() {
     peer.check(b"\x40\x02\0\x09", "", b"");
     peer.check(b"\x50\x02\0\x09", "", b"\x62\x03\0\x09\x92");
     peer.check(b"\x70\x02\0\x09", "", b"");
-    assert!(matches!(peer.send(outgoing("a", Qos::ExactlyOnce)).0, SendOutcome::Sent));
+    assert!(matches!(
+        peer.send(outgoing("a", Qos::ExactlyOnce)).0,
+        SendOutcome::Sent
+    ));
     peer.check(b"\x50\x03\0\x01\x97", "acknowledged", b"");
 }
 
@@ -334,7 +368,10 @@ fn what_is_too_large_or_too_old_for_the_client_is_dropped() {
     let mut peer = Peer::with(&connect, &limits(), KeptState::default());
     let (outcome, written) = peer.send(outgoing("abcdefg", Qos::AtLeastOnce));
     assert!(matches!(outcome, SendOutcome::Dropped(_)) && written.is_empty());
-    assert!(matches!(peer.send(outgoing("abc", Qos::AtLeastOnce)).0, SendOutcome::Sent));
+    assert!(matches!(
+        peer.send(outgoing("abc", Qos::AtLeastOnce)).0,
+        SendOutcome::Sent
+    ));
     let mut old = outgoing("a", Qos::AtMostOnce);
     Arc::make_mut(&mut old.publication).expires_at = Some(epoch());
     assert!(matches!(peer.send(old).0, SendOutcome::Dropped(_)));

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    AckKind, AckPacket, kind,
+    AckPacket, kind,
     octets::{put_text, put_varint, varint_bytes},
     property::{self, Property, id},
 };
@@ -61,7 +61,8 @@ pub fn publish_bytes(head: &PublishHead<'_>) -> usize {
 pub fn encode_publish_head(into: &mut BytesMut, head: &PublishHead<'_>) {
     let length = u32::try_from(head.body_bytes()).unwrap_or(u32::MAX);
     into.reserve(HEAD_BYTES_MAX + head.topic.len());
-    let flags = u8::from(head.is_duplicate) << 3 | head.qos.bits() << 1 | u8::from(head.is_retained);
+    let flags =
+        u8::from(head.is_duplicate) << 3 | head.qos.bits() << 1 | u8::from(head.is_retained);
     into.put_u8(kind::PUBLISH << 4 | flags);
     put_varint(into, length);
     put_text(into, head.topic);
@@ -69,7 +70,10 @@ pub fn encode_publish_head(into: &mut BytesMut, head: &PublishHead<'_>) {
         into.put_u16(head.id);
     }
     if head.version == MqttVersion::V5 {
-        put_varint(into, u32::try_from(head.properties_bytes()).unwrap_or(u32::MAX));
+        put_varint(
+            into,
+            u32::try_from(head.properties_bytes()).unwrap_or(u32::MAX),
+        );
         head.put_properties(into);
     }
 }
@@ -91,17 +95,29 @@ impl PublishHead<'_> {
     }
 
     fn properties_bytes(&self) -> usize {
-        let ids: usize = self.subscription_ids.iter().map(|id| 1 + varint_bytes(*id)).sum();
+        let ids: usize = self
+            .subscription_ids
+            .iter()
+            .map(|id| 1 + varint_bytes(*id))
+            .sum();
         let alias = self.alias.map_or(0, |_| 3);
         let expiry = self.expiry_s.map_or(0, |_| 5);
         let described = self.properties.map_or(0, |properties| {
             let text = |text: usize| 3 + text;
             let user = properties.user.iter();
             usize::from(properties.is_text) * 2
-                + properties.content_type.as_ref().map_or(0, |t| text(t.len()))
-                + properties.response_topic.as_ref().map_or(0, |t| text(t.len()))
+                + properties
+                    .content_type
+                    .as_ref()
+                    .map_or(0, |t| text(t.len()))
+                + properties
+                    .response_topic
+                    .as_ref()
+                    .map_or(0, |t| text(t.len()))
                 + properties.correlation.as_ref().map_or(0, |c| text(c.len()))
-                + user.map(|(name, value)| 5 + name.len() + value.len()).sum::<usize>()
+                + user
+                    .map(|(name, value)| 5 + name.len() + value.len())
+                    .sum::<usize>()
         });
         ids + alias + expiry + described
     }
@@ -209,7 +225,9 @@ pub fn encode_ack(
     body.put_u16(ack.id);
     body.put_u8(ack.reason.0);
     if let Some(problem) = problem {
-        put_section(&mut body, |into| property::put(into, Property::ReasonString(problem)));
+        put_section(&mut body, |into| {
+            property::put(into, Property::ReasonString(problem))
+        });
     }
     put_packet(into, ack.kind.kind(), ack.kind.flags(), &body);
 }
@@ -250,7 +268,9 @@ pub fn encode_disconnect(into: &mut BytesMut, reason: Reason, problem: Option<&s
     let mut body = BytesMut::with_capacity(64);
     body.put_u8(reason.0);
     if let Some(problem) = problem {
-        put_section(&mut body, |into| property::put(into, Property::ReasonString(problem)));
+        put_section(&mut body, |into| {
+            property::put(into, Property::ReasonString(problem))
+        });
     }
     put_packet(into, kind::DISCONNECT, 0, &body);
 }

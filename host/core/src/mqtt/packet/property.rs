@@ -100,7 +100,8 @@ impl PropertySet {
     pub(super) const ACK: Self = Self::of(&[id::REASON_STRING, id::USER]);
     pub(super) const SUBSCRIBE: Self = Self::of(&[id::SUBSCRIPTION_ID, id::USER]);
     pub(super) const UNSUBSCRIBE: Self = Self::of(&[id::USER]);
-    pub(super) const DISCONNECT: Self = Self::of(&[id::SESSION_EXPIRY, id::REASON_STRING, id::USER]);
+    pub(super) const DISCONNECT: Self =
+        Self::of(&[id::SESSION_EXPIRY, id::REASON_STRING, id::USER]);
     pub(super) const AUTH: Self = Self::of(&[
         id::AUTHENTICATION_METHOD,
         id::AUTHENTICATION_DATA,
@@ -211,7 +212,9 @@ pub(super) fn put(into: &mut BytesMut, property: Property<'_>) {
         Property::SessionExpiry(seconds) => put_u32(into, id::SESSION_EXPIRY, seconds),
         Property::AuthenticationMethod(text) => put_text(into, id::AUTHENTICATION_METHOD, text),
         Property::AuthenticationData(octets) => put_binary(into, id::AUTHENTICATION_DATA, octets),
-        Property::RequestProblem(is_wanted) => put_octet(into, id::REQUEST_PROBLEM, is_wanted.into()),
+        Property::RequestProblem(is_wanted) => {
+            put_octet(into, id::REQUEST_PROBLEM, is_wanted.into())
+        }
         Property::WillDelay(seconds) => put_u32(into, id::WILL_DELAY, seconds),
         Property::RequestResponse(is_wanted) => {
             put_octet(into, id::REQUEST_RESPONSE, is_wanted.into());

@@ -5,9 +5,7 @@ use super::{
     octets::Reader,
     property::{self, Property, PropertySet},
 };
-use crate::mqtt::{
-    MqttVersion, NameError, Qos, RetainHandling, SharedFilter, SubscriptionOptions,
-};
+use crate::mqtt::{MqttVersion, NameError, Qos, RetainHandling, SharedFilter, SubscriptionOptions};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscribe {

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::*;
-use crate::mqtt::{MqttVersion, NameError, Qos, RetainHandling};
+use crate::mqtt::{MqttVersion, NameError, PublicationProperties, Qos, RetainHandling};
 
 const V3: Option<MqttVersion> = Some(MqttVersion::V3);
 const V5: Option<MqttVersion> = Some(MqttVersion::V5);
@@ -14,7 +14,11 @@ fn read(octets: &[u8], version: Option<MqttVersion>) -> Packet<'_> {
         .expect("a whole one");
     assert_eq!(decoded.n_octets, octets.len());
     for cut in 0..octets.len() {
-        assert_eq!(decode(&octets[..cut], version, 1 << 20), Ok(None), "cut at {cut}");
+        assert_eq!(
+            decode(&octets[..cut], version, 1 << 20),
+            Ok(None),
+            "cut at {cut}"
+        );
     }
     decoded.packet
 }
@@ -39,7 +43,10 @@ fn framed(first: u8, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn connect_of_3_1_1_as_figure_3_6_draws_it() {
-    let mut octets = framed(0x10, b"\0\x04MQTT\x04\xce\0\x0a\0\x01c\0\x01w\0\x02hi\0\x01u\0\x01p");
+    let mut octets = framed(
+        0x10,
+        b"\0\x04MQTT\x04\xce\0\x0a\0\x01c\0\x01w\0\x02hi\0\x01u\0\x01p",
+    );
     let found = connect(&octets);
     let expected = Connect {
         version: MqttVersion::V3,
@@ -93,7 +100,8 @@ fn connect_of_5_with_every_property() {
 
 #[test]
 fn a_will_of_5_with_every_property() {
-    let will = b"\x18\0\0\0\x05\x01\x01\x02\0\0\0\x09\x03\0\x01t\x08\0\x01r\x09\0\x01c\x26\0\x01k\0\x01v";
+    let will =
+        b"\x18\0\0\0\x05\x01\x01\x02\0\0\0\x09\x03\0\x01t\x08\0\x01r\x09\0\x01c\x26\0\x01k\0\x01v";
     let body = [
         b"\0\x04MQTT\x05\x34\0\0\0\0\0".as_slice(),
         &[u8::try_from(will.len()).expect("short")],
@@ -115,29 +123,68 @@ fn a_will_of_5_with_every_property() {
 fn connects_that_are_none() {
     let check = |body: &[u8], expected| fault(&framed(0x10, body), None, expected);
     let length = 3;
-    check(b"\0\x03MQT\x04\0\0\0\0\0", PacketFault::ProtocolName(ShownName { length }));
-    check(b"\0\x06MQIsdp\x03\x02\0\0\0\0", PacketFault::ProtocolLevel { level: 3 });
-    check(b"\0\x04MQTT\x06\x02\0\0\0\0", PacketFault::ProtocolLevel { level: 6 });
+    check(
+        b"\0\x03MQT\x04\0\0\0\0\0",
+        PacketFault::ProtocolName(ShownName { length }),
+    );
+    check(
+        b"\0\x06MQIsdp\x03\x02\0\0\0\0",
+        PacketFault::ProtocolLevel { level: 3 },
+    );
+    check(
+        b"\0\x04MQTT\x06\x02\0\0\0\0",
+        PacketFault::ProtocolLevel { level: 6 },
+    );
     check(b"\0\x04MQTT\x04\x03\0\0\0\0", PacketFault::ReservedBit);
     check(b"\0\x04MQTT\x04\x0a\0\0\0\0", PacketFault::WillFlags);
     check(b"\0\x04MQTT\x04\x22\0\0\0\0", PacketFault::WillFlags);
-    check(b"\0\x04MQTT\x04\x1e\0\0\0\0\0\x01w\0\0", PacketFault::QosThree);
-    check(b"\0\x04MQTT\x04\x42\0\0\0\0\0\0", PacketFault::PasswordAlone);
+    check(
+        b"\0\x04MQTT\x04\x1e\0\0\0\0\0\x01w\0\0",
+        PacketFault::QosThree,
+    );
+    check(
+        b"\0\x04MQTT\x04\x42\0\0\0\0\0\0",
+        PacketFault::PasswordAlone,
+    );
     check(b"\0\x04MQTT\x04\x02\0\0", PacketFault::Short);
-    check(b"\0\x04MQTT\x04\x02\0\0\0\0!", PacketFault::Trailing { n_octets: 1 });
+    check(
+        b"\0\x04MQTT\x04\x02\0\0\0\0!",
+        PacketFault::Trailing { n_octets: 1 },
+    );
     check(b"\0\x04MQTT\x04\x02\0\0\0\x01\xff", PacketFault::NotUtf8);
     check(b"\0\x04MQTT\x04\x02\0\0\0\x01\0", PacketFault::Null);
     check(
         b"\0\x04MQTT\x04\x06\0\0\0\0\0\x01#\0\0",
         PacketFault::TopicName(NameError::Wildcard { found: '#' }),
     );
-    check(b"\0\x04MQTT\x05\x02\0\0\x03\x21\0\0\0\0", PacketFault::PropertyValue { id: 0x21 });
-    check(b"\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\0\0\0", PacketFault::PropertyValue { id: 0x27 });
-    check(b"\0\x04MQTT\x05\x02\0\0\x02\x17\x02\0\0", PacketFault::PropertyValue { id: 0x17 });
-    check(b"\0\x04MQTT\x05\x02\0\0\x04\x17\0\x17\0\0\0", PacketFault::PropertyTwice { id: 0x17 });
-    check(b"\0\x04MQTT\x05\x02\0\0\x02\x01\0\0\0", PacketFault::PropertyNotAllowed { id: 1 });
-    check(b"\0\x04MQTT\x05\x02\0\0\x02\x7f\0\0\0", PacketFault::PropertyNotAllowed { id: 0x7f });
-    check(b"\0\x04MQTT\x05\x02\0\0\x04\x16\0\x01d\0\0", PacketFault::DataWithoutMethod);
+    check(
+        b"\0\x04MQTT\x05\x02\0\0\x03\x21\0\0\0\0",
+        PacketFault::PropertyValue { id: 0x21 },
+    );
+    check(
+        b"\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\0\0\0",
+        PacketFault::PropertyValue { id: 0x27 },
+    );
+    check(
+        b"\0\x04MQTT\x05\x02\0\0\x02\x17\x02\0\0",
+        PacketFault::PropertyValue { id: 0x17 },
+    );
+    check(
+        b"\0\x04MQTT\x05\x02\0\0\x04\x17\0\x17\0\0\0",
+        PacketFault::PropertyTwice { id: 0x17 },
+    );
+    check(
+        b"\0\x04MQTT\x05\x02\0\0\x02\x01\0\0\0",
+        PacketFault::PropertyNotAllowed { id: 1 },
+    );
+    check(
+        b"\0\x04MQTT\x05\x02\0\0\x02\x7f\0\0\0",
+        PacketFault::PropertyNotAllowed { id: 0x7f },
+    );
+    check(
+        b"\0\x04MQTT\x05\x02\0\0\x04\x16\0\x01d\0\0",
+        PacketFault::DataWithoutMethod,
+    );
     check(b"\0\x04MQTT\x05\x02\0\0\x80\0\0\0", PacketFault::LongVarint);
     check(b"\0\x04MQTT\x05\x02\0\0\x09\0\0", PacketFault::Short);
     // A password alone is all right in 5.
@@ -149,13 +196,25 @@ fn publish_of_each_version() {
     let Packet::Publish(found) = read(b"\x3d\x0a\0\x03a/b\0\x0aabc", V3) else {
         panic!("not PUBLISH");
     };
-    assert_eq!((found.qos, found.is_duplicate, found.is_retained), (Qos::ExactlyOnce, true, true));
-    assert_eq!((found.topic, found.id, found.payload), ("a/b", Some(10), &b"abc"[..]));
-    let octets = framed(0x30, b"\0\x01a\x16\x23\0\x07\x02\0\0\0\x09\x08\0\x01r\x26\0\x01k\0\x01v!");
+    assert_eq!(
+        (found.qos, found.is_duplicate, found.is_retained),
+        (Qos::ExactlyOnce, true, true)
+    );
+    assert_eq!(
+        (found.topic, found.id, found.payload),
+        ("a/b", Some(10), &b"abc"[..])
+    );
+    let octets = framed(
+        0x30,
+        b"\0\x01a\x16\x23\0\x07\x02\0\0\0\x09\x08\0\x01r\x26\0\x01k\0\x01v!",
+    );
     let Packet::Publish(found) = read(&octets, V5) else {
         panic!("not PUBLISH");
     };
-    assert_eq!((found.alias, found.expiry_s, found.payload), (Some(7), Some(9), &b"!"[..]));
+    assert_eq!(
+        (found.alias, found.expiry_s, found.payload),
+        (Some(7), Some(9), &b"!"[..])
+    );
     let properties = found.properties.expect("properties");
     assert_eq!(properties.response_topic.as_deref(), Some("r"));
 }
@@ -171,11 +230,27 @@ fn publishes_that_are_none() {
     // The properties' length is missing.
     check(0x30, b"\0\x01a", PacketFault::Short);
     check(0x30, b"\0\x01a\x02\x0b\x01", PacketFault::SubscriptionId);
-    check(0x30, b"\0\x01a\x02\x0b\0", PacketFault::PropertyValue { id: 0x0b });
-    check(0x30, b"\0\x01a\x05\x11\0\0\0\0", PacketFault::PropertyNotAllowed { id: 0x11 });
-    check(0x30, b"\0\x01a\x02\x01\x02", PacketFault::PropertyValue { id: 1 });
+    check(
+        0x30,
+        b"\0\x01a\x02\x0b\0",
+        PacketFault::PropertyValue { id: 0x0b },
+    );
+    check(
+        0x30,
+        b"\0\x01a\x05\x11\0\0\0\0",
+        PacketFault::PropertyNotAllowed { id: 0x11 },
+    );
+    check(
+        0x30,
+        b"\0\x01a\x02\x01\x02",
+        PacketFault::PropertyValue { id: 1 },
+    );
     let found = '+';
-    check(0x30, b"\0\x01+\0", PacketFault::TopicName(NameError::Wildcard { found }));
+    check(
+        0x30,
+        b"\0\x01+\0",
+        PacketFault::TopicName(NameError::Wildcard { found }),
+    );
     check(
         0x30,
         b"\0\x01a\x04\x08\0\x01+",
@@ -188,14 +263,33 @@ fn publishes_that_are_none() {
 #[test]
 fn acknowledgements_with_and_without_a_reason() {
     let check = |octets: &[u8], version, kind, reason| {
-        let expected = Packet::Ack(AckPacket { kind, id: 258, reason });
+        let expected = Packet::Ack(AckPacket {
+            kind,
+            id: 258,
+            reason,
+        });
         assert_eq!(read(octets, version), expected);
     };
     check(b"\x40\x02\x01\x02", V3, AckKind::Puback, Reason::SUCCESS);
     check(b"\x50\x02\x01\x02", V5, AckKind::Pubrec, Reason::SUCCESS);
-    check(b"\x50\x03\x01\x02\x80", V5, AckKind::Pubrec, Reason::UNSPECIFIED);
-    check(b"\x62\x04\x01\x02\x92\0", V5, AckKind::Pubrel, Reason::PACKET_ID_NOT_FOUND);
-    check(b"\x70\x08\x01\x02\0\x04\x1f\0\x01x", V5, AckKind::Pubcomp, Reason::SUCCESS);
+    check(
+        b"\x50\x03\x01\x02\x80",
+        V5,
+        AckKind::Pubrec,
+        Reason::UNSPECIFIED,
+    );
+    check(
+        b"\x62\x04\x01\x02\x92\0",
+        V5,
+        AckKind::Pubrel,
+        Reason::PACKET_ID_NOT_FOUND,
+    );
+    check(
+        b"\x70\x08\x01\x02\0\x04\x1f\0\x01x",
+        V5,
+        AckKind::Pubcomp,
+        Reason::SUCCESS,
+    );
 }
 
 #[test]
@@ -207,15 +301,29 @@ fn acknowledgements_that_are_none() {
         if first > 0x60 {
             fault(&[first, 3, 0, 1, 0x97], V5, reason);
         }
-        fault(&[first, 3, 0, 1, 0x04], V5, PacketFault::ReasonNotAllowed(Reason(4)));
-        fault(&[first, 3, 0, 1, 0], V3, PacketFault::Trailing { n_octets: 1 });
-        fault(&[first, 5, 0, 1, 0, 1, 0x24], V5, PacketFault::PropertyNotAllowed { id: 0x24 });
+        fault(
+            &[first, 3, 0, 1, 0x04],
+            V5,
+            PacketFault::ReasonNotAllowed(Reason(4)),
+        );
+        fault(
+            &[first, 3, 0, 1, 0],
+            V3,
+            PacketFault::Trailing { n_octets: 1 },
+        );
+        fault(
+            &[first, 5, 0, 1, 0, 1, 0x24],
+            V5,
+            PacketFault::PropertyNotAllowed { id: 0x24 },
+        );
     }
 }
 
 #[test]
 fn flags_and_types_are_those_of_the_table() {
-    for first in [0x41, 0x51, 0x60, 0x63, 0x72, 0x80, 0xa0, 0xa3, 0xc1, 0xe1, 0xf1] {
+    for first in [
+        0x41, 0x51, 0x60, 0x63, 0x72, 0x80, 0xa0, 0xa3, 0xc1, 0xe1, 0xf1,
+    ] {
         let (kind, flags) = (first >> 4, first & 15);
         fault(&[first], V5, PacketFault::Flags { kind, flags });
     }
@@ -237,7 +345,10 @@ fn lengths_are_bounded_before_anything_is_kept() {
     assert_eq!(found, Err(PacketFault::TooLarge { length, limit }));
     assert_eq!(decode(&[0x30, 98], V5, limit), Ok(None));
     let length = 101;
-    assert_eq!(decode(&[0x30, 99], V5, limit), Err(PacketFault::TooLarge { length, limit }));
+    assert_eq!(
+        decode(&[0x30, 99], V5, limit),
+        Err(PacketFault::TooLarge { length, limit })
+    );
     fault(&[0x30, 0x80, 0x80, 0x80, 0x80], V5, PacketFault::LongVarint);
     fault(&[0xc0, 0x80, 0], V5, PacketFault::LongVarint);
     assert_eq!(read(&[0xc0, 0x80, 0], V3), Packet::PingRequest);
@@ -249,9 +360,16 @@ fn subscribe_with_its_options() {
     let Packet::Subscribe(found) = read(&octets, V5) else {
         panic!("not SUBSCRIBE");
     };
-    let options: Vec<_> = found.requests.iter().map(|request| request.options).collect();
+    let options: Vec<_> = found
+        .requests
+        .iter()
+        .map(|request| request.options)
+        .collect();
     let first = options[0];
-    assert_eq!((found.id, first.qos, first.id), (10, Qos::AtLeastOnce, Some(7)));
+    assert_eq!(
+        (found.id, first.qos, first.id),
+        (10, Qos::AtLeastOnce, Some(7))
+    );
     assert!(first.no_local && first.retain_as_published);
     assert_eq!(first.retain_handling, RetainHandling::Never);
     let shared = found.requests[1].filter.as_ref().expect("a filter");
@@ -272,8 +390,14 @@ fn subscribes_that_are_none() {
     check(b"\0\x01\0\0\x01a\x40", PacketFault::ReservedBit);
     check(b"\0\x01\0\0\x01a\x30", PacketFault::RetainHandling);
     check(b"\0\x01\0\0\x0a$share/g/a\x04", PacketFault::NoLocalShared);
-    check(b"\0\x01\x02\x0b\0\0\x01a\0", PacketFault::PropertyValue { id: 0x0b });
-    check(b"\0\x01\x04\x0b\x01\x0b\x02\0\x01a\0", PacketFault::PropertyTwice { id: 0x0b });
+    check(
+        b"\0\x01\x02\x0b\0\0\x01a\0",
+        PacketFault::PropertyValue { id: 0x0b },
+    );
+    check(
+        b"\0\x01\x04\x0b\x01\x0b\x02\0\x01a\0",
+        PacketFault::PropertyTwice { id: 0x0b },
+    );
     fault(b"\x82\x06\0\x01\0\x01a\x04", V3, PacketFault::ReservedBit);
     fault(b"\x82\x02\0\x01", V3, PacketFault::NoFilter);
     // A filter that is none is answered, not fatal.
@@ -291,24 +415,39 @@ fn unsubscribe_and_what_is_none() {
     assert_eq!((found.id, found.filters.len()), (9, 1));
     fault(b"\xa2\x03\0\x01\0", V5, PacketFault::NoFilter);
     fault(b"\xa2\x05\0\0\0\x01a", V3, PacketFault::NoPacketId);
-    fault(b"\xa2\x05\0\x01\x02\x0b\x01", V5, PacketFault::PropertyNotAllowed { id: 0x0b });
+    fault(
+        b"\xa2\x05\0\x01\x02\x0b\x01",
+        V5,
+        PacketFault::PropertyNotAllowed { id: 0x0b },
+    );
 }
 
 #[test]
 fn the_rest_and_what_is_none() {
     assert_eq!(read(&[0xc0, 0], V3), Packet::PingRequest);
     fault(&[0xc0, 1, 0], V5, PacketFault::Trailing { n_octets: 1 });
-    assert_eq!(read(&[0xe0, 0], V3), Packet::Disconnect(Disconnect::default()));
+    assert_eq!(
+        read(&[0xe0, 0], V3),
+        Packet::Disconnect(Disconnect::default())
+    );
     let expected = Disconnect {
         reason: Reason::DISCONNECT_WITH_WILL,
         session_expiry_s: Some(5),
     };
     let found = read(b"\xe0\x07\x04\x05\x11\0\0\0\x05", V5);
     assert_eq!(found, Packet::Disconnect(expected));
-    fault(&[0xe0, 1, 0x8e], V5, PacketFault::ReasonNotAllowed(Reason::SESSION_TAKEN_OVER));
+    fault(
+        &[0xe0, 1, 0x8e],
+        V5,
+        PacketFault::ReasonNotAllowed(Reason::SESSION_TAKEN_OVER),
+    );
     fault(&[0xe0, 1, 0], V3, PacketFault::Trailing { n_octets: 1 });
     assert_eq!(read(&[0xf0, 0], V5), Packet::Auth);
-    fault(&[0xf0, 1, 0x80], V5, PacketFault::ReasonNotAllowed(Reason::UNSPECIFIED));
+    fault(
+        &[0xf0, 1, 0x80],
+        V5,
+        PacketFault::ReasonNotAllowed(Reason::UNSPECIFIED),
+    );
 }
 
 #[test]
@@ -441,11 +580,28 @@ fn subscription_identifiers_go_with_a_publication() {
 #[test]
 fn acknowledgements_are_short_where_nothing_failed() {
     let ack = |version, kind, reason, problem| {
-        written(|into| encode_ack(into, version, AckPacket { kind, id: 258, reason }, problem))
+        written(|into| {
+            encode_ack(
+                into,
+                version,
+                AckPacket {
+                    kind,
+                    id: 258,
+                    reason,
+                },
+                problem,
+            )
+        })
     };
     let (v3, v5) = (MqttVersion::V3, MqttVersion::V5);
-    assert_eq!(ack(v5, AckKind::Puback, Reason::SUCCESS, Some("x")), b"\x40\x02\x01\x02");
-    assert_eq!(ack(v3, AckKind::Pubrel, Reason::PACKET_ID_NOT_FOUND, None), b"\x62\x02\x01\x02");
+    assert_eq!(
+        ack(v5, AckKind::Puback, Reason::SUCCESS, Some("x")),
+        b"\x40\x02\x01\x02"
+    );
+    assert_eq!(
+        ack(v3, AckKind::Pubrel, Reason::PACKET_ID_NOT_FOUND, None),
+        b"\x62\x02\x01\x02"
+    );
     let found = ack(v5, AckKind::Pubcomp, Reason::PACKET_ID_NOT_FOUND, None);
     assert_eq!(found, b"\x70\x03\x01\x02\x92");
     let found = ack(v5, AckKind::Pubrec, Reason::NOT_AUTHORIZED, Some("no"));
@@ -456,14 +612,29 @@ fn acknowledgements_are_short_where_nothing_failed() {
 fn other_packets_of_the_broker() {
     let reasons = [Reason::GRANTED_QOS_1, Reason::NOT_AUTHORIZED];
     let (v3, v5) = (MqttVersion::V3, MqttVersion::V5);
-    assert_eq!(written(|into| encode_suback(into, v3, 5, &reasons)), b"\x90\x04\0\x05\x01\x80");
-    assert_eq!(written(|into| encode_suback(into, v5, 5, &reasons)), b"\x90\x05\0\x05\0\x01\x87");
+    assert_eq!(
+        written(|into| encode_suback(into, v3, 5, &reasons)),
+        b"\x90\x04\0\x05\x01\x80"
+    );
+    assert_eq!(
+        written(|into| encode_suback(into, v5, 5, &reasons)),
+        b"\x90\x05\0\x05\0\x01\x87"
+    );
     let reasons = [Reason::NO_SUBSCRIPTION_EXISTED];
-    assert_eq!(written(|into| encode_unsuback(into, v3, 5, &reasons)), b"\xb0\x02\0\x05");
-    assert_eq!(written(|into| encode_unsuback(into, v5, 5, &reasons)), b"\xb0\x04\0\x05\0\x11");
+    assert_eq!(
+        written(|into| encode_unsuback(into, v3, 5, &reasons)),
+        b"\xb0\x02\0\x05"
+    );
+    assert_eq!(
+        written(|into| encode_unsuback(into, v5, 5, &reasons)),
+        b"\xb0\x04\0\x05\0\x11"
+    );
     assert_eq!(written(encode_pingresp), b"\xd0\0");
     let reason = Reason::SESSION_TAKEN_OVER;
-    assert_eq!(written(|into| encode_disconnect(into, reason, None)), b"\xe0\x01\x8e");
+    assert_eq!(
+        written(|into| encode_disconnect(into, reason, None)),
+        b"\xe0\x01\x8e"
+    );
     let found = written(|into| encode_disconnect(into, reason, Some("no")));
     assert_eq!(found, b"\xe0\x07\x8e\x05\x1f\0\x02no");
 }

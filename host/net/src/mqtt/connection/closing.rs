@@ -7,7 +7,10 @@ use postern_system::clock;
 use tokio::io::AsyncWriteExt;
 
 use super::{Connection, End};
-use crate::{link::StreamLink, mqtt::wills::PendingWill};
+use crate::{
+    link::StreamLink,
+    mqtt::wills::{PendingWill, WillPublisher},
+};
 
 impl<S: StreamLink> Connection<S> {
     /// Ends the connection. The session is given back before the client is waited for.
@@ -16,7 +19,10 @@ impl<S: StreamLink> Connection<S> {
         let finishing = tokio::time::timeout(FINISH_TIMEOUT, self.finish_taking());
         if finishing.await.is_err() {
             let client = self.client.client_id.as_str();
-            tracing::warn!(client, "what an MQTT client has published was not stored in time");
+            tracing::warn!(
+                client,
+                "what an MQTT client has published was not stored in time"
+            );
         }
         self.tell();
         self.count();
@@ -44,11 +50,12 @@ impl<S: StreamLink> Connection<S> {
             });
         let will = will.filter(|_| end.has_will).map(|will| PendingWill {
             will,
-            client,
             key: session.key,
-            backend: Arc::clone(&service.backend),
+            publisher: WillPublisher::Client(client, Arc::clone(&service.backend)),
         });
-        broker.detach(&session, machine.into_kept(), expiry_s, will).await;
+        broker
+            .detach(&session, machine.into_kept(), expiry_s, will)
+            .await;
         let closing = async {
             // A peer that is gone misses nothing.
             let _ = stream.shutdown().await;

@@ -44,7 +44,9 @@ impl<S: StreamLink> Connection<S> {
         if self.paced_until.is_some() {
             return Ok(false);
         }
-        let mut scratch = SCRATCH.take().unwrap_or_else(|| vec![0; SCRATCH_BYTES].into());
+        let mut scratch = SCRATCH
+            .take()
+            .unwrap_or_else(|| vec![0; SCRATCH_BYTES].into());
         let mut buffer = ReadBuf::new(&mut scratch);
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
         let handled = match read {
@@ -160,7 +162,9 @@ impl<S: StreamLink> Connection<S> {
         let packet = &inbound.packet;
         let backend = &self.service.backend;
         let routes = &self.broker.shared.routes;
-        let known = self.topics.find(inbound.topic(), &**backend, &self.client, routes);
+        let known = self
+            .topics
+            .find(inbound.topic(), &**backend, &self.client, routes);
         let refused = match known {
             Ok(known) => known.allowed.err().map(|reason| (reason, String::new())),
             Err(error) => Some((Reason::TOPIC_NAME_INVALID, error.to_string())),
@@ -175,7 +179,10 @@ impl<S: StreamLink> Connection<S> {
             return self.refuse_publish(id, packet.qos, reason, text);
         }
         // Found above.
-        let Ok(known) = self.topics.find(inbound.topic(), &**backend, &self.client, routes) else {
+        let Ok(known) = self
+            .topics
+            .find(inbound.topic(), &**backend, &self.client, routes)
+        else {
             return Ok(());
         };
         let publication = Arc::new(Publication {
@@ -184,9 +191,10 @@ impl<S: StreamLink> Connection<S> {
             qos: packet.qos,
             is_retained: packet.is_retained,
             properties: packet.properties.clone(),
-            expires_at: self.limits.expiry_s(packet.expiry_s).and_then(|seconds| {
-                now.checked_add(Duration::from_secs(seconds.into()))
-            }),
+            expires_at: self
+                .limits
+                .expiry_s(packet.expiry_s)
+                .and_then(|seconds| now.checked_add(Duration::from_secs(seconds.into()))),
             client: self.session.key,
         });
         let route = Arc::clone(&known.route);
@@ -267,13 +275,19 @@ impl<S: StreamLink> Connection<S> {
         if route.is_current(routes) {
             route.deliver(&publication, &mut self.told);
         } else {
-            routes.route(&publication.topic.name).deliver(&publication, &mut self.told);
+            routes
+                .route(&publication.topic.name)
+                .deliver(&publication, &mut self.told);
         }
         let Some(id) = id else {
             return Ok(());
         };
         let is_heard = self.told.n_told > n_before || n_elsewhere > 0;
-        let reason = if is_heard { Reason::SUCCESS } else { Reason::NO_MATCHING_SUBSCRIBERS };
+        let reason = if is_heard {
+            Reason::SUCCESS
+        } else {
+            Reason::NO_MATCHING_SUBSCRIBERS
+        };
         if publication.qos == Qos::ExactlyOnce && self.session.is_durable() {
             self.keep_received(id, reason);
             return Ok(());
@@ -290,7 +304,10 @@ impl<S: StreamLink> Connection<S> {
     ) -> Result<(), End> {
         let text = (!text.is_empty()).then_some(text);
         self.counts.packets_out += 1;
-        match self.machine.on_published(id, qos, reason, text, &mut self.out) {
+        match self
+            .machine
+            .on_published(id, qos, reason, text, &mut self.out)
+        {
             true => Ok(()),
             false => Err(End::with(reason, text.unwrap_or_default())),
         }

@@ -13,6 +13,9 @@ mod durable;
 mod inbound;
 mod opening;
 mod outbound;
+mod serving;
+mod steps;
+mod stored_queue;
 mod subscribing;
 mod taking;
 mod topics;
@@ -33,13 +36,8 @@ use postern_core::mqtt::{
 };
 use postern_system::clock;
 
-use self::{
-    durable::StoredQueue,
-    opening::Opened,
-    taking::Taking,
-    topics::Topics,
-};
-pub(super) use self::opening::open;
+pub(crate) use self::serving::serve_stream;
+use self::{opening::Opened, stored_queue::StoredQueue, taking::Taking, topics::Topics};
 use super::{
     Broker, MqttClient, MqttService,
     routes::Told,
@@ -131,13 +129,7 @@ impl From<PacketFault> for End {
 }
 
 impl<S: StreamLink> Connection<S> {
-    fn new(
-        service: Arc<MqttService>,
-        stream: S,
-        input: BytesMut,
-        bytes: ConnectionBytes,
-        opened: Opened,
-    ) -> Self {
+    fn new(service: Arc<MqttService>, stream: S, input: BytesMut, opened: Opened) -> Self {
         let Opened {
             machine,
             client,
@@ -146,7 +138,11 @@ impl<S: StreamLink> Connection<S> {
             will,
             stored,
             write_timeout,
+            bytes,
+            connack,
         } = opened;
+        let mut out = PacketBuffer::default();
+        out.tail().extend_from_slice(&connack);
         Self {
             stream,
             broker: service.broker.clone(),
@@ -160,7 +156,7 @@ impl<S: StreamLink> Connection<S> {
             input,
             bytes,
             held: None,
-            out: PacketBuffer::default(),
+            out,
             taking: Taking::default(),
             topics: Topics::default(),
             waiting: VecDeque::new(),

@@ -7,16 +7,16 @@ use postern_core::{
     Peer, Text,
     mqtt::{
         ClientLimits, Connack, Connect, Decoded, MqttConnection, MqttVersion, Negotiated, Packet,
-        PacketFault, Qos, Reason, SharedFilter, SubscriptionOptions, TopicFilter, decode,
+        PacketFault, Qos, Reason, SharedFilter, SubscriptionOptions, TopicFilter, Will, decode,
         encode_connack,
     },
 };
 use postern_system::{clock, random};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Connection, durable::StoredQueue};
+use super::stored_queue::StoredQueue;
 use crate::{
-    Shutdown,
+    ConnectionBytes, Shutdown,
     link::StreamLink,
     mqtt::{
         Admission, Broker, ConnectAttempt, MqttClient, MqttConfig, MqttService, Refusal,
@@ -40,21 +40,22 @@ enum NotOpened {
     Refused(MqttVersion, Refusal),
 }
 
-/// Reads CONNECT and answers it. None where there is nothing to be served.
-pub(crate) async fn open<S: StreamLink>(
-    service: Arc<MqttService>,
-    mut stream: S,
-    mut input: BytesMut,
+/// Reads CONNECT of `stream`, to which the answer is to be written. None where there is nothing to be
+/// served; what was read behind CONNECT stays in `input`.
+pub(super) async fn open<S: StreamLink>(
+    service: &Arc<MqttService>,
+    stream: &mut S,
+    input: &mut BytesMut,
     peer: Peer,
     shutdown: &Shutdown,
-) -> Option<Box<Connection<S>>> {
+) -> Option<Opened> {
     let origin = peer.origin.clone();
     let config = service.config.load_full();
     let admitting = async {
-        let reading = read_connect(&mut stream, &mut input, &config);
+        let reading = read_connect(stream, input, &config);
         let read = tokio::time::timeout(config.connect_timeout, reading).await;
         let connect = read.map_err(|_| NotOpened::Gone)??;
-        admit(&service, connect, peer, &config).await
+        admit(service, connect, peer, &config).await
     };
     let admitted = tokio::select! {
         biased;
@@ -63,21 +64,17 @@ pub(crate) async fn open<S: StreamLink>(
     };
     // Not to be stopped half-way: what is attached must be detached.
     let opened = match admitted {
-        Ok(admitted) => Box::pin(attach(&service, admitted, &config)).await,
+        Ok(admitted) => Box::pin(attach(service, admitted, &config)).await,
         Err(error) => Err(error),
     };
-    let (opened, connack) = match opened {
-        Ok(opened) => opened,
+    match opened {
+        Ok(opened) => Some(opened),
         Err(error) => {
             tracing::debug!(peer = %origin, %error, "an MQTT client was not admitted");
-            refuse(&service, &mut stream, error).await;
-            return None;
+            refuse(service, stream, error).await;
+            None
         }
-    };
-    let bytes = config.bytes.connection(config.held_bytes_max);
-    let mut connection = Connection::new(service, stream, input, bytes, opened);
-    connection.out.tail().extend_from_slice(&connack);
-    Some(Box::new(connection))
+    }
 }
 
 /// What a connection begins with.
@@ -86,9 +83,12 @@ pub(super) struct Opened {
     pub(super) client: Arc<MqttClient>,
     pub(super) session: Arc<Session>,
     pub(super) limits: Arc<ClientLimits>,
-    pub(super) will: Option<Box<postern_core::mqtt::Will>>,
+    pub(super) will: Option<Box<Will>>,
     pub(super) stored: Option<StoredQueue>,
     pub(super) write_timeout: Duration,
+    pub(super) bytes: ConnectionBytes,
+    /// The answer.
+    pub(super) connack: BytesMut,
 }
 
 async fn read_connect<S: StreamLink>(
@@ -173,7 +173,7 @@ async fn attach(
     service: &Arc<MqttService>,
     admitted: Admitted,
     config: &MqttConfig,
-) -> Result<(Opened, BytesMut), NotOpened> {
+) -> Result<Opened, NotOpened> {
     let Admitted {
         mut connect,
         client,
@@ -181,7 +181,9 @@ async fn attach(
         is_id_assigned,
     } = admitted;
     let version = connect.version;
-    let limits = admission.limits.unwrap_or_else(|| Arc::clone(&config.client));
+    let limits = admission
+        .limits
+        .unwrap_or_else(|| Arc::clone(&config.client));
     check_will(&connect, &limits).map_err(|refusal| NotOpened::Refused(version, refusal))?;
     let negotiated = Negotiated::new(&connect, &limits);
     let expiry_s = negotiated.session_expiry_s;
@@ -195,6 +197,11 @@ async fn attach(
     } = attached.map_err(|refusal| NotOpened::Refused(version, refusal))?;
     session.set_client(Arc::clone(&client));
     drop_forbidden(service, &client, &session);
+    if let Some(will) = &mut connect.will {
+        will.expiry_s = limits.expiry_s(will.expiry_s);
+    }
+    let will = connect.will.take().map(Box::new);
+    session.set_will(will.as_ref().filter(|_| session.is_durable()));
     let stored = match session.is_durable() {
         false => Ok(None),
         true => {
@@ -238,16 +245,17 @@ async fn attach(
     };
     encode_connack(&mut connack, version, &told);
     let had_expiry = connect.session_expiry_s > 0;
-    let opened = Opened {
+    Ok(Opened {
         machine: MqttConnection::new(clock::now(), negotiated, had_expiry, kept),
         client,
         session,
         limits,
-        will: connect.will.take().map(Box::new),
+        will,
         stored,
         write_timeout: config.write_timeout,
-    };
-    Ok((opened, connack))
+        bytes: config.bytes.connection(config.held_bytes_max),
+        connack,
+    })
 }
 
 fn check_will(connect: &Connect, limits: &ClientLimits) -> Result<(), Refusal> {
@@ -255,7 +263,10 @@ fn check_will(connect: &Connect, limits: &ClientLimits) -> Result<(), Refusal> {
         return Ok(());
     };
     if will.is_retained && !limits.retain {
-        return Err(Refusal::new(Reason::RETAIN_NOT_SUPPORTED, "nothing is retained here"));
+        return Err(Refusal::new(
+            Reason::RETAIN_NOT_SUPPORTED,
+            "nothing is retained here",
+        ));
     }
     if will.qos > limits.qos_max {
         let (qos, limit) = (will.qos.bits(), limits.qos_max.bits());

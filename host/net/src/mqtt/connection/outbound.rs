@@ -1,10 +1,6 @@
 //! What the client is sent: retained messages first, then what waits in its inbox and its stored queue.
 
-use std::{
-    sync::Arc,
-    task::Context,
-    time::Instant,
-};
+use std::{sync::Arc, task::Context, time::Instant};
 
 use postern_core::mqtt::{Outgoing, SendOutcome};
 
@@ -13,7 +9,11 @@ use crate::link::StreamLink;
 
 impl<S: StreamLink> Connection<S> {
     /// True where there is more to be sent once the output has room.
-    pub(super) fn poll_outbound(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
+    pub(super) fn poll_outbound(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<bool, End> {
         self.machine.resend(now, &mut self.out);
         self.send_retained(now);
         loop {
@@ -22,7 +22,9 @@ impl<S: StreamLink> Connection<S> {
                 break;
             }
             if self.waiting.is_empty() {
-                let taken = self.session.take(&mut self.waiting, WAITING_MAX, cx.waker());
+                let taken = self
+                    .session
+                    .take(&mut self.waiting, WAITING_MAX, cx.waker());
                 if let Some(ending) = taken {
                     return Err(Self::on_ending(ending));
                 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     link::StreamLink,
-    mqtt::{sessions, sys},
+    mqtt::{keeping::stored, sys},
 };
 
 impl<S: StreamLink> Connection<S> {
@@ -53,7 +53,10 @@ impl<S: StreamLink> Connection<S> {
                 return Reason::NO_SUBSCRIPTION_EXISTED;
             }
             was_there = true;
-            self.broker.shared.routes.unsubscribe(&filter, &self.session);
+            self.broker
+                .shared
+                .routes
+                .unsubscribe(&filter, &self.session);
             Reason::SUCCESS
         });
         let reasons = reasons.collect();
@@ -80,7 +83,11 @@ impl<S: StreamLink> Connection<S> {
         let mut subscriptions = self.session.subscriptions.lock();
         subscriptions.insert(filter.clone(), options);
         drop(subscriptions);
-        let is_new = self.broker.shared.routes.subscribe(&filter, &self.session, options);
+        let is_new = self
+            .broker
+            .shared
+            .routes
+            .subscribe(&filter, &self.session, options);
         let wants_retained = match options.retain_handling {
             RetainHandling::Always => true,
             RetainHandling::IfNew => is_new,
@@ -123,7 +130,7 @@ impl<S: StreamLink> Connection<S> {
             return;
         }
         let expiry_s = self.machine.negotiated().session_expiry_s;
-        let stored = sessions::stored(&self.session, self.machine.kept(), expiry_s, false);
+        let stored = stored(&self.session, self.machine.kept(), expiry_s, false);
         let (broker, session) = (self.broker.clone(), Arc::clone(&self.session));
         let in_flight_max = self.limits.in_flight_max;
         self.taking.push(Box::pin(async move {

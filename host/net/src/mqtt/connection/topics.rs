@@ -31,7 +31,11 @@ impl Topics {
         client: &MqttClient,
         routes: &Routes,
     ) -> Result<&KnownTopic, NameError> {
-        match self.0.iter().position(|known| known.name.name.as_str() == name) {
+        match self
+            .0
+            .iter()
+            .position(|known| known.name.name.as_str() == name)
+        {
             Some(0) => {}
             Some(idx) => self.0.swap(0, idx),
             None => {

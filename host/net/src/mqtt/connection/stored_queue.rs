@@ -1,0 +1,91 @@
+//! What a session's consumer has given out, and what is to be said of it.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use postern_core::{
+    BoxFuture, Error,
+    event::durable::{EventConsumer, Position, StoredEvent},
+    mqtt::Outgoing,
+};
+
+/// A member of the session's consumer, and what it was given.
+pub(crate) struct StoredQueue {
+    pub(super) consumer: Arc<dyn EventConsumer>,
+    events_max: usize,
+    taking: Option<BoxFuture<Result<Vec<StoredEvent>, Error>>>,
+    events: VecDeque<StoredEvent>,
+    /// Its packet identifier is in use, or the client's window is full.
+    held: Option<Outgoing>,
+    /// Handled, and not acknowledged to the consumer.
+    pub(super) handled: Vec<Position>,
+    acknowledging: Option<BoxFuture<Result<u64, Error>>>,
+}
+
+impl StoredQueue {
+    pub(super) fn new(consumer: Arc<dyn EventConsumer>, in_flight_max: u16) -> Self {
+        Self {
+            consumer,
+            events_max: in_flight_max.into(),
+            taking: None,
+            events: VecDeque::new(),
+            held: None,
+            handled: Vec::new(),
+            acknowledging: None,
+        }
+    }
+
+    pub(super) fn hold_back(&mut self, outgoing: Outgoing) {
+        self.held = Some(outgoing);
+    }
+
+    pub(super) fn take_held(&mut self) -> Option<Outgoing> {
+        self.held.take()
+    }
+
+    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<StoredEvent, Error>> {
+        if let Some(event) = self.events.pop_front() {
+            return Poll::Ready(Ok(event));
+        }
+        let (consumer, events_max) = (&self.consumer, self.events_max);
+        let taking = self.taking.get_or_insert_with(|| consumer.take(events_max));
+        let taken = ready!(taking.as_mut().poll(cx));
+        self.taking = None;
+        self.events = taken?.into();
+        match self.events.pop_front() {
+            Some(event) => Poll::Ready(Ok(event)),
+            None => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// One batch is on its way at a time; what comes meanwhile is the next.
+    pub(super) fn poll_acknowledging(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            if self.acknowledging.is_none() {
+                if self.handled.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                let handled = std::mem::take(&mut self.handled);
+                self.acknowledging = Some(self.consumer.acknowledge(handled));
+            }
+            if let Some(acknowledging) = &mut self.acknowledging {
+                ready!(acknowledging.as_mut().poll(cx))?;
+                self.acknowledging = None;
+            }
+        }
+    }
+
+    /// Acknowledges what was handled.
+    pub(super) async fn finish(mut self) {
+        let finished = std::future::poll_fn(|cx| self.poll_acknowledging(cx));
+        if let Err(error) = finished.await {
+            tracing::warn!(%error, "acknowledgements of an MQTT session were not stored");
+        }
+    }
+}
