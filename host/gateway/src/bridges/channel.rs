@@ -16,14 +16,14 @@ use super::Bridges;
 
 /// Whatever broker `[bridges.NAME]` names at present. Its sources end when that table changes.
 #[derive(Debug)]
-pub(crate) struct BridgeBroker {
+pub(super) struct BridgeBroker {
     bridges: Arc<Bridges>,
     name: String,
 }
 
 impl BridgeBroker {
     #[must_use]
-    pub(crate) const fn new(bridges: Arc<Bridges>, name: String) -> Self {
+    pub(super) const fn new(bridges: Arc<Bridges>, name: String) -> Self {
         Self { bridges, name }
     }
 

@@ -28,7 +28,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_core::mqtt::MqttVersion;
+use postern_core::{event::broker::EventBroker, mqtt::MqttVersion};
 use postern_net::mqtt_client::{
     BrokerClient, BrokerClientConfig, BrokerClientParts, BrokerDriver, BrokerObserver,
     BrokerSubscription,
@@ -39,10 +39,9 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
-pub(crate) use self::{
-    bridged_events::BridgedEvents, channel::BridgeBroker, counts::BridgeNumbers,
-};
+pub(crate) use self::{bridged_events::BridgedEvents, counts::BridgeNumbers};
 use self::{
+    channel::BridgeBroker,
     counts::BridgeCounts,
     echo::SentOfLate,
     inbound::{BridgeShared, Inbound},
@@ -206,6 +205,13 @@ impl Bridges {
             ending,
             task: AbortOnDropHandle::new(tokio::spawn(running)),
         }
+    }
+
+    /// The broker of a bridge, for channels. It finds the bridge at each use, so that it may be had before
+    /// the bridge is.
+    #[must_use]
+    pub(crate) fn broker(self: &Arc<Self>, name: &str) -> Arc<dyn EventBroker> {
+        Arc::new(BridgeBroker::new(Arc::clone(self), name.to_owned()))
     }
 
     /// The client of a bridge for channels, until the table of the bridge changes. Must be called on a
