@@ -86,7 +86,7 @@ impl BrokerSource for Brokers {
     }
 
     fn bridge(&self, name: &str) -> Option<Arc<dyn EventBroker>> {
-        self.bridges.broker(name)
+        Some(self.bridges.broker(name))
     }
 }
 
