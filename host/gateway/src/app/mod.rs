@@ -114,7 +114,7 @@ pub(crate) enum StartError {
     #[error("mqtt: {0}")]
     Mqtt(postern_core::Error),
     #[error("stores: {0}")]
-    KeyValues(#[from] Error),
+    KeyValues(#[from] postern_core::Error),
     #[error("pool: {0}")]
     Pool(#[from] PoolConfigError),
     #[error(transparent)]

@@ -154,6 +154,10 @@ pub(super) fn failure(error: &StartError) -> CommandFailure {
         | StartError::Directory(_)
         | StartError::Schemas(_)
         | StartError::Store(_)
+        | StartError::Events(_)
+        | StartError::Topics(_)
+        | StartError::Mqtt(_)
+        | StartError::KeyValues(_)
         | StartError::Pool(_)
         | StartError::Signals(_) => failure,
     }
