@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::{
-    Blame, Error, Kind,
+    Blame, BoxFuture, Error, Kind,
     key_value::{KeyChange, KeyValueStore, check_key, check_value},
     resp::RespError,
 };
@@ -205,7 +205,7 @@ impl KeyTable {
         let expiring = self.expiring.get_or_try_init(open).await?;
         let mut sweeper = self.sweeper.lock();
         if sweeper.is_none() {
-            let sweeping = sweep(Arc::downgrade(self));
+            let sweeping = sweeping(Arc::downgrade(self));
             *sweeper = Some(AbortOnDropHandle::new(tokio::spawn(sweeping)));
         }
         drop(sweeper);
@@ -217,6 +217,11 @@ impl KeyTable {
         let idx = self.hasher.hash_one(key).checked_rem(n_locks)?;
         self.locks.get(usize::try_from(idx).ok()?)
     }
+}
+
+/// As `sweep`, of which a table need not know what it is made of.
+fn sweeping(table: Weak<KeyTable>) -> BoxFuture<()> {
+    Box::pin(sweep(table))
 }
 
 /// Deletes keys that have ended, so that whoever else reads the table does not find them.
