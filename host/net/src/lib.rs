@@ -19,6 +19,7 @@ pub mod mqtt_client;
 mod passed;
 pub mod pool;
 pub mod quic;
+pub mod redis;
 pub mod resp;
 pub mod server;
 pub mod shutdown;

@@ -203,11 +203,16 @@ async fn own_pages_only(
     Ok(next.run(request).await)
 }
 
+/// All of them.
+fn endpoints() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    let own = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
+    let brokers = mqtt::ENDPOINTS.iter().chain(&stores::ENDPOINTS);
+    own.chain(brokers).chain(&topics::ENDPOINTS)
+}
+
 async fn help() -> Response {
     let endpoint = |(method, path, does): &(&str, &str, &str)| json!({ "method": method, "path": path, "does": does });
-    let all = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
-    let all = all.chain(&mqtt::ENDPOINTS).chain(&stores::ENDPOINTS);
-    let all = all.chain(&topics::ENDPOINTS);
+    let all = endpoints();
     Json(json!({ "endpoints": all.map(endpoint).collect::<Vec<_>>() })).into_response()
 }
 
@@ -381,9 +386,7 @@ fn answer_drain(
 
 async fn unknown(request: Request) -> AdminFailure {
     let path = request.uri().path();
-    let known = ENDPOINTS.iter().chain(&versions::ENDPOINTS);
-    let all = all.chain(&mqtt::ENDPOINTS);
-    let known = known.map(|(_, path, _)| *path);
+    let known = endpoints().map(|(_, path, _)| *path);
     let failure = AdminFailure::new(StatusCode::NOT_FOUND, format!("nothing is at {path}"));
     failure.with_hint(match nearest(path, known) {
         Some(near) => format!("did you mean {near}? GET /help lists everything"),

@@ -24,7 +24,8 @@ use super::{
     listener::{Listener, Protocol},
     section::SectionReader,
     settings::Config,
-    stores, supply,
+    stores::check_stores,
+    supply,
     units::{Size, show_duration},
 };
 
@@ -44,7 +45,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     admission::check(config, reader);
     config.services.check(reader);
     routes::check(config, reader);
-    stores::check_stores(&config.stores, reader);
+    check_stores(&config.stores, reader);
     config.plugins.kv.check("plugins.kv", &config.stores, reader);
     config.pool.check(reader);
     config.topics.check(reader);
