@@ -76,7 +76,7 @@ impl Channels {
 }
 
 impl Channel {
-    fn view(&self) -> ChannelView {
+    pub(super) fn view(&self) -> ChannelView {
         let selector = self.selector.lock();
         let current = selector.current();
         let is_well = selector.usable().is_some();

@@ -22,13 +22,18 @@ use super::VyraRedis;
 
 /// A goal that was accepted.
 pub(super) struct PursuedGoal {
+    pub(super) goal: GoalOfPeer,
+    /// Notices of feedback and result, from before the goal was sent.
+    pub(super) updates: Box<dyn EventSource>,
+}
+
+/// Where a goal and what is known of it is.
+pub(super) struct GoalOfPeer {
     pub(super) redis: Arc<dyn VyraRedis>,
     pub(super) topic: VyraTopic,
     pub(super) id: Text,
     /// Where a cancellation is answered.
     pub(super) answers: String,
-    /// Notices of feedback and result, from before the goal was sent.
-    pub(super) updates: Box<dyn EventSource>,
     pub(super) state_interval: Duration,
 }
 
@@ -41,25 +46,32 @@ impl PursuedGoal {
         Reply::new(headers, Body::Messages(BodyStream::new(stream)))
     }
 
-    async fn follow(mut self, items: mpsc::Sender<Result<Bytes, Error>>) {
+    async fn follow(self, items: mpsc::Sender<Result<Bytes, Error>>) {
+        let Self { goal, mut updates } = self;
         let outcome = tokio::select! {
-            outcome = self.pursue(&items) => outcome,
+            outcome = goal.pursue(updates.as_mut(), &items) => outcome,
             () = items.closed() => {
-                self.cancel().await;
+                goal.cancel().await;
                 return;
             }
         };
         // The caller may have gone; the goal is over in any case.
         let _ = items.send(outcome).await;
     }
+}
 
+impl GoalOfPeer {
     /// Sends feedback until there is a result.
-    async fn pursue(&mut self, items: &mpsc::Sender<Result<Bytes, Error>>) -> Result<Bytes, Error> {
+    async fn pursue(
+        &self,
+        updates: &mut dyn EventSource,
+        items: &mpsc::Sender<Result<Bytes, Error>>,
+    ) -> Result<Bytes, Error> {
         let mut looks = tokio::time::interval(self.state_interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let update = tokio::select! {
-                update = self.updates.next() => update,
+                update = updates.next() => update,
                 _ = looks.tick() => {
                     // A goal that is aborted is told by its state alone, and a notice may be lost.
                     if let Some(ended) = self.look().await? {

@@ -16,7 +16,10 @@ use postern_system::random;
 use tokio::task::JoinSet;
 
 use super::{
-    OwnModule, VyraRedis, deadline, goals::PursuedGoal, json_headers, requests::VyraAnswers,
+    OwnModule, VyraRedis, deadline,
+    goals::{GoalOfPeer, PursuedGoal},
+    json_headers,
+    requests::VyraAnswers,
 };
 use crate::config::{VyraPeer, VyraTransport};
 
@@ -169,14 +172,14 @@ impl Inner {
                 message,
             ));
         }
-        let goal = PursuedGoal {
+        let goal = GoalOfPeer {
             redis: Arc::clone(&over.redis),
             topic,
             id,
             answers,
-            updates,
             state_interval: self.own.config.state_interval,
         };
+        let goal = PursuedGoal { goal, updates };
         let headers = json_headers(None)?;
         let mut pursued = self.pursued.lock();
         while pursued.try_join_next().is_some() {}
