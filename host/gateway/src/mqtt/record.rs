@@ -37,16 +37,30 @@ pub(super) struct MqttRecordError;
 /// A message that is kept until `expires_at_ms`.
 #[must_use]
 pub(super) fn write_retained(publication: &Publication, expires_at_ms: u64) -> Vec<u8> {
+    let Publication {
+        topic,
+        payload,
+        qos,
+        properties,
+        ..
+    } = publication;
+    let properties = properties.as_deref();
+    write_message(&topic.name, payload, *qos, properties, expires_at_ms)
+}
+
+fn write_message(
+    topic: &Text,
+    payload: &[u8],
+    qos: Qos,
+    properties: Option<&PublicationProperties>,
+    expires_at_ms: u64,
+) -> Vec<u8> {
     let nothing = PublicationProperties::default();
-    let properties = publication.properties.as_deref().unwrap_or(&nothing);
-    let mut out = vec![
-        VERSION,
-        publication.qos.bits(),
-        u8::from(properties.is_text),
-    ];
+    let properties = properties.unwrap_or(&nothing);
+    let mut out = vec![VERSION, qos.bits(), u8::from(properties.is_text)];
     out.extend_from_slice(&expires_at_ms.to_be_bytes());
-    push(&mut out, publication.topic.name.as_bytes());
-    push(&mut out, &publication.payload);
+    push(&mut out, topic.as_bytes());
+    push(&mut out, payload);
     let text = |text: &Option<Text>| text.as_ref().map(|text| text.clone().into_bytes());
     push_optional(&mut out, text(&properties.content_type));
     push_optional(&mut out, text(&properties.response_topic));

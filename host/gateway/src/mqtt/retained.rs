@@ -176,11 +176,12 @@ impl RetainedMessages {
             if records.is_empty() {
                 return;
             }
-            let writes = records.into_iter().map(|(name, record)| async {
+            let store = &self.records;
+            let writes = records.into_iter().map(|(name, record)| async move {
                 let name = name.to_string();
                 match record {
-                    Some(record) => self.records.put(name, record).await,
-                    None => self.records.delete(name).await.map(drop),
+                    Some(record) => store.put(name, record).await,
+                    None => store.delete(name).await.map(drop),
                 }
             });
             // The store commits them together.

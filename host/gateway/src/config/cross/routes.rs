@@ -117,6 +117,8 @@ pub(crate) fn hidden_route<'c>(route: &HttpRoute, config: &'c Config) -> Option<
         WebSocketPath::Sessions
     } else if template.takes_below(&["ws"], 2) {
         WebSocketPath::Calls
+    } else if template.takes_below(&["mqtt"], 0) {
+        WebSocketPath::Mqtt
     } else {
         return None;
     };
@@ -135,6 +137,7 @@ impl HiddenRoute<'_> {
         match self.path {
             WebSocketPath::Sessions => "/vstp",
             WebSocketPath::Calls => "/ws/SERVICE/METHOD",
+            WebSocketPath::Mqtt => "/mqtt",
         }
     }
 }
