@@ -8,7 +8,7 @@ use std::{
 
 use postern_core::{
     Text,
-    event::durable::{ConsumerId, DeadEvent, DeadLetter, StoredEvent, is_dead_letter},
+    event::durable::{ConsumerId, DeadEvent, DeadLetter, Position, StoredEvent, is_dead_letter},
 };
 use postern_system::clock;
 
@@ -39,12 +39,25 @@ pub(super) async fn run(store: Weak<StoreShared>) {
     }
 }
 
+/// Events of one consumer that are to be put aside.
+type Dead = (ConsumerId, Text, Vec<DeadEvent>);
+
 async fn look_after(log: &Arc<LogCore>, sink: Option<&DeadLetterSink>) {
+    let dead = handle_timeouts(log, sink.is_some());
+    let Some(sink) = sink else { return };
+    for (id, name, events) in dead {
+        for event in events {
+            put_aside(log, (id, &name), event, sink).await;
+        }
+    }
+}
+
+/// Does what is due, and gives what is to be put aside; without `has_sink` that stays where it is.
+fn handle_timeouts(log: &Arc<LogCore>, has_sink: bool) -> Vec<Dead> {
     let now = clock::now();
+    let now_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
     let (mut dead, mut told) = (Vec::new(), Vec::new());
     let mut inner = log.lock();
-    let now_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
-    let is_excess = inner.is_excess(now_ms);
     let ids: Vec<_> = inner.set.iter().map(|(_, id)| id).collect();
     for id in ids {
         let Some(state) = inner.set.state_mut(id) else {
@@ -54,27 +67,20 @@ async fn look_after(log: &Arc<LogCore>, sink: Option<&DeadLetterSink>) {
             state.handle_timeout(now);
             told.push(id);
         }
-        // Without a sink they stay where they are.
-        if sink.is_some() && state.has_dead() {
+        if has_sink && state.has_dead() {
             let name = state.settings().name.clone();
             dead.push((id, name, state.poll_dead()));
         }
     }
-    let members: Vec<_> = told
-        .iter()
-        .filter_map(|id| inner.members.get(id).cloned())
-        .collect();
+    let members = told.iter().filter_map(|id| inner.members.get(id).cloned());
+    let members: Vec<_> = members.collect();
+    let is_excess = inner.is_excess(now_ms);
     drop(inner);
     members.iter().for_each(|members| members.told.notify_one());
     if is_excess {
         drop(log.store.requests.send(Request::Trim(Arc::downgrade(log))));
     }
-    let Some(sink) = sink else { return };
-    for (id, name, events) in dead {
-        for event in events {
-            put_aside(log, (id, &name), event, sink).await;
-        }
-    }
+    dead
 }
 
 /// Keeps the dead letter of an event, and is then done with the event.
@@ -91,6 +97,15 @@ async fn put_aside(
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
+    on_put_aside(log, (id, consumer), position, kept);
+}
+
+fn on_put_aside(
+    log: &Arc<LogCore>,
+    (id, consumer): (ConsumerId, &Text),
+    position: Position,
+    kept: Result<(), postern_core::Error>,
+) {
     let mut inner = log.lock();
     match kept {
         Ok(()) => {
