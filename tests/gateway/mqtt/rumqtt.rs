@@ -12,6 +12,7 @@ use super::Broker;
 use crate::share;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const MESSAGES: usize = 10_000;
 
 fn connect(broker: &Broker, name: &str) -> (AsyncClient, EventLoop) {
     let (host, port) = (broker.address.ip().to_string(), broker.address.port());
@@ -46,9 +47,11 @@ async fn rumqttc_publishes_subscribes_and_asks() {
             .publish(&topic, qos, false, "hello")
             .await
             .expect("queued");
-        let found = until(&mut events, |packet| match packet {
-            Incoming::Publish(publish) => Some((publish.topic, publish.qos, publish.payload)),
-            _ => None,
+        let found = until(&mut events, |packet| {
+            let Incoming::Publish(publish) = packet else {
+                return None;
+            };
+            Some((publish.topic, publish.qos, publish.payload))
         });
         let (name, found_qos, payload) = found.await;
         assert_eq!((&name[..], found_qos), (topic.as_bytes(), qos));
@@ -71,9 +74,11 @@ async fn rumqttc_publishes_subscribes_and_asks() {
         properties,
     );
     asked.await.expect("queued");
-    let reply = until(&mut events, |packet| match packet {
-        Incoming::Publish(publish) if &publish.topic[..] == b"rust/replies" => Some(publish),
-        _ => None,
+    let reply = until(&mut events, |packet| {
+        let Incoming::Publish(publish) = packet else {
+            return None;
+        };
+        (&publish.topic[..] == b"rust/replies").then_some(publish)
     });
     let reply = reply.await;
     let properties = reply.properties.expect("there");
@@ -87,7 +92,6 @@ async fn rumqttc_has_ten_thousand_messages_acknowledged() {
     let _machine = share().await;
     let broker = Broker::start("").await;
     let (client, mut events) = connect(&broker, "rumqttc-many");
-    const MESSAGES: usize = 10_000;
     let publishing = async {
         for number in 0..MESSAGES {
             let payload = number.to_string();
