@@ -23,7 +23,7 @@ impl Peers {
     /// That of the peer at `origin`, who is heard at `now`.
     pub(super) fn activity(&self, origin: &Origin, now: Instant) -> Arc<PeerActivity> {
         let mut peers = self.0.lock();
-        if peers.len() >= SWEEP_AT {
+        if peers.len() >= FORGET_AT {
             peers.retain(|_, activity| activity.strong_count() > 0);
         }
         let key = origin.host().unwrap_or_default();
@@ -49,7 +49,7 @@ impl PeerActivity {
 
 /// Peers from which those without connections are looked for with each that comes. As many are kept at most
 /// beside those that are connected.
-const SWEEP_AT: usize = 64;
+const FORGET_AT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -79,6 +79,6 @@ mod tests {
         for port in 0..=u8::MAX {
             peers.activity(&origin(port, 1), now);
         }
-        assert!(peers.0.lock().len() <= SWEEP_AT);
+        assert!(peers.0.lock().len() <= FORGET_AT);
     }
 }
