@@ -149,40 +149,16 @@ impl ListenerServer {
             sockets::check_place(local, tls.is_some(), insecure, &table)
         };
         match transport {
-            Transport::Http | Transport::Https => {
+            Transport::Tcp
+            | Transport::Tls
+            | Transport::Unix
+            | Transport::Http
+            | Transport::Https
+            | Transport::Velithon
+            | Transport::Velithons => {
                 let listener = sockets::stream(address, file, passed)?;
                 may_be_at(&listener.local_addr()?, tls.as_ref())?;
-                let server =
-                    http_listener::server(name, transport, listener, settings, dependencies)?;
-                let sessions = websocket_sessions(name, settings, dependencies);
-                server.reconfigure().apply_sessions(Arc::new(sessions));
-                let mqtt = mqtt_listener::front(name, transport, settings, dependencies);
-                let server = server.with_mqtt(&mqtt).with_tls(tls);
-                Ok(Self::Http(server, mqtt.control()))
-            }
-            Transport::Tcp | Transport::Tls | Transport::Unix => {
-                let listener = sockets::stream(address, file, passed)?;
-                may_be_at(&listener.local_addr()?, tls.as_ref())?;
-                if settings.listener.protocol == Protocol::Mqtt {
-                    let server =
-                        mqtt_listener::server(name, transport, listener, settings, dependencies)?;
-                    return Ok(Self::Mqtt(server.with_tls(tls), transport));
-                }
-                if settings.listener.protocol == Protocol::Redis {
-                    let (server, front) =
-                        redis_listener::server(name, transport, listener, settings, dependencies)?;
-                    return Ok(Self::Redis(server.with_tls(tls), front));
-                }
-                let (config, handler, counters) = vstp(name, transport, settings, dependencies);
-                Ok(match listener {
-                    SocketListener::Tcp(listener) => {
-                        let server = TcpServer::new(listener, config, handler, counters)?;
-                        Self::Tcp(server.with_tls(tls))
-                    }
-                    SocketListener::Unix(listener) => {
-                        Self::Unix(UnixServer::new(listener, config, handler, counters)?)
-                    }
-                })
+                Self::of_streams(name, transport, (listener, tls), settings, dependencies)
             }
             Transport::Udp => {
                 let socket = sockets::datagrams(address, passed)?;
@@ -202,13 +178,6 @@ impl ListenerServer {
                     listener, config, handler, counters,
                 )?))
             }
-            Transport::Velithon | Transport::Velithons => {
-                let listener = sockets::stream(address, file, passed)?;
-                may_be_at(&listener.local_addr()?, tls.as_ref())?;
-                let server =
-                    velithon_listener::server(name, transport, listener, settings, dependencies)?;
-                Ok(Self::Velithon(server.with_tls(tls)))
-            }
             // No configuration names these.
             Transport::WebSocket
             | Transport::Grpc
@@ -220,6 +189,54 @@ impl ListenerServer {
                 format!("this gateway does not listen on {transport}"),
             )),
         }
+    }
+
+    /// A server of whatever the listener speaks over streams.
+    fn of_streams(
+        name: &str,
+        transport: Transport,
+        (listener, tls): (SocketListener, Option<Arc<ServerTls>>),
+        settings: &ListenerSettings,
+        dependencies: &ListenerDependencies,
+    ) -> io::Result<Self> {
+        Ok(match settings.listener.protocol {
+            Protocol::Http | Protocol::Grpc => {
+                let server =
+                    http_listener::server(name, transport, listener, settings, dependencies)?;
+                let sessions = websocket_sessions(name, settings, dependencies);
+                server.reconfigure().apply_sessions(Arc::new(sessions));
+                let mqtt = mqtt_listener::front(name, transport, settings, dependencies);
+                let server = server.with_mqtt(&mqtt).with_tls(tls);
+                Self::Http(server, mqtt.control())
+            }
+            Protocol::Mqtt => {
+                let server =
+                    mqtt_listener::server(name, transport, listener, settings, dependencies)?;
+                Self::Mqtt(server.with_tls(tls), transport)
+            }
+            Protocol::Redis => {
+                let (server, front) =
+                    redis_listener::server(name, transport, listener, settings, dependencies)?;
+                Self::Redis(server.with_tls(tls), front)
+            }
+            Protocol::Velithon => {
+                let server =
+                    velithon_listener::server(name, transport, listener, settings, dependencies)?;
+                Self::Velithon(server.with_tls(tls))
+            }
+            Protocol::Vstp => {
+                let (config, handler, counters) = vstp(name, transport, settings, dependencies);
+                match listener {
+                    SocketListener::Tcp(listener) => {
+                        let server = TcpServer::new(listener, config, handler, counters)?;
+                        Self::Tcp(server.with_tls(tls))
+                    }
+                    SocketListener::Unix(listener) => {
+                        Self::Unix(UnixServer::new(listener, config, handler, counters)?)
+                    }
+                }
+            }
+        })
     }
 
     pub(crate) fn bound_address(&self) -> BoundAddress {
