@@ -307,7 +307,7 @@ impl SharedChannels {
                 // A peer that vanished says nothing.
                 let ping = Request::One(redis::cmd("PING"));
                 if let Err(failure) = connection.ask(&ping, most).await {
-                    return format!("{failure:?}");
+                    return failure.to_string();
                 }
             }
             if connection.is_closed() {
@@ -354,7 +354,7 @@ impl SharedChannels {
         ] {
             for names in names.chunks(NAMES_MAX) {
                 let changed = connection.subscribe(change, names, most).await;
-                changed.map_err(|failure| format!("{failure:?}"))?;
+                changed.map_err(|failure| failure.to_string())?;
             }
         }
         Ok(())

@@ -58,8 +58,9 @@ impl Routing {
         let connection = connection.map_err(|error| error.message.into_owned())?;
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
-        let asked = connection.ask(&Request::One(command), self.config.response_timeout);
-        let reply = asked.await.map_err(|failure| format!("{failure:?}"))?;
+        let request = Request::One(command);
+        let asked = connection.ask(&request, self.config.response_timeout);
+        let reply = asked.await.map_err(|failure| failure.to_string())?;
         let slots = SlotMap::new(ranges_of(reply, node));
         match slots.is_empty() {
             true => Err(format!("{node} knows of no slot")),

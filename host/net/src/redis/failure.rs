@@ -1,6 +1,8 @@
 //! Why a command failed, and what can be done about it: one table over the errors of servers and of the
 //! crate.
 
+use std::fmt;
+
 use postern_core::{Blame, Error, Kind, Retry, Text, redis::RedisNode};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -57,6 +59,18 @@ impl Failure {
                 Self::Refused(refusal(error, message()))
             }
             (_, _) => Self::Lost(message()),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsent(error) | Self::Refused(error) => f.write_str(&error.message),
+            Self::Lost(reason) | Self::Later(reason) => f.write_str(reason),
+            Self::Moved { slot, node } => write!(f, "slot {slot} is at {node}"),
+            Self::Ask { node } => write!(f, "the key is at {node} this time"),
+            Self::NoScript => f.write_str("the script is not known"),
         }
     }
 }

@@ -63,8 +63,9 @@ impl Routing {
         let connection = connection.map_err(|error| error.message.into_owned())?;
         let mut command = redis::cmd("SENTINEL");
         command.arg("get-master-addr-by-name").arg(service);
-        let asked = connection.ask(&Request::One(command), self.config.response_timeout);
-        let reply = asked.await.map_err(|failure| format!("{failure:?}"))?;
+        let request = Request::One(command);
+        let asked = connection.ask(&request, self.config.response_timeout);
+        let reply = asked.await.map_err(|failure| failure.to_string())?;
         let named: Option<(String, String)> = redis::from_redis_value(reply)
             .map_err(|error| format!("{sentinel} answers {error}"))?;
         let (host, port) = named.ok_or_else(|| format!("{sentinel} knows no {service:?}"))?;
@@ -77,15 +78,13 @@ impl Routing {
     async fn check_role(&self, master: &RedisNode) -> Result<(), String> {
         let connection = self.acquire(master, Choice::LeastBusy).await;
         let connection = connection.map_err(|error| error.message.into_owned())?;
-        let asked = connection.ask(
-            &Request::One(redis::cmd("ROLE")),
-            self.config.response_timeout,
-        );
+        let request = Request::One(redis::cmd("ROLE"));
+        let asked = connection.ask(&request, self.config.response_timeout);
         let reply = match asked.await {
             Ok(reply) => reply,
             // Not every user may ask for that; then the sentinel's word counts.
             Err(Failure::Refused(_)) => return Ok(()),
-            Err(failure) => return Err(format!("{failure:?}")),
+            Err(failure) => return Err(failure.to_string()),
         };
         let role = reply.into_sequence().unwrap_or_default().into_iter().next();
         match role.map(redis::from_redis_value::<String>) {

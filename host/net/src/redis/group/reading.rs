@@ -137,7 +137,7 @@ impl SharedGroup {
         if matches!(failure, Failure::Later(_) | Failure::Lost(_)) {
             self.log.routing.forget_master();
         }
-        format!("{failure:?}")
+        failure.to_string()
     }
 }
 
