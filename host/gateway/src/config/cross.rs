@@ -5,6 +5,7 @@ mod admission;
 mod bridges;
 mod callers;
 mod channels;
+mod consul;
 pub(crate) mod routes;
 mod security;
 mod stores;
@@ -18,7 +19,7 @@ use postern_net::UnixAddress;
 
 use super::{
     address::{ListenAddress, UnixFile},
-    consul, directory,
+    directory,
     documents::DocumentPath,
     fault::suggest,
     listener::{Listener, Protocol},
