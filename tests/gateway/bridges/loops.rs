@@ -64,7 +64,7 @@ async fn an_event_goes_round_a_ring_of_brokers_and_gateways_once() {
     let (one, other) = (Broker::start().await, Broker::start().await);
     let ring = || both_ways("one", &one.url(), "5") + &both_ways("other", &other.url(), "5");
     let first = gateway(ring(), &["one", "other"]).await;
-    let second = gateway(ring(), &["one", "other"]).await;
+    let _second = gateway(ring(), &["one", "other"]).await;
     let mut heard = Listening::to(&first, &["t.>"]).await;
     let (at_one, at_other) = (one.read("t/#", &[]).await, other.read("t/#", &[]).await);
     publish(&publisher(&first).await, "t.x", "once").await;

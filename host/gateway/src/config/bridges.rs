@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use postern_core::{
     Text, Transport,
-    event::{QueueBounds, TopicPattern},
+    event::QueueBounds,
     mqtt::{MqttVersion, Qos, TopicFilter, check_name},
 };
 use postern_net::mqtt_client::{BrokerClientConfig, BrokerPassword, BrokerQueueFull, BrokerWill};
@@ -210,13 +210,6 @@ impl BridgeTopic {
             TopicFilter::new(&text).map_err(|error| format!("{text:?} is no filter: {error}"))
         };
         Ok((joined(local)?, joined(remote)?))
-    }
-
-    /// The patterns of the events that go out.
-    pub(crate) fn patterns(&self) -> Vec<TopicPattern> {
-        let filters = self.filters().ok();
-        let patterns = filters.and_then(|(local, _)| local.patterns().ok());
-        patterns.unwrap_or_default()
     }
 }
 
