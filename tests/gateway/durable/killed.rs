@@ -119,11 +119,7 @@ impl Answers {
         };
         let mut order = self.order.lock().expect("nobody panics with it");
         let before = order.entry((publisher, key)).or_insert(n);
-        let is_again = self
-            .delivered
-            .lock()
-            .get(&n)
-            .is_some_and(|count| *count > 1);
+        let is_again = self.delivered().get(&n).is_some_and(|count| *count > 1);
         assert!(
             n >= *before || is_again,
             "{n} of key {key} comes behind {before}"

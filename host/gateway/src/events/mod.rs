@@ -53,7 +53,6 @@ pub(crate) use self::{
     publisher::{EventPublisher, EventRelay},
     store::{DeadLetterSink, EventStore, EventStoreError},
     topics::{ConsumerDefaults, DurableTopics, store_file},
-    view::EventsView,
 };
 
 /// What the service says of itself.

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use postern_core::{
     Text,
     event::durable::{
-        ConsumerId, EventMark, LogLimits, LogState, OrderKey, Position, Retention, StoredEvent,
-        decode_event,
+        ConsumerId, EventMark, LogLimits, LogState, OrderKey, Position, decode_event,
     },
 };
 use postern_system::clock;
