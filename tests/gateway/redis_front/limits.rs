@@ -166,7 +166,7 @@ async fn keys_of_other_protocols_are_refused_by_name() {
             format!("[listeners.cache]\nprotocol = \"redis\"\naddress = \"127.0.0.1:0\"\n{keys}\n");
         fs::write(folder.path().join("postern.toml"), text).expect("written");
         let finished = postern(folder.path(), &["check"]);
-        format!("{}{}", finished.stdout, finished.stderr)
+        format!("{}{}", finished.out, finished.err)
     };
     for key in [
         "transports = [\"tcp\"]",
@@ -189,7 +189,7 @@ async fn keys_of_other_protocols_are_refused_by_name() {
     let text = "[listeners.http]\nredis.keys-max = 5\n";
     fs::write(folder.path().join("postern.toml"), text).expect("written");
     let finished = postern(folder.path(), &["check"]);
-    let said = format!("{}{}", finished.stdout, finished.stderr);
+    let said = format!("{}{}", finished.out, finished.err);
     assert!(
         said.contains("only a listener that speaks redis has this key"),
         "{said}"
