@@ -127,7 +127,8 @@ async fn ask(key_values: &RedisKeyValues, what: Ask) {
 
 /// Requests a second of the gateway's client.
 async fn asking(key_values: &RedisKeyValues, what: Ask, n_under_way: usize) -> f64 {
-    per_second(n_under_way, || {
+    let key_values = key_values.clone();
+    per_second(n_under_way, move || {
         let key_values = key_values.clone();
         async move { ask(&key_values, what).await }
     })
@@ -135,8 +136,9 @@ async fn asking(key_values: &RedisKeyValues, what: Ask, n_under_way: usize) -> f
 }
 
 async fn calling(caller: &Arc<dyn Handler>, n_under_way: usize) -> f64 {
-    per_second(n_under_way, || {
-        let caller = Arc::clone(caller);
+    let caller = Arc::clone(caller);
+    per_second(n_under_way, move || {
+        let caller = Arc::clone(&caller);
         async move {
             let got = call(&*caller, "probe/KvGet", r#"{"key":"k","value":null}"#).await;
             got.expect("answered");

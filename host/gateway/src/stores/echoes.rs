@@ -56,12 +56,6 @@ impl Echoes {
         self.take(hash, VecDeque::pop_back);
     }
 
-    /// The connection has broken: what was on its way does not come.
-    pub(super) fn clear(&mut self) {
-        self.awaited.clear();
-        self.published.clear();
-    }
-
     fn take(&mut self, hash: u64, one: fn(&mut VecDeque<u64>) -> Option<u64>) -> bool {
         let Some(numbers) = self.awaited.get_mut(&hash) else {
             return false;
@@ -128,9 +122,6 @@ mod tests {
         let now = epoch();
         echoes.on_published("a", b"1", now);
         assert!(!echoes.is_echo("a", b"1", now + AWAITED_FOR));
-        echoes.on_published("a", b"1", now);
-        echoes.clear();
-        assert!(!echoes.is_echo("a", b"1", now));
         echoes.on_published("a", b"1", now);
         echoes.on_unpublished("a", b"1");
         assert!(!echoes.is_echo("a", b"1", now));
