@@ -23,7 +23,7 @@ use std::{
 };
 
 use self::pending::{Pending, PendingStanding};
-use super::{ConsumerSettings, ConsumerStart, OrderKey, Position, Redelivery};
+use super::{ConsumerSettings, ConsumerStart, DeadEvent, OrderKey, Position, Redelivery};
 use crate::{event::TopicPattern, text::Text};
 
 /// Events that a consumer looks at beyond those that it may give out at a time: those that wait for
@@ -67,14 +67,6 @@ pub struct ConsumerCounts {
     pub n_dead: u64,
     /// Events that the log dropped before they were acknowledged.
     pub n_lost: u64,
-}
-
-/// An event that is to be put aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadEvent {
-    pub position: Position,
-    pub n_deliveries: u32,
-    pub reason: Text,
 }
 
 impl ConsumerState {

@@ -10,6 +10,14 @@ use crate::{
 /// How the topics of dead letters begin, where the configuration names no other.
 pub const DEAD_LETTERS: &str = "dead-letter.";
 
+/// An event that is to be put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadEvent {
+    pub position: Position,
+    pub n_deliveries: u32,
+    pub reason: Text,
+}
+
 /// Why an event was put aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {

@@ -22,9 +22,9 @@ mod simulation;
 use std::{fmt, time::Duration};
 
 pub use self::{
-    consumer::{ConsumerCounts, ConsumerState, DeadEvent, MemberId, WAITING_MAX},
+    consumer::{ConsumerCounts, ConsumerState, MemberId, WAITING_MAX},
     consumer_set::{ConsumerId, ConsumerSet, Retention},
-    dead_letter::{DEAD_LETTERS, DeadLetter, is_dead_letter},
+    dead_letter::{DEAD_LETTERS, DeadEvent, DeadLetter, is_dead_letter},
     log::{EventMark, LogFull, LogLimits, LogState, RECORD_OVERHEAD_BYTES, WhenFull},
     order::OrderKey,
     record::{RecordError, VERSION, decode_event, encode_event, stored_at_ms},
