@@ -10,6 +10,7 @@ PORT = int(sys.argv[1])
 STREAM = "orders.kill"
 stopping = threading.Event()
 added, counted, keys = [], [0, 0], {}
+handled, again = set(), []
 
 
 def connected():
@@ -49,8 +50,22 @@ def put(r, number):
     keys[name] = number
 
 
-threads = [writing(step) for step in (add, count, put)]
-eventually(lambda: added and counted[0] and keys)
+def consume(r, _):
+    """What was acknowledged does not come again; what was not may."""
+    found = r.xreadgroup("g", "c", {STREAM: ">"}, count=20, block=200) or {}
+    listed = found.values() if isinstance(found, dict) else [entries for _, entries in found]
+    for entries in listed:
+        entries = entries[0] if entries and isinstance(entries[0], list) else entries
+        for identifier, _ in entries:
+            if identifier in handled:
+                again.append(identifier)
+            if r.xack(STREAM, "g", identifier) == 1:
+                handled.add(identifier)
+
+
+connected().xgroup_create(STREAM, "g", id="0", mkstream=True)
+threads = [writing(step) for step in (add, count, put, consume)]
+eventually(lambda: added and counted[0] and keys and handled)
 print("running: ok", flush=True)
 sys.stdin.readline()
 stopping.set()
@@ -68,6 +83,11 @@ while True:
 lost = [pair for pair in added if stored.get(pair[0]) != pair[1]]
 print(f"figure: {len(added)} entries acknowledged, {len(stored)} stored, {len(lost)} lost")
 print("entries: ok" if not lost and added else f"entries: {lost[:5]}")
+while r.xinfo_groups(STREAM)[0]["lag"]:
+    consume(r, 0)
+unread = [identifier for identifier, _ in added if identifier not in handled]
+print(f"figure: {len(handled)} entries handled, {len(again)} again, {len(unread)} not read")
+print("group: ok" if not again else f"group: {again[:5]}")
 found = int(r.get("kill-count"))
 between = counted[0] <= found <= counted[1]
 print(f"figure: {counted[0]} counted, {found} stored")

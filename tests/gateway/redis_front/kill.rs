@@ -19,7 +19,7 @@ fn kills() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_was_acknowledged_is_lost_when_the_gateway_is_killed() {
+async fn nothing_that_clients_of_redis_were_answered_is_lost_when_the_gateway_is_killed() {
     let _machine = share().await;
     let mut front = Front::start("").await;
     let mut command = python_script("kill.py");
@@ -48,5 +48,5 @@ async fn nothing_that_was_acknowledged_is_lost_when_the_gateway_is_killed() {
         }
     }
     let is_good = told.iter().all(|line| line.ends_with(": ok"));
-    assert!(is_good && told.len() == 3, "{told:#?}\n{}", front.log());
+    assert!(is_good && told.len() == 4, "{told:#?}\n{}", front.log());
 }
