@@ -51,6 +51,15 @@ def a_token_is_a_password(address, version):
 
 
 @case()
+def a_connection_ends_with_its_token(address, version):
+    password = token(sub="d9", roles=["device"], exp=int(time.time()) + 3)
+    client = Client(address, "short", user="any", password=password)
+    equal(client.connack[1].value, 0)
+    client.wait(lambda: client.disconnected, "DISCONNECT")
+    equal(client.disconnected[0].value, 0x98)
+
+
+@case()
 def a_certificate_needs_no_password(address, version):
     port, ca, certificate, key = TLS
     tls = {"ca_certs": ca, "certfile": certificate, "keyfile": key}

@@ -87,7 +87,7 @@ async fn admit(
     let principal = principal.map(Arc::new);
     if let Some(topic) = will_topic {
         let client = MqttClient {
-            client_id,
+            client_id: client_id.clone(),
             version,
             user_name,
             principal: principal.clone(),
@@ -99,6 +99,7 @@ async fn admit(
         may_publish
             .map_err(|reason| Refusal::new(reason, format!("a will to {topic} is not allowed")))?;
     }
+    mqtt.on_connected(&client_id, principal.as_deref());
     Ok(Admission {
         principal,
         limits: None,

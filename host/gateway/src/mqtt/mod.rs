@@ -13,6 +13,7 @@
 mod backend;
 mod calls;
 pub(crate) mod credentials;
+mod expiry;
 mod record;
 mod request;
 mod retained;
@@ -31,8 +32,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use postern_core::{
-    Blame, Error, Kind, Principal,
+    Blame, Error, Kind, Principal, Text,
     event::{Event, EventTap, OWN_TOPICS, Publisher},
     mqtt::{Publication, Qos, Reason, TopicName},
 };
@@ -43,6 +45,7 @@ use postern_net::{
 use postern_system::clock;
 use postern_wasm::Records;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 pub(crate) use self::{
     backend::ListenerBackend,
@@ -52,6 +55,7 @@ pub(crate) use self::{
 use self::{
     calls::RunningCalls,
     credentials::KnownCredentials,
+    expiry::TokenExpiry,
     retained::{RetainedBounds, RetainedMessages, unavailable},
     routes::TopicRoutes,
     rules::ClientRules,
@@ -60,6 +64,7 @@ use self::{
 use crate::{
     config::{Config, Mqtt},
     events::EventService,
+    guard::Moment,
 };
 
 /// MQTT of a gateway, for all listeners together.
@@ -72,6 +77,7 @@ pub(crate) struct MqttGateway {
     broker: Broker,
     events: EventService,
     calls: RunningCalls,
+    tokens: Mutex<TokenExpiry>,
     /// Nothing is published any more.
     closing: CancellationToken,
 }
@@ -122,6 +128,7 @@ impl MqttGateway {
             broker,
             events,
             calls: RunningCalls::default(),
+            tokens: Mutex::default(),
             closing: CancellationToken::new(),
         });
         let tap = MqttTap(Arc::downgrade(&gateway));
@@ -148,7 +155,43 @@ impl MqttGateway {
                 () = self.closing.cancelled() => {}
             }
         };
-        tokio::join!(self.broker.run(shutdown), writing);
+        let draining = shutdown.clone();
+        tokio::join!(
+            self.broker.run(shutdown),
+            writing,
+            self.follow_tokens(draining)
+        );
+    }
+
+    /// A client has connected.
+    fn on_connected(&self, client_id: &Text, principal: Option<&Principal>) {
+        let sessions_max = self.settings.load().mqtt.sessions_max;
+        let mut tokens = self.tokens.lock();
+        tokens.on_connected(client_id, principal);
+        if tokens.len() > sessions_max {
+            let session = |client_id: &Text| self.broker.session_info(client_id);
+            tokens.retain(|client_id| session(client_id).is_some_and(|found| found.is_connected));
+        }
+    }
+
+    /// Ends connections whose tokens have expired, until `shutdown` drains.
+    async fn follow_tokens(&self, shutdown: Shutdown) {
+        let mut interval = tokio::time::interval(TOKENS_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {}
+                () = shutdown.draining() => return,
+            }
+            let now = Moment::now().unix;
+            loop {
+                let expired = self.tokens.lock().take_expired(now);
+                let Some(client) = expired else { break };
+                if self.broker.disconnect(&client) {
+                    info!(%client, "disconnected: its token has expired");
+                }
+            }
+        }
     }
 
     /// Completes when no call of a publish is under way and everything is written. To be called when
@@ -319,3 +362,6 @@ fn retained_bounds(mqtt: &Mqtt) -> RetainedBounds {
         bytes_max: mqtt.retained_bytes_max.octets(),
     }
 }
+
+/// How often tokens are looked at.
+const TOKENS_INTERVAL: Duration = Duration::from_secs(1);

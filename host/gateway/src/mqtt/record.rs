@@ -126,7 +126,10 @@ pub(super) fn write_session(session: &StoredSession) -> Vec<u8> {
         out.extend_from_slice(&will.expiry_s.unwrap_or(u32::MAX).to_be_bytes());
         out.push(u8::from(will.is_retained));
         let properties = will.properties.as_deref();
-        push(&mut out, &write_message(&will.topic, &will.payload, will.qos, properties, 0));
+        push(
+            &mut out,
+            &write_message(&will.topic, &will.payload, will.qos, properties, 0),
+        );
     }
     out
 }

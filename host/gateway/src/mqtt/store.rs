@@ -6,9 +6,7 @@ use postern_core::{
     BoxFuture, Error, Text,
     event::{
         Event, Published, Publisher,
-        durable::{
-            ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, WhenFull,
-        },
+        durable::{ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, WhenFull},
     },
     mqtt::{Publication, Qos, Reason, TopicFilter},
 };
@@ -187,7 +185,11 @@ impl MqttStore for SessionStore {
             let text = "nobody calls any more";
             return Acceptance::Now(Err(Refusal::new(Reason::NOT_AUTHORIZED, text)));
         }
-        self.take((Publisher::default(), client_id.as_str()), publication, is_kept)
+        self.take(
+            (Publisher::default(), client_id.as_str()),
+            publication,
+            is_kept,
+        )
     }
 
     fn keeps_queues(&self) -> bool {
