@@ -7,6 +7,7 @@
 //! | `endpoint` | a script of datagrams, time, sends and closes, see endpoint.rs |
 //! | `events` | a script of subscribers, publishers and readers, see events.rs |
 //! | `headers` | a header section |
+//! | `mqtt` | one octet of mode, then what a client sends |
 //! | `reassembly` | a script of fragments, see reassembly.rs |
 //! | `resp` | one octet of mode, then what a client of Redis sends |
 //! | `routes` | a request and routes, in lines, see routes.rs |
@@ -18,6 +19,7 @@ mod decoder;
 mod endpoint;
 mod events;
 mod headers;
+mod mqtt;
 mod reassembly;
 mod resp;
 mod routes;
@@ -28,7 +30,7 @@ mod velithon;
 mod websocket;
 
 pub use self::{
-    decoder::decoder, endpoint::endpoint, events::events, headers::headers, reassembly::reassembly,
+    decoder::decoder, endpoint::endpoint, events::events, headers::headers, mqtt::mqtt, reassembly::reassembly,
     resp::resp, routes::routes, session::session, velithon::velithon, websocket::websocket,
 };
 

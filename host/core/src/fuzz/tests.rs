@@ -28,6 +28,11 @@ fn headers() {
 }
 
 #[test]
+fn mqtt() {
+    replay("mqtt", super::mqtt);
+}
+
+#[test]
 fn reassembly() {
     replay("reassembly", super::reassembly);
 }
