@@ -74,7 +74,7 @@ impl RespCommand {
     ///
     /// # Errors
     /// What is to be said to whoever sent it, by [`Unknown::text`].
-    pub fn of(request: &RespRequest) -> Result<&'static RespCommand, Unknown> {
+    pub fn of(request: &RespRequest) -> Result<&'static Self, Unknown> {
         let mut name = [0; NAME_BYTES_MAX];
         let first = lower(request.octets(0), &mut name).ok_or(Unknown::Command)?;
         let row = match (find(first), container(first)) {
@@ -98,13 +98,13 @@ impl RespCommand {
 
     /// What is known of the command called `name`, in any case.
     #[must_use]
-    pub fn named(name: &[u8]) -> Option<&'static RespCommand> {
+    pub fn named(name: &[u8]) -> Option<&'static Self> {
         let mut lowered = [0; NAME_BYTES_MAX];
         find(lower(name, &mut lowered)?)
     }
 
     /// All commands of one word, and those that have several.
-    pub fn rows() -> impl ExactSizeIterator<Item = &'static RespCommand> {
+    pub fn rows() -> impl ExactSizeIterator<Item = &'static Self> {
         ROWS.iter()
     }
 

@@ -216,10 +216,10 @@ impl RespClient for RedisClient {
             Ok(row) => self.answer(request, row),
             Err(unknown) => RespAnswer::Now(RespValue::error(unknown.text(&request))),
         };
-        match answer {
-            RespAnswer::Now(_) if !is_told => RespAnswer::Untold,
-            RespAnswer::Later(future) if !is_told => RespAnswer::UntoldLater(future),
-            answer => answer,
+        match (answer, is_told) {
+            (RespAnswer::Now(_), false) => RespAnswer::Untold,
+            (RespAnswer::Later(future), false) => RespAnswer::UntoldLater(future),
+            (answer, _) => answer,
         }
     }
 
@@ -228,15 +228,17 @@ impl RespClient for RedisClient {
     }
 
     fn lane(&self, row: &'static RespCommand) -> Lane {
-        // What a plugin is asked about may be answered in another order than it was asked in.
-        match row.lane() {
-            Lane::Shared(
-                CommandAccess::Publish
+        let changes = matches!(
+            row.access,
+            CommandAccess::Publish
                 | CommandAccess::Append
                 | CommandAccess::Acknowledge
-                | CommandAccess::Write,
-            ) if self.listener.pipeline.asks_plugins() => Lane::Alone,
-            lane => lane,
+                | CommandAccess::Write
+        );
+        // What a plugin is asked about may be answered in another order than it was asked in.
+        match changes && self.listener.pipeline.asks_plugins() {
+            true => Lane::Alone,
+            false => row.lane(),
         }
     }
 
