@@ -91,7 +91,10 @@ impl RedisServer {
     ///
     /// # Panics
     /// When it does not run.
-    #[must_use]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "a command is run for what it does as well"
+    )]
     pub fn run(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(system_tool("redis-cli"));
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);

@@ -4,7 +4,7 @@ use postern_core::Kind;
 use postern_tests::{Gateway, RedisServer, patiently};
 
 use super::{caller, gateway, get, set, setup, shown};
-use crate::share;
+use crate::{figure, share};
 
 const HASTY: &str =
     "connect-timeout = \"300ms\"\nresponse-timeout = \"300ms\"\nreconnect-max = \"200ms\"";
@@ -95,7 +95,7 @@ async fn a_plugins_table_lies_on_all_masters_of_a_cluster_and_one_of_them_may_di
         Some(3)
     );
     for server in &servers {
-        let _ = server.run(&["wait", "1", "1000"]);
+        server.run(&["wait", "1", "1000"]);
     }
     servers[0].kill();
     let mut n_failed = 0;
@@ -107,9 +107,9 @@ async fn a_plugins_table_lies_on_all_masters_of_a_cluster_and_one_of_them_may_di
         })
         .await;
     }
-    println!(
+    figure(&format!(
         "a master of a cluster died: {n_failed} calls of a plugin failed until all keys were found"
-    );
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,5 +161,7 @@ async fn sentinels_name_the_master() {
     })
     .await;
     assert_eq!(get(&*caller, "k").await.expect("well"), 2);
-    println!("a master that sentinels watch died: {n_failed} calls of a plugin failed");
+    figure(&format!(
+        "a master that sentinels watch died: {n_failed} calls of a plugin failed"
+    ));
 }

@@ -107,7 +107,7 @@ async fn a_listing_keeps_to_its_bound() {
     let server = RedisServer::start(&[]).await;
     let gateway = gateway(&server, "scan-keys-max = 1000").await;
     let caller = caller(&gateway).await;
-    let _ = server.run(&[
+    server.run(&[
         "eval",
         "for i = 1, 5000 do redis.call('set', i, i) end",
         "0",

@@ -8,7 +8,7 @@ use postern_tests::{Gateway, RedisServer, Setup, patiently};
 use serde_json::{Value, json};
 
 use super::shown;
-use crate::share;
+use crate::{figure, share};
 
 /// A gateway that keeps events of `orders.>` in the server.
 async fn gateway(server: &RedisServer, keys: &str) -> Gateway {
@@ -118,7 +118,7 @@ async fn another_gateway_takes_over_what_a_killed_one_had() {
     let (first, _) = next(&mut events).await;
     assert_eq!(first, 0);
     one.signal("KILL");
-    drop(one.ended().await);
+    assert!(!one.ended().await.success());
     let at_other = session(&other).await;
     let mut events = subscribe(&at_other, "billing").await;
     let mut seen = BTreeSet::new();
@@ -167,10 +167,10 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_during_publishin
         let acknowledge = json!({ "ack": [token] });
         drop(ask(&client, "acknowledge", &acknowledge).await);
     }
-    println!(
+    figure(&format!(
         "redis-server killed 5 times during durable publishing: {} acknowledged, 0 lost, {n_failed} refused",
         acknowledged.len()
-    );
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
