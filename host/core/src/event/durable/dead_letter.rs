@@ -26,10 +26,11 @@ pub struct DeadLetter {
     pub n_deliveries: u32,
 }
 
-/// Whether `topic` is one of dead letters: what lies there is not put aside once more.
+/// Whether `event` is a dead letter, whatever its topic: it is not put aside once more, so that no circle
+/// of topics has it go round for ever.
 #[must_use]
-pub fn is_dead_letter(topic: &str) -> bool {
-    topic.starts_with(DEAD_LETTERS)
+pub fn is_dead_letter(event: &Event) -> bool {
+    event.topic.starts_with(DEAD_LETTERS) || event.headers.get(b"event-dead-topic").is_some()
 }
 
 impl DeadLetter {
@@ -133,7 +134,9 @@ mod tests {
 
     #[test]
     fn its_topic_is_the_configured_one_and_always_a_topic() {
-        assert_eq!(letter("a.b", Some("lost")).topic, "lost");
+        let lost = letter("a.b", Some("lost"));
+        assert_eq!(lost.topic, "lost");
+        assert!(is_dead_letter(&lost) && !is_dead_letter(&event("lost", "")));
         for topic in [
             "a".repeat(255),
             format!("{}a", "a.".repeat(31)),
@@ -141,7 +144,7 @@ mod tests {
         ] {
             let topic = letter(&topic, None).topic;
             assert_eq!(crate::event::check_topic(&topic), Ok(()), "{topic}");
-            assert!(is_dead_letter(&topic));
+            assert!(topic.starts_with(DEAD_LETTERS));
         }
     }
 }

@@ -140,7 +140,7 @@ async fn keep(
     } = dead;
     let topic = &stored.event.topic;
     tracing::warn!(log = %log.name, %consumer, %position, %topic, n_deliveries, %reason, "event not handled, it goes to the dead letters");
-    if is_dead_letter(topic) {
+    if is_dead_letter(&stored.event) {
         // It stays where it is, and is not wrapped once more.
         return Ok(());
     }
