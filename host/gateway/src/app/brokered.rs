@@ -1,6 +1,6 @@
 //! What is carried by brokers of others: bridges, channels, and modules of VYRA.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use postern_core::{
     BoxFuture, Error, Handler,
@@ -55,7 +55,8 @@ impl Brokered {
             Arc::clone(tls),
         );
         let channels = Arc::new(channels);
-        events.publisher().set_relay(Arc::clone(&channels) as _);
+        let relay: Weak<Channels> = Arc::downgrade(&channels);
+        events.publisher().set_relay(relay);
         Self {
             bridges,
             channels,

@@ -9,7 +9,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use futures_util::future::try_join_all;
@@ -28,7 +28,8 @@ use super::topics::DurableTopics;
 pub(crate) struct EventPublisher {
     hub: Hub,
     topics: Arc<DurableTopics>,
-    relay: Arc<OnceLock<Arc<dyn EventRelay>>>,
+    /// Not held: it publishes itself.
+    relay: Arc<OnceLock<Weak<dyn EventRelay>>>,
 }
 
 /// Who hands events to brokers before their publishers are answered.
@@ -47,15 +48,16 @@ impl EventPublisher {
         }
     }
 
-    /// Asks `relay` of every event from here on. Said once; what is said later changes nothing.
-    pub(crate) fn set_relay(&self, relay: Arc<dyn EventRelay>) {
+    /// Asks `relay` of every event from here on, as long as it is there. Said once; what is said later
+    /// changes nothing.
+    pub(crate) fn set_relay(&self, relay: Weak<dyn EventRelay>) {
         let _ = self.relay.set(relay);
     }
 
     /// The acknowledgement that is waited for. An event of a durable topic is with its log, whose consumer
     /// a channel is.
     fn relay(&self, event: &Event) -> Option<BoxFuture<Result<(), Error>>> {
-        let relay = self.relay.get()?;
+        let relay = self.relay.get()?.upgrade()?;
         let is_durable = self.topics.is_durable(&event.topic);
         (!is_durable).then(|| relay.relay(event)).flatten()
     }
