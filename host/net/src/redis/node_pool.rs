@@ -77,7 +77,7 @@ impl NodePool {
         {
             return Ok(connection);
         }
-        let Ok(_turn) = self.opening_within(choice).await else {
+        let Ok(_opening) = self.opening_within(choice).await else {
             return self.busy_one(choice);
         };
         // Somebody may have opened one meanwhile.
