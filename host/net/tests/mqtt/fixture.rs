@@ -52,11 +52,7 @@ impl Fixture {
 
     /// With stored queues.
     pub(crate) async fn durable() -> Self {
-        let store = Store {
-            keeps_queues: true,
-            ..Store::default()
-        };
-        Self::with(ClientLimits::default(), Arc::new(store)).await
+        Self::with(ClientLimits::default(), Arc::new(Store::durable())).await
     }
 
     pub(crate) async fn with(limits: ClientLimits, store: Arc<Store>) -> Self {

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 pub(crate) struct Store {
     state: Mutex<State>,
     /// Whether sessions have stored queues.
-    pub(crate) keeps_queues: bool,
+    keeps_queues: bool,
     changed: Arc<Notify>,
 }
 
@@ -55,6 +55,13 @@ struct Consumer {
 pub(crate) struct SharedStore(pub(crate) Arc<Store>);
 
 impl Store {
+    pub(crate) fn durable() -> Self {
+        Self {
+            keeps_queues: true,
+            ..Self::default()
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic")
     }
