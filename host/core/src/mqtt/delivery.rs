@@ -62,6 +62,11 @@ impl OutgoingQueue {
         }
     }
 
+    #[must_use]
+    pub const fn bounds(&self) -> QueueBounds {
+        self.bounds
+    }
+
     /// Holds what comes from here on to `bounds`.
     pub const fn set_bounds(&mut self, bounds: QueueBounds) {
         self.bounds = bounds;

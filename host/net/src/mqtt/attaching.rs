@@ -51,7 +51,9 @@ impl Broker {
         if let Some(discarded) = discarded {
             self.discard(discarded).await;
         }
-        let is_durable = expiry_s > 0 && self.shared.store.keeps_queues();
+        // What a session has stored it keeps to its end, also where that comes with this connection.
+        let has_stored = attached.is_present && attached.session.is_durable();
+        let is_durable = has_stored || (expiry_s > 0 && self.shared.store.keeps_queues());
         sessions.set_durable(&attached.session, is_durable);
         if attached.is_present {
             self.shared.routes.touch();
@@ -127,6 +129,7 @@ impl Broker {
             self.shared.routes.unsubscribe(filter, &session);
         }
         self.shared.sessions.set_durable(&session, false);
+        session.clear();
         if is_stored {
             let deleted = self
                 .shared

@@ -224,6 +224,13 @@ impl Session {
         inbox.queue.retain(now, is_kept)
     }
 
+    /// Drops what waits: nobody will come for it.
+    pub(super) fn clear(&self) {
+        let mut inbox = self.inbox.lock();
+        let bounds = inbox.queue.bounds();
+        inbox.queue = OutgoingQueue::new(bounds);
+    }
+
     /// Takes out what came by shared subscriptions.
     pub(super) fn take_shared(&self) -> Vec<Outgoing> {
         let mut inbox = self.inbox.lock();

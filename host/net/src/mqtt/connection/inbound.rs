@@ -101,10 +101,7 @@ impl<S: StreamLink> Connection<S> {
 
     /// Whether another packet may be handled: what follows from packets is bounded.
     fn may_handle(&self) -> bool {
-        self.machine.may_read()
-            && self.taking.len() < TAKING_MAX
-            && self.retained.is_empty()
-            && !self.is_output_full()
+        self.machine.may_read() && self.taking.len() < TAKING_MAX && !self.is_output_full()
     }
 
     /// Handles whole packets at the front of `octets` and gives how many octets they were.
@@ -165,28 +162,27 @@ impl<S: StreamLink> Connection<S> {
         let known = self
             .topics
             .find(inbound.topic(), &**backend, &self.client, routes);
-        let refused = match known {
-            Ok(known) => known.allowed.err().map(|reason| (reason, String::new())),
-            Err(error) => Some((Reason::TOPIC_NAME_INVALID, error.to_string())),
+        let found = match known {
+            Ok(known) => match known.allowed {
+                Ok(()) => Ok((known.name.clone(), Arc::clone(&known.route))),
+                Err(reason) => Err((reason, String::new())),
+            },
+            Err(error) => Err((Reason::TOPIC_NAME_INVALID, error.to_string())),
         };
         self.counts.received += 1;
-        if let Some((reason, text)) = refused {
-            let Some(id) = packet.id else {
-                let client = self.client.client_id.as_str();
-                tracing::debug!(client, %reason, "a publication with QoS 0 was refused");
-                return Ok(());
-            };
-            return self.refuse_publish(id, packet.qos, reason, text);
-        }
-        // Found above.
-        let Ok(known) = self
-            .topics
-            .find(inbound.topic(), &**backend, &self.client, routes)
-        else {
-            return Ok(());
+        let (topic, route) = match found {
+            Ok(found) => found,
+            Err((reason, text)) => {
+                let Some(id) = packet.id else {
+                    let client = self.client.client_id.as_str();
+                    tracing::debug!(client, %reason, "a publication with QoS 0 was refused");
+                    return Ok(());
+                };
+                return self.refuse_publish(id, packet.qos, reason, text);
+            }
         };
         let publication = Arc::new(Publication {
-            topic: known.name.clone(),
+            topic,
             payload: Bytes::copy_from_slice(packet.payload),
             qos: packet.qos,
             is_retained: packet.is_retained,
@@ -197,7 +193,6 @@ impl<S: StreamLink> Connection<S> {
                 .and_then(|seconds| now.checked_add(Duration::from_secs(seconds.into()))),
             client: self.session.key,
         });
-        let route = Arc::clone(&known.route);
         let accepted = backend.publish(&self.client, &publication, route.is_kept);
         let publishing = Publishing {
             publication,

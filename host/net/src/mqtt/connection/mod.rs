@@ -13,6 +13,7 @@ mod durable;
 mod inbound;
 mod opening;
 mod outbound;
+mod retained;
 mod serving;
 mod steps;
 mod stored_queue;
@@ -31,13 +32,14 @@ use std::{
 
 use bytes::BytesMut;
 use postern_core::mqtt::{
-    ClientLimits, MqttConnection, Outgoing, PacketBuffer, PacketFault, Publication, Reason,
-    SubscriptionOptions, Will,
+    ClientLimits, MqttConnection, Outgoing, PacketBuffer, PacketFault, Reason, Will,
 };
 use postern_system::clock;
 
 pub(crate) use self::serving::serve_stream;
-use self::{opening::Opened, stored_queue::StoredQueue, taking::Taking, topics::Topics};
+use self::{
+    opening::Opened, retained::Retained, stored_queue::StoredQueue, taking::Taking, topics::Topics,
+};
 use super::{
     Broker, MqttClient, MqttService,
     routes::Told,
@@ -67,8 +69,8 @@ pub(crate) struct Connection<S> {
     topics: Topics,
     /// Taken from the inbox, and not sent.
     waiting: VecDeque<Outgoing>,
-    /// Retained messages of filters that were subscribed to.
-    retained: VecDeque<(Arc<Publication>, SubscriptionOptions)>,
+    /// What is retained for filters that were subscribed to.
+    retained: Retained,
     stored: Option<Box<StoredQueue>>,
     told: Told,
     alarm: Alarm,
@@ -160,7 +162,7 @@ impl<S: StreamLink> Connection<S> {
             taking: Taking::default(),
             topics: Topics::default(),
             waiting: VecDeque::new(),
-            retained: VecDeque::new(),
+            retained: Retained::default(),
             stored: stored.map(Box::new),
             told: Told::default(),
             alarm: Alarm::default(),

@@ -96,6 +96,9 @@ async fn read_connect<S: StreamLink>(
     input: &mut BytesMut,
     config: &MqttConfig,
 ) -> Result<Box<Connect>, NotOpened> {
+    let bytes = config.bytes.connection(config.held_bytes_max);
+    // Without an octet there is always room.
+    let mut held = bytes.hold(0).map_err(|_| NotOpened::Gone)?;
     loop {
         let decoded = decode(input, None, config.client.packet_bytes_max);
         let decoded = decoded.map_err(|fault| NotOpened::Fault(version_of(input), fault))?;
@@ -110,7 +113,7 @@ async fn read_connect<S: StreamLink>(
         input.reserve(READ_BYTES);
         match stream.read_buf(input).await {
             Ok(0) | Err(_) => return Err(NotOpened::Gone),
-            Ok(_) => {}
+            Ok(n_octets) => held.grow(n_octets).map_err(|_| NotOpened::Gone)?,
         }
     }
 }

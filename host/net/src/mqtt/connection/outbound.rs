@@ -1,6 +1,6 @@
 //! What the client is sent: retained messages first, then what waits in its inbox and its stored queue.
 
-use std::{sync::Arc, task::Context, time::Instant};
+use std::{task::Context, time::Instant};
 
 use postern_core::mqtt::{Outgoing, SendOutcome};
 
@@ -64,16 +64,11 @@ impl<S: StreamLink> Connection<S> {
 
     fn send_retained(&mut self, now: Instant) {
         while !self.is_output_full() {
-            let Some((publication, options)) = self.retained.pop_front() else {
+            let Some(outgoing) = self.retained.pop(&self.broker) else {
                 return;
             };
-            let qos = publication.qos.min(options.qos);
-            let mut outgoing = Outgoing::new(Arc::clone(&publication), qos);
-            // What is retained says so, whatever the subscription says of it (section 3.3.1.3).
-            outgoing.is_retained = true;
-            outgoing.subscription_ids = options.id.map(|id| Arc::from([id]));
-            if self.send(now, outgoing).is_some() {
-                self.retained.push_front((publication, options));
+            if let Some(outgoing) = self.send(now, outgoing) {
+                self.retained.push_front(outgoing);
                 return;
             }
         }

@@ -65,7 +65,9 @@ impl<S: StreamLink> Connection<S> {
             false => encode_suback(self.out.tail(), version, id, &reasons),
         }
         self.counts.packets_out += 1;
-        self.retained.extend(retained);
+        for (filter, options) in retained {
+            self.retained.push(filter, options);
+        }
         Ok(())
     }
 }

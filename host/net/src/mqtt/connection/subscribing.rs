@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use postern_core::mqtt::{
-    FilterRequest, Publication, Qos, Reason, RetainHandling, SharedFilter, Subscribe,
-    SubscriptionOptions, Unsubscribe,
+    FilterRequest, Qos, Reason, RetainHandling, SharedFilter, Subscribe, SubscriptionOptions,
+    TopicFilter, Unsubscribe,
 };
 
 use super::{
@@ -12,10 +12,7 @@ use super::{
     opening::open_queue,
     taking::{NOT_STORED, Step, Subscribed},
 };
-use crate::{
-    link::StreamLink,
-    mqtt::{keeping::stored, sys},
-};
+use crate::{link::StreamLink, mqtt::keeping::stored};
 
 impl<S: StreamLink> Connection<S> {
     pub(super) fn on_subscribe(&mut self, subscribe: Subscribe) {
@@ -74,7 +71,7 @@ impl<S: StreamLink> Connection<S> {
     fn subscribe(
         &self,
         request: FilterRequest,
-        retained: &mut Vec<(Arc<Publication>, SubscriptionOptions)>,
+        retained: &mut Vec<(TopicFilter, SubscriptionOptions)>,
     ) -> Result<Qos, Reason> {
         let filter = request.filter.map_err(|_| Reason::TOPIC_FILTER_INVALID)?;
         let mut options = request.options;
@@ -95,14 +92,7 @@ impl<S: StreamLink> Connection<S> {
         };
         // A share is not given what is retained (section 4.8.2).
         if wants_retained && filter.group.is_none() {
-            let own = sys::retained(&self.broker, &filter.filter);
-            retained.extend(own.into_iter().map(|publication| (publication, options)));
-            let store = &self.broker.shared.store;
-            store.retained(&filter.filter, &mut |publication| {
-                if retained.len() < RETAINED_MAX {
-                    retained.push((publication, options));
-                }
-            });
+            retained.push((filter.filter, options));
         }
         Ok(options.qos)
     }
@@ -116,7 +106,8 @@ impl<S: StreamLink> Connection<S> {
             return Err(Reason::SHARED_NOT_SUPPORTED);
         }
         self.service.backend.may_subscribe(&self.client, filter)?;
-        match self.session.may_subscribe(filter, &self.limits) {
+        let has_room = self.retained.has_room(self.limits.subscriptions_max);
+        match has_room && self.session.may_subscribe(filter, &self.limits) {
             true => Ok(()),
             false => Err(Reason::QUOTA_EXCEEDED),
         }
@@ -143,6 +134,3 @@ impl<S: StreamLink> Connection<S> {
         }));
     }
 }
-
-/// Retained messages of one SUBSCRIBE; the client is not read until it has taken them.
-const RETAINED_MAX: usize = 1_000_000;

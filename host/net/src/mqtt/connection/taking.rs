@@ -10,7 +10,7 @@ use std::{
 use futures_util::stream::{FuturesOrdered, Stream};
 use postern_core::{
     BoxFuture,
-    mqtt::{Publication, Reason, SubscriptionOptions},
+    mqtt::{Publication, Reason, SubscriptionOptions, TopicFilter},
 };
 
 use super::stored_queue::StoredQueue;
@@ -45,7 +45,8 @@ pub(super) struct Subscribed {
     pub(super) id: u16,
     pub(super) reasons: Vec<Reason>,
     pub(super) is_unsubscribe: bool,
-    pub(super) retained: Vec<(Arc<Publication>, SubscriptionOptions)>,
+    /// Filters whose retained messages are wanted.
+    pub(super) retained: Vec<(TopicFilter, SubscriptionOptions)>,
     /// Where the session is durable: its queue, or why it has none.
     pub(super) stored: Option<Result<Option<StoredQueue>, String>>,
 }
