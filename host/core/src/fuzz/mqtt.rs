@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use super::Script;
 use crate::{
     mqtt::{
-        ClientLimits, Connect, Decoded, KeptState, MqttConnection, MqttInput, MqttVersion,
-        Negotiated, Outgoing, Packet, PacketBuffer, PacketFault, Publication, PublishHead,
+        ClientLimits, ConnectPacket, Decoded, KeptState, MqttConnection, MqttInput, MqttVersion,
+        Negotiated, OutgoingPublish, Packet, PacketBuffer, PacketFault, Publication, PublishHead,
         PublishPacket, Qos, Reason, TopicName, decode, encode_publish_head, publish_bytes,
     },
     testing::epoch,
@@ -110,12 +110,12 @@ fn write(publish: &PublishPacket<'_>, version: MqttVersion) {
 
 /// Hands the packets to a connection that takes everything, and sends it something with each.
 fn serve(stream: &[u8], version: MqttVersion) {
-    let connect = Connect {
+    let connect = ConnectPacket {
         version,
         receive_max: 3,
         packet_bytes_max: 64,
         topic_alias_max: 2,
-        ..Connect::default()
+        ..ConnectPacket::default()
     };
     let negotiated = Negotiated::new(&connect, &ClientLimits::default());
     let mut connection = MqttConnection::new(epoch(), negotiated, false, KeptState::default());
@@ -148,7 +148,11 @@ fn serve(stream: &[u8], version: MqttVersion) {
         }
         let qos = Qos::from_bits(out.len().to_le_bytes()[0] % 3).unwrap_or_default();
         let publication = Publication::new(topic.clone(), Bytes::from_static(b"payload"), qos);
-        let _ = connection.send(epoch(), Outgoing::new(Arc::new(publication), qos), &mut out);
+        let _ = connection.send(
+            epoch(),
+            OutgoingPublish::new(Arc::new(publication), qos),
+            &mut out,
+        );
         let n_open = connection.kept().window.n_open();
         assert!(
             n_open <= 3,

@@ -7,7 +7,7 @@ use crate::event::{QueueBounds, durable::Position};
 
 /// A publication on its way to one client.
 #[derive(Debug, Clone)]
-pub struct Outgoing {
+pub struct OutgoingPublish {
     pub publication: Arc<Publication>,
     /// The lower of the publication's and the subscription's.
     pub qos: Qos,
@@ -30,12 +30,12 @@ pub struct ShareKey(pub u64);
 #[derive(Debug)]
 pub struct OutgoingQueue {
     bounds: QueueBounds,
-    entries: VecDeque<Outgoing>,
+    entries: VecDeque<OutgoingPublish>,
     bytes: usize,
     n_lost: u64,
 }
 
-impl Outgoing {
+impl OutgoingPublish {
     /// One as it was published.
     #[must_use]
     pub fn new(publication: Arc<Publication>, qos: Qos) -> Self {
@@ -74,7 +74,7 @@ impl OutgoingQueue {
 
     /// Appends one, and gives how many of the oldest there was no room for.
     #[inline]
-    pub fn push(&mut self, outgoing: Outgoing) -> u64 {
+    pub fn push(&mut self, outgoing: OutgoingPublish) -> u64 {
         let bytes = outgoing.publication.bytes();
         let mut n_lost = 0;
         while !self.entries.is_empty()
@@ -91,20 +91,20 @@ impl OutgoingQueue {
     }
 
     #[inline]
-    pub fn pop(&mut self) -> Option<Outgoing> {
+    pub fn pop(&mut self) -> Option<OutgoingPublish> {
         let outgoing = self.entries.pop_front()?;
         self.bytes = self.bytes.saturating_sub(outgoing.publication.bytes());
         Some(outgoing)
     }
 
     /// Puts back what was popped last and could not be sent.
-    pub fn push_front(&mut self, outgoing: Outgoing) {
+    pub fn push_front(&mut self, outgoing: OutgoingPublish) {
         self.bytes += outgoing.publication.bytes();
         self.entries.push_front(outgoing);
     }
 
     /// Moves what waits to the end of `into`, at most `n_max`.
-    pub fn take(&mut self, into: &mut VecDeque<Outgoing>, n_max: usize) {
+    pub fn take(&mut self, into: &mut VecDeque<OutgoingPublish>, n_max: usize) {
         if into.is_empty() && self.entries.len() <= n_max {
             std::mem::swap(into, &mut self.entries);
             self.bytes = 0;
@@ -117,7 +117,7 @@ impl OutgoingQueue {
     }
 
     /// Drops what nobody is to get any more, and what `keep` refuses; gives how many expired.
-    pub fn retain(&mut self, now: Instant, keep: impl Fn(&Outgoing) -> bool) -> u64 {
+    pub fn retain(&mut self, now: Instant, keep: impl Fn(&OutgoingPublish) -> bool) -> u64 {
         let (mut n_expired, mut bytes) = (0, 0);
         self.entries.retain(|outgoing| {
             let is_expired = outgoing.publication.is_expired(now);
@@ -176,10 +176,10 @@ mod tests {
     use super::*;
     use crate::{mqtt::TopicName, testing::epoch};
 
-    fn outgoing(payload: &'static [u8]) -> Outgoing {
+    fn outgoing(payload: &'static [u8]) -> OutgoingPublish {
         let topic = TopicName::new("a").expect("a name");
         let publication = Publication::new(topic, Bytes::from_static(payload), Qos::AtMostOnce);
-        Outgoing::new(Arc::new(publication), Qos::AtMostOnce)
+        OutgoingPublish::new(Arc::new(publication), Qos::AtMostOnce)
     }
 
     fn queue(events_max: usize, bytes_max: usize) -> OutgoingQueue {

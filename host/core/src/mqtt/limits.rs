@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connect, MqttVersion, Qos};
+use super::{ConnectPacket, MqttVersion, Qos};
 
 /// Bounds of one client. Each field has a config key of the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl ClientLimits {
 
 impl Negotiated {
     #[must_use]
-    pub fn new(connect: &Connect, limits: &ClientLimits) -> Self {
+    pub fn new(connect: &ConnectPacket, limits: &ClientLimits) -> Self {
         let asked =
             (connect.keep_alive_s > 0).then(|| Duration::from_secs(connect.keep_alive_s.into()));
         let keep_alive = match (asked, limits.keep_alive_max) {
@@ -143,11 +143,11 @@ mod tests {
             session_expiry_max: Duration::from_secs(100),
             ..ClientLimits::default()
         };
-        let connect = Connect {
+        let connect = ConnectPacket {
             receive_max: 10,
             topic_alias_max: 5,
             session_expiry_s: u32::MAX,
-            ..Connect::default()
+            ..ConnectPacket::default()
         };
         let found = Negotiated::new(&connect, &limits);
         assert_eq!((found.in_flight_max, found.receive_max), (10, 256));
@@ -158,14 +158,14 @@ mod tests {
         assert_eq!(found.keep_alive, Some(Duration::from_secs(60)));
         assert!(found.is_keep_alive_ours && found.is_session_expiry_ours);
         assert_eq!(found.session_expiry_s, 100);
-        let connect = Connect {
+        let connect = ConnectPacket {
             keep_alive_s: 30,
             ..connect
         };
         let found = Negotiated::new(&connect, &limits);
         assert_eq!(found.keep_alive, Some(Duration::from_secs(30)));
         assert!(!found.is_keep_alive_ours);
-        let found = Negotiated::new(&Connect::default(), &ClientLimits::default());
+        let found = Negotiated::new(&ConnectPacket::default(), &ClientLimits::default());
         assert_eq!((found.keep_alive, found.session_expiry_s), (None, 0));
     }
 

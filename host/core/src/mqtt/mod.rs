@@ -16,13 +16,13 @@ mod window;
 
 pub use self::{
     connection::{InboundPublish, KeptState, MqttConnection, MqttInput, SendOutcome},
-    delivery::{Outgoing, OutgoingQueue, ShareKey},
+    delivery::{OutgoingPublish, OutgoingQueue, ShareKey},
     event::client_of,
     filters::FilterTable,
     limits::{ClientLimits, Negotiated},
     output::PacketBuffer,
     packet::{
-        AckKind, AckPacket, Connack, Connect, Decoded, Disconnect, FilterRequest, Packet,
+        AckKind, AckPacket, Connack, ConnectPacket, Decoded, Disconnect, FilterRequest, Packet,
         PacketFault, PublishHead, PublishPacket, ShownName, Subscribe, Unsubscribe, VARINT_MAX,
         Will, decode, encode_ack, encode_connack, encode_disconnect, encode_pingresp,
         encode_publish_head, encode_suback, encode_unsuback, publish_bytes,
@@ -30,7 +30,7 @@ pub use self::{
     publication::{ClientKey, Publication, PublicationProperties},
     reason::Reason,
     topic::{
-        NameError, SHARE_PREFIX, SYS_PREFIX, SharedFilter, TopicFilter, TopicName, check_name,
+        MqttNameError, SHARE_PREFIX, SYS_PREFIX, SharedFilter, TopicFilter, TopicName, check_name,
         filter_to_event, from_event, to_event,
     },
     window::{Window, WindowStanding},

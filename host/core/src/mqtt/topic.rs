@@ -46,7 +46,7 @@ pub struct SharedFilter {
 
 /// Why a text is no topic name, or no filter. Levels are counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
+pub enum MqttNameError {
     #[error("it is empty")]
     Empty,
     #[error("{length} octets as an event's topic exceed the limit of {TOPIC_BYTES_MAX}")]
@@ -74,7 +74,7 @@ impl TopicName {
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn new(name: &str) -> Result<Self, NameError> {
+    pub fn new(name: &str) -> Result<Self, MqttNameError> {
         check_name(name)?;
         let event = to_event(name);
         check_bounds(&event)?;
@@ -99,17 +99,17 @@ impl TopicFilter {
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn new(filter: &str) -> Result<Self, NameError> {
+    pub fn new(filter: &str) -> Result<Self, MqttNameError> {
         check_octets(filter)?;
         let n_levels = filter.split('/').count();
         for (level, text) in (1..).zip(filter.split('/')) {
             match text {
                 "+" => {}
                 "#" if level == n_levels => {}
-                "#" => return Err(NameError::RestNotLast { level }),
+                "#" => return Err(MqttNameError::RestNotLast { level }),
                 _ => {
                     if let Some(found) = text.chars().find(|c| matches!(c, '+' | '#')) {
-                        return Err(NameError::NotAlone { level, found });
+                        return Err(MqttNameError::NotAlone { level, found });
                     }
                 }
             }
@@ -171,7 +171,7 @@ impl SharedFilter {
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn new(text: &str) -> Result<Self, NameError> {
+    pub fn new(text: &str) -> Result<Self, MqttNameError> {
         let Some(shared) = text.strip_prefix(SHARE_PREFIX) else {
             let filter = TopicFilter::new(text)?;
             return Ok(Self {
@@ -180,16 +180,16 @@ impl SharedFilter {
             });
         };
         let Some((group, filter)) = shared.split_once('/') else {
-            return Err(NameError::ShareWithoutFilter);
+            return Err(MqttNameError::ShareWithoutFilter);
         };
         if group.is_empty() {
-            return Err(NameError::ShareWithoutName);
+            return Err(MqttNameError::ShareWithoutName);
         }
         if let Some(found) = group.chars().find(|c| matches!(c, '+' | '#')) {
-            return Err(NameError::ShareName { found });
+            return Err(MqttNameError::ShareName { found });
         }
         if filter.is_empty() {
-            return Err(NameError::ShareWithoutFilter);
+            return Err(MqttNameError::ShareWithoutFilter);
         }
         Ok(Self {
             group: Some(Text::from(group)),
@@ -218,12 +218,12 @@ impl fmt::Display for SharedFilter {
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn check_name(name: &str) -> Result<(), NameError> {
+pub fn check_name(name: &str) -> Result<(), MqttNameError> {
     check_octets(name)?;
     let wildcard = name.bytes().find(|octet| matches!(octet, b'+' | b'#'));
     wildcard.map_or(Ok(()), |found| {
         let found = char::from(found);
-        Err(NameError::Wildcard { found })
+        Err(MqttNameError::Wildcard { found })
     })
 }
 
@@ -353,25 +353,25 @@ const fn is_plain(octet: u8) -> bool {
     !matches!(octet, 0..=b' ' | 0x7f.. | b'%' | b'.' | b'*' | b'>' | b'/' | b'+' | b'#')
 }
 
-fn check_octets(text: &str) -> Result<(), NameError> {
+fn check_octets(text: &str) -> Result<(), MqttNameError> {
     if text.is_empty() {
-        return Err(NameError::Empty);
+        return Err(MqttNameError::Empty);
     }
     if text.bytes().any(|octet| octet == 0) {
-        return Err(NameError::Null);
+        return Err(MqttNameError::Null);
     }
     Ok(())
 }
 
 /// Bounds of events, which names are held to because both are one space.
-fn check_bounds(event: &str) -> Result<(), NameError> {
+fn check_bounds(event: &str) -> Result<(), MqttNameError> {
     let length = event.len();
     if length > TOPIC_BYTES_MAX {
-        return Err(NameError::TooLong { length });
+        return Err(MqttNameError::TooLong { length });
     }
     let levels = event.split('.').count();
     if levels > LEVELS_MAX {
-        return Err(NameError::TooDeep { levels });
+        return Err(MqttNameError::TooDeep { levels });
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{Outgoing, Qos};
+use super::{OutgoingPublish, Qos};
 use crate::event::durable::Position;
 
 /// In the order of sending, by packet identifier.
@@ -31,7 +31,7 @@ struct InFlight {
 
 #[derive(Debug)]
 enum Stage {
-    Sent(Outgoing),
+    Sent(OutgoingPublish),
     /// With its position, where it had one and that is known.
     Released(Option<Position>),
 }
@@ -39,7 +39,7 @@ enum Stage {
 /// What is to be sent again.
 #[derive(Debug)]
 pub(super) enum Repeated<'a> {
-    Publish(u16, &'a Outgoing),
+    Publish(u16, &'a OutgoingPublish),
     Pubrel(u16),
 }
 
@@ -55,7 +55,7 @@ impl Window {
     }
 
     /// The identifier that `outgoing` is to be sent with; none while another has it.
-    pub(super) fn id_for(&mut self, outgoing: &Outgoing) -> Option<u16> {
+    pub(super) fn id_for(&mut self, outgoing: &OutgoingPublish) -> Option<u16> {
         if let Some(position) = outgoing.position {
             let id = id_of(position);
             return (!self.in_flight.contains_key(&id)).then_some(id);
@@ -69,7 +69,7 @@ impl Window {
         }
     }
 
-    pub(super) fn on_sent(&mut self, id: u16, outgoing: Outgoing) {
+    pub(super) fn on_sent(&mut self, id: u16, outgoing: OutgoingPublish) {
         self.insert(id, Stage::Sent(outgoing));
     }
 
@@ -79,17 +79,17 @@ impl Window {
         self.in_flight.insert(id, InFlight { number, stage });
     }
 
-    pub(super) fn on_puback(&mut self, id: u16) -> Option<Outgoing> {
+    pub(super) fn on_puback(&mut self, id: u16) -> Option<OutgoingPublish> {
         self.remove_sent(id, Qos::AtLeastOnce)
     }
 
     /// A PUBREC that refuses.
-    pub(super) fn on_refused(&mut self, id: u16) -> Option<Outgoing> {
+    pub(super) fn on_refused(&mut self, id: u16) -> Option<OutgoingPublish> {
         self.remove_sent(id, Qos::ExactlyOnce)
     }
 
     /// What was sent, or nothing where it was released before; an error where it is not known.
-    pub(super) fn on_pubrec(&mut self, id: u16) -> Result<Option<Outgoing>, ()> {
+    pub(super) fn on_pubrec(&mut self, id: u16) -> Result<Option<OutgoingPublish>, ()> {
         let in_flight = self.in_flight.get_mut(&id).ok_or(())?;
         let position = match &in_flight.stage {
             Stage::Sent(outgoing) if outgoing.qos == Qos::ExactlyOnce => outgoing.position,
@@ -113,7 +113,7 @@ impl Window {
         is_released && self.in_flight.remove(&id).is_some()
     }
 
-    fn remove_sent(&mut self, id: u16, qos: Qos) -> Option<Outgoing> {
+    fn remove_sent(&mut self, id: u16, qos: Qos) -> Option<OutgoingPublish> {
         match &self.in_flight.get(&id)?.stage {
             Stage::Sent(outgoing) if outgoing.qos == qos => {}
             Stage::Sent(_) | Stage::Released(_) => return None,
@@ -183,7 +183,7 @@ impl Window {
     }
 
     /// Takes out what came by shared subscriptions and the client cannot have completed.
-    pub fn take_shared(&mut self) -> Vec<Outgoing> {
+    pub fn take_shared(&mut self) -> Vec<OutgoingPublish> {
         let is_shared = |in_flight: &InFlight| match &in_flight.stage {
             // What was sent with QoS 2 stays with its session (section 4.8.2).
             Stage::Sent(outgoing) => outgoing.share.is_some() && outgoing.qos == Qos::AtLeastOnce,
@@ -248,12 +248,12 @@ mod tests {
     use super::*;
     use crate::mqtt::{Publication, ShareKey, TopicName};
 
-    fn outgoing(qos: Qos) -> Outgoing {
+    fn outgoing(qos: Qos) -> OutgoingPublish {
         let topic = TopicName::new("a").expect("a name");
-        Outgoing::new(Arc::new(Publication::new(topic, Bytes::new(), qos)), qos)
+        OutgoingPublish::new(Arc::new(Publication::new(topic, Bytes::new(), qos)), qos)
     }
 
-    fn send(window: &mut Window, outgoing: Outgoing) -> u16 {
+    fn send(window: &mut Window, outgoing: OutgoingPublish) -> u16 {
         let id = window.id_for(&outgoing).expect("a free identifier");
         window.on_sent(id, outgoing);
         id
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_has_its_identifier_by_its_position() {
-        let at = |position| Outgoing {
+        let at = |position| OutgoingPublish {
             position: Some(Position(position)),
             ..outgoing(Qos::ExactlyOnce)
         };
@@ -324,7 +324,7 @@ mod tests {
     fn the_next_connection_repeats_what_is_not_stored_in_its_order() {
         let mut window = Window::default();
         let first = send(&mut window, outgoing(Qos::ExactlyOnce));
-        let stored = Outgoing {
+        let stored = OutgoingPublish {
             position: Some(Position(100)),
             ..outgoing(Qos::AtLeastOnce)
         };
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_shared_goes_to_another_unless_it_was_sent_with_qos_2() {
-        let shared = |qos| Outgoing {
+        let shared = |qos| OutgoingPublish {
             share: Some(ShareKey(1)),
             ..outgoing(qos)
         };

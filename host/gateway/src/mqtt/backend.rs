@@ -9,7 +9,7 @@ use postern_core::{
     Call, Context, Error, Handler, Kind, event,
     mqtt::{Publication, Reason, SYS_PREFIX, SharedFilter, TopicName},
 };
-use postern_net::mqtt::{Acceptance, Admission, ConnectAttempt, MqttBackend, MqttClient, Refusal};
+use postern_net::mqtt::{Acceptance, MqttAdmission, ConnectAttempt, MqttBackend, MqttClient, MqttRefusal};
 
 use super::{
     MqttGateway, calls, principal_of,
@@ -54,7 +54,7 @@ async fn admit(
     mqtt: Arc<MqttGateway>,
     handler: Arc<dyn Handler>,
     attempt: ConnectAttempt,
-) -> Result<Admission, Refusal> {
+) -> Result<MqttAdmission, MqttRefusal> {
     let settings = mqtt.settings.load_full();
     let ConnectAttempt {
         client_id,
@@ -68,7 +68,7 @@ async fn admit(
     let has_credentials = password.is_some();
     let known = &settings.credentials;
     let shown = known.read(user_name.as_deref(), password.as_ref());
-    let shown = shown.map_err(|error| Refusal::new(Reason::BAD_CREDENTIALS, error.to_string()))?;
+    let shown = shown.map_err(|error| MqttRefusal::new(Reason::BAD_CREDENTIALS, error.to_string()))?;
     let mut call = Call::unary(SERVICE, CONNECT, bytes::Bytes::new());
     call.headers = shown.headers.clone();
     call.context = Context::of(Arc::clone(&peer));
@@ -82,7 +82,7 @@ async fn admit(
     let principal = read(&answer).map_err(refused)?;
     if !known.fits(&shown, user_name.as_ref(), principal.as_ref()) {
         let text = "the password is not of that user";
-        return Err(Refusal::new(Reason::BAD_CREDENTIALS, text));
+        return Err(MqttRefusal::new(Reason::BAD_CREDENTIALS, text));
     }
     let principal = principal.map(Arc::new);
     if let Some(topic) = will_topic {
@@ -97,10 +97,10 @@ async fn admit(
             .map_err(|_| Reason::TOPIC_NAME_INVALID)
             .and_then(|topic| mqtt.may_publish(&client, &topic));
         may_publish
-            .map_err(|reason| Refusal::new(reason, format!("a will to {topic} is not allowed")))?;
+            .map_err(|reason| MqttRefusal::new(reason, format!("a will to {topic} is not allowed")))?;
     }
     mqtt.on_connected(&client_id, principal.as_deref());
-    Ok(Admission {
+    Ok(MqttAdmission {
         principal,
         limits: None,
         response_information: None,
@@ -111,7 +111,7 @@ impl MqttBackend for ListenerBackend {
     fn connect(
         &self,
         attempt: ConnectAttempt,
-    ) -> postern_core::BoxFuture<Result<Admission, Refusal>> {
+    ) -> postern_core::BoxFuture<Result<MqttAdmission, MqttRefusal>> {
         let (mqtt, handler) = (Arc::clone(&self.mqtt), Arc::clone(&self.handler));
         Box::pin(admit(mqtt, handler, attempt))
     }
@@ -165,7 +165,7 @@ impl fmt::Debug for ListenerBackend {
 }
 
 /// What a client is told that may not connect (MQTT 5 section 3.2.2.2).
-fn refusal(error: &Error, has_credentials: bool) -> Refusal {
+fn refusal(error: &Error, has_credentials: bool) -> MqttRefusal {
     let reason = match error.kind {
         Kind::Unauthenticated if has_credentials => Reason::BAD_CREDENTIALS,
         Kind::Unauthenticated | Kind::PermissionDenied => Reason::NOT_AUTHORIZED,
@@ -183,7 +183,7 @@ fn refusal(error: &Error, has_credentials: bool) -> Refusal {
         | Kind::Internal
         | Kind::DataLoss => Reason::UNSPECIFIED,
     };
-    Refusal::new(reason, error.message.to_string())
+    MqttRefusal::new(reason, error.message.to_string())
 }
 
 /// Method of the service `events`, whose rules hold for SUBSCRIBE.

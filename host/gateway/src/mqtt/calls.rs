@@ -13,7 +13,7 @@ use postern_core::{
     Body, Error, Handler, Headers, Kind, Reply, Text,
     mqtt::{Publication, Qos, Reason},
 };
-use postern_net::mqtt::{Acceptance, MqttClient, Refusal, Taken};
+use postern_net::mqtt::{Acceptance, MqttClient, MqttRefusal, PublishOutcome};
 use postern_system::clock;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -97,7 +97,7 @@ pub(super) fn begin(
 }
 
 impl PublishedCall {
-    async fn run(self) -> Taken {
+    async fn run(self) -> PublishOutcome {
         let outcome = Box::pin(self.answer()).await;
         outcome.map(|()| 1).map_err(|error| {
             self.mqtt.calls().failed.fetch_add(1, Relaxed);
@@ -201,7 +201,7 @@ impl Drop for RunningCall {
 }
 
 /// What a client is told of a publish that was not taken (MQTT 5 section 3.4.2.1).
-pub(super) fn refusal(error: &Error) -> Refusal {
+pub(super) fn refusal(error: &Error) -> MqttRefusal {
     let reason = match error.kind {
         Kind::PermissionDenied | Kind::Unauthenticated => Reason::NOT_AUTHORIZED,
         Kind::ResourceExhausted => Reason::QUOTA_EXCEEDED,
@@ -219,7 +219,7 @@ pub(super) fn refusal(error: &Error) -> Refusal {
         | Kind::Unavailable
         | Kind::DataLoss => Reason::UNSPECIFIED,
     };
-    Refusal::new(reason, error.to_string())
+    MqttRefusal::new(reason, error.to_string())
 }
 
 /// Reads a reply that nobody wants: whether it ends well is not known before.

@@ -40,7 +40,7 @@ use postern_core::{
 };
 use postern_net::{
     Shutdown,
-    mqtt::{Acceptance, Broker, BrokerConfig, ClientLimits, MqttClient, Refusal},
+    mqtt::{Acceptance, Broker, BrokerConfig, ClientLimits, MqttClient, MqttRefusal},
 };
 use postern_system::clock;
 use postern_wasm::Records;
@@ -302,7 +302,7 @@ impl MqttGateway {
             Acceptance::Now(taken) => taken,
             Acceptance::Later(taken) => taken.await,
         };
-        let n_told = taken.map_err(|refused: Refusal| {
+        let n_told = taken.map_err(|refused: MqttRefusal| {
             let kind = match refused.reason {
                 Reason::QUOTA_EXCEEDED => Kind::ResourceExhausted,
                 _ => Kind::Unavailable,

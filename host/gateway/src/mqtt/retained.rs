@@ -18,7 +18,7 @@ use postern_core::{
     Blame, BoxFuture, Error, Text,
     mqtt::{Publication, Reason, TopicFilter},
 };
-use postern_net::mqtt::Refusal;
+use postern_net::mqtt::MqttRefusal;
 use postern_system::clock;
 use postern_wasm::{Records, StoreError};
 use tokio::sync::{Notify, oneshot};
@@ -92,7 +92,7 @@ impl RetainedMessages {
     pub(super) fn set(
         self: &Arc<Self>,
         publication: &Arc<Publication>,
-    ) -> Result<BoxFuture<Result<(), Error>>, Refusal> {
+    ) -> Result<BoxFuture<Result<(), Error>>, MqttRefusal> {
         let name = publication.topic.name.clone();
         // Kept until the change is noted, so that the disk gets changes in the order of memory.
         let mut held = self.held.write();
@@ -217,8 +217,8 @@ impl RetainedMessages {
 }
 
 impl Held {
-    fn check(&self, publication: &Publication, bounds: RetainedBounds) -> Result<(), Refusal> {
-        let refused = |text: String| Err(Refusal::new(Reason::QUOTA_EXCEEDED, text));
+    fn check(&self, publication: &Publication, bounds: RetainedBounds) -> Result<(), MqttRefusal> {
+        let refused = |text: String| Err(MqttRefusal::new(Reason::QUOTA_EXCEEDED, text));
         let before = self.by_name.get(&publication.topic.name);
         let limit = bounds.messages_max;
         if before.is_none() && self.by_name.len() >= limit {

@@ -10,7 +10,7 @@ use postern_core::{
     },
     mqtt::{Publication, Qos, Reason, TopicFilter},
 };
-use postern_net::mqtt::{Acceptance, MqttStore, Refusal, StoredSession};
+use postern_net::mqtt::{Acceptance, MqttStore, MqttRefusal, StoredSession};
 use postern_system::clock;
 use postern_wasm::Records;
 use tokio::sync::OnceCell;
@@ -104,7 +104,7 @@ impl SessionStore {
         &self,
         publication: &Arc<Publication>,
         event: &Event,
-    ) -> Result<Option<BoxFuture<Result<(), Error>>>, Refusal> {
+    ) -> Result<Option<BoxFuture<Result<(), Error>>>, MqttRefusal> {
         if !publication.is_retained {
             return Ok(None);
         }
@@ -183,7 +183,7 @@ impl MqttStore for SessionStore {
     ) -> Acceptance {
         if publication.topic.name.as_str().starts_with('$') {
             let text = "nobody calls any more";
-            return Acceptance::Now(Err(Refusal::new(Reason::NOT_AUTHORIZED, text)));
+            return Acceptance::Now(Err(MqttRefusal::new(Reason::NOT_AUTHORIZED, text)));
         }
         self.take(
             (Publisher::default(), client_id.as_str()),

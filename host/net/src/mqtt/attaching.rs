@@ -12,7 +12,7 @@ use postern_core::{
 use postern_system::clock;
 
 use super::{
-    Broker, Refusal,
+    Broker, MqttRefusal,
     routes::Told,
     session::Session,
     sessions::{Attached, Claim, Detached, Discarded, Overdue},
@@ -27,7 +27,7 @@ impl Broker {
         is_clean: bool,
         expiry_s: u32,
         limits: &ClientLimits,
-    ) -> Result<Attached, Refusal> {
+    ) -> Result<Attached, MqttRefusal> {
         let sessions_max = self.shared.config.read().sessions_max;
         let sessions = &self.shared.sessions;
         let deadline = clock::now() + TAKEOVER_TIMEOUT;
@@ -36,7 +36,7 @@ impl Broker {
                 Claim::Attached(attached, discarded) => break (attached, discarded),
                 Claim::Full => {
                     let text = format!("{sessions_max} sessions are kept, which is the limit");
-                    return Err(Refusal::new(Reason::QUOTA_EXCEEDED, text));
+                    return Err(MqttRefusal::new(Reason::QUOTA_EXCEEDED, text));
                 }
                 Claim::Taken(ended) => ended,
             };
@@ -45,7 +45,7 @@ impl Broker {
                 .is_err()
             {
                 let text = "the connection that has the session does not end";
-                return Err(Refusal::new(Reason::SERVER_BUSY, text));
+                return Err(MqttRefusal::new(Reason::SERVER_BUSY, text));
             }
         };
         if let Some(discarded) = discarded {

@@ -1,7 +1,7 @@
 //! What the broker asks of the gateway.
 //!
 //! ```text
-//! CONNECT   ─▶ MqttBackend::connect ─▶ Admission, or the reason why not
+//! CONNECT   ─▶ MqttBackend::connect ─▶ MqttAdmission, or the reason why not
 //! PUBLISH   ─▶ may_publish ─▶ publish ─▶ (stored, handed to events and services) ─▶ PUBACK, subscribers
 //! SUBSCRIBE ─▶ may_subscribe ─▶ MqttStore::retained
 //! sessions that outlive their connection ─▶ MqttStore
@@ -23,7 +23,7 @@ use postern_core::{
 /// each listener.
 pub trait MqttBackend: Send + Sync + fmt::Debug + 'static {
     /// Judges a client that wants to connect.
-    fn connect(&self, attempt: ConnectAttempt) -> BoxFuture<Result<Admission, Refusal>>;
+    fn connect(&self, attempt: ConnectAttempt) -> BoxFuture<Result<MqttAdmission, MqttRefusal>>;
 
     /// Counts changes of the rules: answers that were given under another number are asked for again.
     fn rules_version(&self) -> u64;
@@ -128,7 +128,7 @@ pub struct ConnectAttempt {
 
 /// A client that may connect.
 #[derive(Debug, Clone)]
-pub struct Admission {
+pub struct MqttAdmission {
     /// None where nobody had to say who he is.
     pub principal: Option<Arc<Principal>>,
     /// Bounds for this client; none takes those of the listener.
@@ -139,20 +139,20 @@ pub struct Admission {
 
 /// Why a client may not connect, or a publication was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct MqttRefusal {
     pub reason: Reason,
     /// Told to clients of MQTT 5.
     pub text: Text,
 }
 
 /// What became of a publication: how many beside MQTT subscribers got it, or why it was not taken.
-pub type Taken = Result<u32, Refusal>;
+pub type PublishOutcome = Result<u32, MqttRefusal>;
 
 /// A publication on its way.
 pub enum Acceptance {
-    Now(Taken),
+    Now(PublishOutcome),
     /// Something has to be stored first.
-    Later(BoxFuture<Taken>),
+    Later(BoxFuture<PublishOutcome>),
 }
 
 /// A client with a connection.
@@ -182,7 +182,7 @@ pub struct StoredSession {
     pub will: Option<Box<Will>>,
 }
 
-impl Refusal {
+impl MqttRefusal {
     #[must_use]
     pub fn new(reason: Reason, text: impl Into<Text>) -> Self {
         Self {

@@ -26,8 +26,8 @@ mod wills;
 
 pub use self::{
     backend::{
-        Acceptance, Admission, ConnectAttempt, MqttBackend, MqttClient, MqttStore, Refusal,
-        StoredSession, Taken,
+        Acceptance, ConnectAttempt, MqttAdmission, MqttBackend, MqttClient, MqttRefusal, MqttStore,
+        PublishOutcome, StoredSession,
     },
     broker::{Broker, BrokerNumbers},
     config::{BrokerConfig, MqttConfig},

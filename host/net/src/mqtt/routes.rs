@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use postern_core::mqtt::{
-    FilterTable, Outgoing, Publication, Qos, ShareKey, SharedFilter, SubscriptionOptions,
+    FilterTable, OutgoingPublish, Publication, Qos, ShareKey, SharedFilter, SubscriptionOptions,
 };
 
 use super::session::Session;
@@ -224,7 +224,12 @@ impl Routes {
     }
 
     /// Gives what a member of a share cannot handle any more to another. False where there is none.
-    pub(super) fn hand_on(&self, outgoing: &Outgoing, from: &Session, told: &mut Told) -> bool {
+    pub(super) fn hand_on(
+        &self,
+        outgoing: &OutgoingPublish,
+        from: &Session,
+        told: &mut Told,
+    ) -> bool {
         let share = outgoing
             .share
             .and_then(|key| self.shares.lock().by_key.get(&key).map(Arc::clone));
@@ -296,7 +301,7 @@ impl RouteTarget {
             // Its stored queue has it.
             return;
         }
-        let mut outgoing = Outgoing::new(Arc::clone(publication), qos);
+        let mut outgoing = OutgoingPublish::new(Arc::clone(publication), qos);
         outgoing.is_retained = publication.is_retained && self.retain_as_published;
         outgoing.subscription_ids.clone_from(&self.shared_ids);
         told.push(&self.session, outgoing);
@@ -321,20 +326,21 @@ impl Share {
         let members = self.members.lock();
         let n_members = members.len();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let in_turn = (0..n_members)
+        let candidates = (0..n_members)
             .filter_map(|idx| members.get(first.wrapping_add(idx) % n_members))
             .filter(|(session, _)| except.is_none_or(|except| except.key != session.key));
-        let chosen = in_turn
+        let chosen = candidates
             .clone()
             .find(|(session, _)| session.is_connected() && session.has_room())
-            .or_else(|| in_turn.clone().find(|(session, _)| session.has_room()))
-            .or_else(|| in_turn.clone().next())
+            .or_else(|| candidates.clone().find(|(session, _)| session.has_room()))
+            .or_else(|| candidates.clone().next())
             .map(|(session, options)| (Arc::clone(session), *options));
         drop(members);
         let Some((session, options)) = chosen else {
             return false;
         };
-        let mut outgoing = Outgoing::new(Arc::clone(publication), publication.qos.min(options.qos));
+        let mut outgoing =
+            OutgoingPublish::new(Arc::clone(publication), publication.qos.min(options.qos));
         outgoing.is_retained = publication.is_retained && options.retain_as_published;
         outgoing.is_duplicate = is_duplicate;
         outgoing.subscription_ids = options.id.map(|id| Arc::from([id]));
@@ -347,7 +353,7 @@ impl Share {
 
 impl Told {
     #[inline]
-    fn push(&mut self, session: &Session, outgoing: Outgoing) {
+    fn push(&mut self, session: &Session, outgoing: OutgoingPublish) {
         if let Some(pushed) = session.push(outgoing) {
             self.n_lost += pushed.n_lost;
             self.is_crowded |= pushed.is_crowded;

@@ -15,8 +15,8 @@ use postern_core::{
     Text,
     event::QueueBounds,
     mqtt::{
-        ClientKey, ClientLimits, Outgoing, OutgoingQueue, Qos, SharedFilter, SubscriptionOptions,
-        Will,
+        ClientKey, ClientLimits, OutgoingPublish, OutgoingQueue, Qos, SharedFilter,
+        SubscriptionOptions, Will,
     },
 };
 
@@ -170,7 +170,7 @@ impl Session {
 
     /// Puts a publication in. Without a connection nothing waits that may be lost.
     #[inline]
-    pub(super) fn push(&self, outgoing: Outgoing) -> Option<Pushed> {
+    pub(super) fn push(&self, outgoing: OutgoingPublish) -> Option<Pushed> {
         if outgoing.qos == Qos::AtMostOnce && !self.is_connected() {
             return None;
         }
@@ -196,7 +196,7 @@ impl Session {
     /// comes. Says why the connection is to end, where it is.
     pub(super) fn take(
         &self,
-        into: &mut VecDeque<Outgoing>,
+        into: &mut VecDeque<OutgoingPublish>,
         n_max: usize,
         waker: &Waker,
     ) -> Option<Ending> {
@@ -210,7 +210,7 @@ impl Session {
     }
 
     /// Puts back what was taken and not sent, in its order.
-    pub(super) fn give_back(&self, waiting: VecDeque<Outgoing>) {
+    pub(super) fn give_back(&self, waiting: VecDeque<OutgoingPublish>) {
         let mut inbox = self.inbox.lock();
         for outgoing in waiting.into_iter().rev() {
             inbox.queue.push_front(outgoing);
@@ -220,7 +220,7 @@ impl Session {
     /// Drops what expired, and QoS 0; gives how many expired.
     pub(super) fn settle(&self, now: Instant) -> u64 {
         let mut inbox = self.inbox.lock();
-        let is_kept = |outgoing: &Outgoing| outgoing.qos != Qos::AtMostOnce;
+        let is_kept = |outgoing: &OutgoingPublish| outgoing.qos != Qos::AtMostOnce;
         inbox.queue.retain(now, is_kept)
     }
 
@@ -232,7 +232,7 @@ impl Session {
     }
 
     /// Takes out what came by shared subscriptions.
-    pub(super) fn take_shared(&self) -> Vec<Outgoing> {
+    pub(super) fn take_shared(&self) -> Vec<OutgoingPublish> {
         let mut inbox = self.inbox.lock();
         let mut all = VecDeque::new();
         inbox.queue.take(&mut all, usize::MAX);

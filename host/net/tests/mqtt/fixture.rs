@@ -14,8 +14,8 @@ use postern_core::{
 use postern_net::{
     Counters, Shutdown,
     mqtt::{
-        Acceptance, Admission, Broker, BrokerConfig, ClientLimits, ConnectAttempt, MqttBackend,
-        MqttClient, MqttConfig, MqttFront, Refusal,
+        Acceptance, Broker, BrokerConfig, ClientLimits, ConnectAttempt, MqttAdmission, MqttBackend,
+        MqttClient, MqttConfig, MqttFront, MqttRefusal,
     },
 };
 use postern_system::clock;
@@ -147,14 +147,14 @@ impl Fixture {
 }
 
 impl MqttBackend for Backend {
-    fn connect(&self, attempt: ConnectAttempt) -> BoxFuture<Result<Admission, Refusal>> {
+    fn connect(&self, attempt: ConnectAttempt) -> BoxFuture<Result<MqttAdmission, MqttRefusal>> {
         let is_refused = attempt.user_name.as_deref() == Some("nobody");
         self.attempts.lock().expect("no panic").push(attempt);
         Box::pin(async move {
             tokio::task::yield_now().await;
             match is_refused {
-                true => Err(Refusal::new(Reason::BAD_CREDENTIALS, "no")),
-                false => Ok(Admission {
+                true => Err(MqttRefusal::new(Reason::BAD_CREDENTIALS, "no")),
+                false => Ok(MqttAdmission {
                     principal: None,
                     limits: None,
                     response_information: Some("r/".into()),
@@ -182,7 +182,7 @@ impl MqttBackend for Backend {
         is_kept: bool,
     ) -> Acceptance {
         if publication.topic.name.starts_with("full") {
-            return Acceptance::Now(Err(Refusal::new(Reason::QUOTA_EXCEEDED, "full")));
+            return Acceptance::Now(Err(MqttRefusal::new(Reason::QUOTA_EXCEEDED, "full")));
         }
         let taken = (publication.topic.name.clone(), publication.payload.clone());
         self.published.lock().expect("no panic").push(taken);

@@ -3,7 +3,7 @@
 //! ```text
 //!            Packet ─▶ handle ─▶ MqttInput ─▶ whoever has rules, store and subscribers
 //! on_published, on_released … ◀─────────────────┘
-//!          Outgoing ─▶ send ─▶ octets
+//!          OutgoingPublish ─▶ send ─▶ octets
 //! ```
 //! What is kept of a client beyond its connection is `KeptState`; it is given at the beginning and taken
 //! at the end.
@@ -19,7 +19,7 @@ use std::{
 
 pub use self::sending::SendOutcome;
 use super::{
-    AckKind, AckPacket, Disconnect, MqttVersion, Negotiated, Outgoing, Packet, PacketBuffer,
+    AckKind, AckPacket, Disconnect, MqttVersion, Negotiated, OutgoingPublish, Packet, PacketBuffer,
     PacketFault, PublishPacket, Qos, Reason, Subscribe, Unsubscribe, Window, encode_ack,
     encode_pingresp,
 };
@@ -56,9 +56,9 @@ pub enum MqttInput<'a> {
     Subscribe(Subscribe),
     Unsubscribe(Unsubscribe),
     /// The client has handled it for good: PUBACK, or a PUBREC that refuses.
-    Acknowledged(Outgoing),
+    Acknowledged(OutgoingPublish),
     /// The client has it and will say PUBREC no more: to be kept before `on_received` says PUBREL.
-    Received(u16, Option<Outgoing>),
+    Received(u16, Option<OutgoingPublish>),
     /// PUBCOMP: the identifier need not be kept any longer.
     Completed(u16),
     /// PUBREL: the identifier is to be forgotten before `on_released` says PUBCOMP.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::MqttConnection;
 use crate::{
     mqtt::{
-        AckKind, AckPacket, MqttVersion, Outgoing, PacketBuffer, PublishHead, Qos, Reason,
+        AckKind, AckPacket, MqttVersion, OutgoingPublish, PacketBuffer, PublishHead, Qos, Reason,
         encode_ack, encode_publish_head, publish_bytes, window::Repeated,
     },
     text::Text,
@@ -16,10 +16,10 @@ use crate::{
 pub enum SendOutcome {
     Sent,
     /// It has expired, or is larger than what the client takes: it counts as handled.
-    Dropped(Outgoing),
+    Dropped(OutgoingPublish),
     /// As many as the client takes are on their way, or its packet identifier is: to be tried again
     /// after an acknowledgement.
-    Full(Outgoing),
+    Full(OutgoingPublish),
 }
 
 impl MqttConnection {
@@ -67,7 +67,7 @@ impl MqttConnection {
     pub fn send(
         &mut self,
         now: Instant,
-        outgoing: Outgoing,
+        outgoing: OutgoingPublish,
         out: &mut PacketBuffer,
     ) -> SendOutcome {
         if outgoing.publication.is_expired(now) {
@@ -125,7 +125,12 @@ impl MqttConnection {
     }
 }
 
-fn head(version: MqttVersion, now: Instant, outgoing: &Outgoing, id: u16) -> PublishHead<'_> {
+fn head(
+    version: MqttVersion,
+    now: Instant,
+    outgoing: &OutgoingPublish,
+    id: u16,
+) -> PublishHead<'_> {
     let publication = &*outgoing.publication;
     let is_v5 = version == MqttVersion::V5;
     PublishHead {

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     event::durable::Position,
-    mqtt::{ClientLimits, Connect, Decoded, Publication, PublicationProperties, TopicName, decode},
+    mqtt::{
+        ClientLimits, ConnectPacket, Decoded, Publication, PublicationProperties, TopicName, decode,
+    },
     testing::epoch,
 };
 
@@ -18,7 +20,7 @@ struct Peer {
 }
 
 impl Peer {
-    fn with(connect: &Connect, limits: &ClientLimits, kept: KeptState) -> Self {
+    fn with(connect: &ConnectPacket, limits: &ClientLimits, kept: KeptState) -> Self {
         let negotiated = Negotiated::new(connect, limits);
         let had_expiry = connect.session_expiry_s > 0;
         Self {
@@ -72,19 +74,19 @@ impl Peer {
         (goes_on, self.written())
     }
 
-    fn send(&mut self, outgoing: Outgoing) -> (SendOutcome, Vec<u8>) {
+    fn send(&mut self, outgoing: OutgoingPublish) -> (SendOutcome, Vec<u8>) {
         let outcome = self.connection.send(epoch(), outgoing, &mut self.out);
         (outcome, self.written())
     }
 }
 
-fn connect(version: MqttVersion) -> Connect {
-    Connect {
+fn connect(version: MqttVersion) -> ConnectPacket {
+    ConnectPacket {
         version,
         receive_max: 2,
         packet_bytes_max: u32::MAX,
         wants_problems: true,
-        ..Connect::default()
+        ..ConnectPacket::default()
     }
 }
 
@@ -96,9 +98,9 @@ fn limits() -> ClientLimits {
     }
 }
 
-fn outgoing(topic: &str, qos: Qos) -> Outgoing {
+fn outgoing(topic: &str, qos: Qos) -> OutgoingPublish {
     let topic = TopicName::new(topic).expect("a name");
-    Outgoing::new(
+    OutgoingPublish::new(
         Arc::new(Publication::new(topic, Bytes::from_static(b"!"), qos)),
         qos,
     )
@@ -246,7 +248,7 @@ fn a_ping_is_answered() {
 
 #[test]
 fn silence_of_one_and_a_half_keep_alives_ends_the_connection() {
-    let connect = Connect {
+    let connect = ConnectPacket {
         keep_alive_s: 10,
         ..connect(V5)
     };
@@ -318,7 +320,7 @@ fn what_is_sent_again_waits_for_the_window_as_well() {
     peer.send(outgoing("a", Qos::AtLeastOnce));
     peer.send(outgoing("b", Qos::AtLeastOnce));
     let kept = peer.connection.into_kept();
-    let narrow = Connect {
+    let narrow = ConnectPacket {
         receive_max: 1,
         ..connect(V3)
     };
@@ -333,12 +335,12 @@ fn what_is_sent_again_waits_for_the_window_as_well() {
 #[test]
 fn what_lies_in_a_stored_queue_has_its_identifier_by_its_position() {
     let mut peer = Peer::new(V3);
-    let stored = Outgoing {
+    let stored = OutgoingPublish {
         position: Some(Position(65_536 + 2)),
         ..outgoing("a", Qos::ExactlyOnce)
     };
     assert_eq!(peer.send(stored).1, b"\x34\x06\0\x01a\0\x03!");
-    let same = Outgoing {
+    let same = OutgoingPublish {
         position: Some(Position(3)),
         ..outgoing("a", Qos::AtLeastOnce)
     };
@@ -347,7 +349,7 @@ fn what_lies_in_a_stored_queue_has_its_identifier_by_its_position() {
 
 #[test]
 fn topics_get_aliases_while_there_are_any() {
-    let connect = Connect {
+    let connect = ConnectPacket {
         topic_alias_max: 9,
         ..connect(V5)
     };
@@ -361,7 +363,7 @@ fn topics_get_aliases_while_there_are_any() {
 
 #[test]
 fn what_is_too_large_or_too_old_for_the_client_is_dropped() {
-    let connect = Connect {
+    let connect = ConnectPacket {
         packet_bytes_max: 10,
         ..connect(V5)
     };
@@ -394,13 +396,13 @@ fn clients_of_3_1_1_see_nothing_of_5() {
 
 #[test]
 fn explanations_fit_into_what_the_client_takes() {
-    let connect = Connect {
+    let connect = ConnectPacket {
         packet_bytes_max: 17,
         ..connect(V5)
     };
     let peer = Peer::with(&connect, &limits(), KeptState::default());
     assert!(peer.connection.may_explain("x") && !peer.connection.may_explain("xy"));
-    let connect = Connect {
+    let connect = ConnectPacket {
         wants_problems: false,
         ..connect
     };

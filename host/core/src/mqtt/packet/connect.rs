@@ -17,7 +17,7 @@ use crate::{
 
 /// What a client says of itself. Its octets are its own.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Connect {
+pub struct ConnectPacket {
     pub version: MqttVersion,
     /// Clean session in 3.1.1.
     pub clean_start: bool,
@@ -51,9 +51,9 @@ pub struct Will {
 }
 
 /// Without the password.
-impl fmt::Debug for Connect {
+impl fmt::Debug for ConnectPacket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connect")
+        f.debug_struct("ConnectPacket")
             .field("version", &self.version)
             .field("client_id", &self.client_id)
             .field("clean_start", &self.clean_start)
@@ -91,7 +91,7 @@ impl Flags {
     }
 }
 
-impl Connect {
+impl ConnectPacket {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, PacketFault> {
         let name = reader.binary()?;
         let level = reader.octet()?;

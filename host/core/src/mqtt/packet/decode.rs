@@ -1,7 +1,7 @@
 //! The next packet of what was read.
 
 use super::{
-    AckKind, AckPacket, Connect, Disconnect, Packet, PacketFault, PublishPacket, Subscribe,
+    AckKind, AckPacket, ConnectPacket, Disconnect, Packet, PacketFault, PublishPacket, Subscribe,
     Unsubscribe, kind,
     octets::{self, Reader},
     property::{self, Property, PropertySet},
@@ -94,7 +94,7 @@ fn decode_body(
     let version = version.unwrap_or_default();
     let packet = match kind {
         kind::PUBLISH => Packet::Publish(PublishPacket::read(flags, &mut reader, version)?),
-        kind::CONNECT => Packet::Connect(Box::new(Connect::read(&mut reader)?)),
+        kind::CONNECT => Packet::Connect(Box::new(ConnectPacket::read(&mut reader)?)),
         kind::PUBACK => ack(AckKind::Puback, &mut reader, version)?,
         kind::PUBREC => ack(AckKind::Pubrec, &mut reader, version)?,
         kind::PUBREL => ack(AckKind::Pubrel, &mut reader, version)?,

@@ -1,6 +1,6 @@
 //! What is wrong with octets that are no packet, or with a packet at the wrong moment.
 
-use super::super::{NameError, Reason};
+use super::super::{MqttNameError, Reason};
 
 /// Why a connection cannot go on. The peer sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,9 +38,9 @@ pub enum PacketFault {
     #[error("reason {0} is not one of this packet")]
     ReasonNotAllowed(Reason),
     #[error("topic name: {0}")]
-    TopicName(NameError),
+    TopicName(MqttNameError),
     #[error("response topic: {0}")]
-    ResponseTopic(NameError),
+    ResponseTopic(MqttNameError),
     #[error("a reserved bit is set")]
     ReservedBit,
     #[error("protocol name {0}")]

@@ -31,7 +31,7 @@ mod tests;
 use super::Reason;
 
 pub use self::{
-    connect::{Connect, Will},
+    connect::{ConnectPacket, Will},
     decode::{Decoded, decode},
     encode::{
         Connack, PublishHead, encode_ack, encode_connack, encode_disconnect, encode_pingresp,
@@ -46,7 +46,7 @@ pub use self::{
 /// A packet of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet<'a> {
-    Connect(Box<Connect>),
+    Connect(Box<ConnectPacket>),
     Publish(PublishPacket<'a>),
     Ack(AckPacket),
     Subscribe(Subscribe),

@@ -5,7 +5,9 @@ use super::{
     octets::Reader,
     property::{self, Property, PropertySet},
 };
-use crate::mqtt::{MqttVersion, NameError, Qos, RetainHandling, SharedFilter, SubscriptionOptions};
+use crate::mqtt::{
+    MqttNameError, MqttVersion, Qos, RetainHandling, SharedFilter, SubscriptionOptions,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscribe {
@@ -18,7 +20,7 @@ pub struct Subscribe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterRequest {
     /// One that is none is answered by itself.
-    pub filter: Result<SharedFilter, NameError>,
+    pub filter: Result<SharedFilter, MqttNameError>,
     pub options: SubscriptionOptions,
 }
 
@@ -26,7 +28,7 @@ pub struct FilterRequest {
 pub struct Unsubscribe {
     pub id: u16,
     /// At least one.
-    pub filters: Vec<Result<SharedFilter, NameError>>,
+    pub filters: Vec<Result<SharedFilter, MqttNameError>>,
 }
 
 impl Subscribe {

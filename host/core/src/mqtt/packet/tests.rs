@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::*;
-use crate::mqtt::{MqttVersion, NameError, PublicationProperties, Qos, RetainHandling};
+use crate::mqtt::{MqttNameError, MqttVersion, PublicationProperties, Qos, RetainHandling};
 
 const V3: Option<MqttVersion> = Some(MqttVersion::V3);
 const V5: Option<MqttVersion> = Some(MqttVersion::V5);
@@ -28,7 +28,7 @@ fn fault(octets: &[u8], version: Option<MqttVersion>, expected: PacketFault) {
     assert_eq!(found.err(), Some(expected), "{octets:02x?}");
 }
 
-fn connect(octets: &[u8]) -> Connect {
+fn connect(octets: &[u8]) -> ConnectPacket {
     let Packet::Connect(connect) = read(octets, None) else {
         panic!("not CONNECT");
     };
@@ -48,7 +48,7 @@ fn connect_of_3_1_1_as_figure_3_6_draws_it() {
         b"\0\x04MQTT\x04\xce\0\x0a\0\x01c\0\x01w\0\x02hi\0\x01u\0\x01p",
     );
     let found = connect(&octets);
-    let expected = Connect {
+    let expected = ConnectPacket {
         version: MqttVersion::V3,
         clean_start: true,
         keep_alive_s: 10,
@@ -65,7 +65,7 @@ fn connect_of_3_1_1_as_figure_3_6_draws_it() {
         receive_max: u16::MAX,
         packet_bytes_max: u32::MAX,
         wants_problems: true,
-        ..Connect::default()
+        ..ConnectPacket::default()
     };
     assert_eq!(found, expected);
     assert!(!format!("{found:?}").contains("112"), "a password in a log");
@@ -85,7 +85,7 @@ fn connect_of_5_with_every_property() {
         b"\0\0",
     ];
     let found = connect(&framed(0x10, &body.concat()));
-    let expected = Connect {
+    let expected = ConnectPacket {
         session_expiry_s: 10,
         receive_max: 5,
         packet_bytes_max: 1024,
@@ -93,7 +93,7 @@ fn connect_of_5_with_every_property() {
         wants_response_information: true,
         user_properties: vec![("a".into(), "b".into())],
         authentication_method: Some("m".into()),
-        ..Connect::default()
+        ..ConnectPacket::default()
     };
     assert_eq!(found, expected);
 }
@@ -155,7 +155,7 @@ fn connects_that_are_none() {
     check(b"\0\x04MQTT\x04\x02\0\0\0\x01\0", PacketFault::Null);
     check(
         b"\0\x04MQTT\x04\x06\0\0\0\0\0\x01#\0\0",
-        PacketFault::TopicName(NameError::Wildcard { found: '#' }),
+        PacketFault::TopicName(MqttNameError::Wildcard { found: '#' }),
     );
     check(
         b"\0\x04MQTT\x05\x02\0\0\x03\x21\0\0\0\0",
@@ -249,12 +249,12 @@ fn publishes_that_are_none() {
     check(
         0x30,
         b"\0\x01+\0",
-        PacketFault::TopicName(NameError::Wildcard { found }),
+        PacketFault::TopicName(MqttNameError::Wildcard { found }),
     );
     check(
         0x30,
         b"\0\x01a\x04\x08\0\x01+",
-        PacketFault::ResponseTopic(NameError::Wildcard { found }),
+        PacketFault::ResponseTopic(MqttNameError::Wildcard { found }),
     );
     fault(b"\x30\x02\0\0", V3, PacketFault::NoTopic);
     fault(b"\x30\x03\0\x01\xc0", V3, PacketFault::NotUtf8);

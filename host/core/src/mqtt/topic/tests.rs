@@ -13,7 +13,7 @@ fn matches(filter: &str, name: &str) -> bool {
     TopicFilter::new(filter).expect("a filter").matches(name)
 }
 
-fn filter(text: &str, expected: Result<(), NameError>) {
+fn filter(text: &str, expected: Result<(), MqttNameError>) {
     assert_eq!(TopicFilter::new(text).map(drop), expected, "{text}");
 }
 
@@ -102,29 +102,29 @@ fn a_wildcard_in_first_place_wants_no_name_of_the_broker() {
 #[test]
 fn wildcards_stand_alone_and_the_hash_last() {
     filter("a/+/b/#", Ok(()));
-    filter("a/#/b", Err(NameError::RestNotLast { level: 2 }));
+    filter("a/#/b", Err(MqttNameError::RestNotLast { level: 2 }));
     let found = '#';
-    filter("a/b#", Err(NameError::NotAlone { level: 2, found }));
+    filter("a/b#", Err(MqttNameError::NotAlone { level: 2, found }));
     let found = '+';
-    filter("a+/b", Err(NameError::NotAlone { level: 1, found }));
-    filter("", Err(NameError::Empty));
-    filter("a\0", Err(NameError::Null));
+    filter("a+/b", Err(MqttNameError::NotAlone { level: 1, found }));
+    filter("", Err(MqttNameError::Empty));
+    filter("a\0", Err(MqttNameError::Null));
 }
 
 #[test]
 fn a_name_has_no_wildcards_and_the_bounds_of_events() {
-    let check = |name: &str, expected: NameError| {
+    let check = |name: &str, expected: MqttNameError| {
         assert_eq!(TopicName::new(name).err(), Some(expected), "{name}");
     };
-    check("", NameError::Empty);
-    check("a/+", NameError::Wildcard { found: '+' });
-    check("a\0b", NameError::Null);
+    check("", MqttNameError::Empty);
+    check("a/+", MqttNameError::Wildcard { found: '+' });
+    check("a\0b", MqttNameError::Null);
     assert!(TopicName::new(&"a".repeat(255)).is_ok());
-    check(&"a".repeat(256), NameError::TooLong { length: 256 });
+    check(&"a".repeat(256), MqttNameError::TooLong { length: 256 });
     assert!(TopicName::new(&["a"; 32].join("/")).is_ok());
-    check(&["a"; 33].join("/"), NameError::TooDeep { levels: 33 });
+    check(&["a"; 33].join("/"), MqttNameError::TooDeep { levels: 33 });
     // What counts is what it is as an event's topic.
-    check(&".".repeat(86), NameError::TooLong { length: 258 });
+    check(&".".repeat(86), MqttNameError::TooLong { length: 258 });
 }
 
 #[test]
@@ -133,13 +133,13 @@ fn a_share_has_a_name_and_a_filter() {
     assert_eq!(shared.group.as_deref(), Some("g"));
     assert_eq!(shared.filter.as_str(), "a/+");
     assert_eq!(shared.to_string(), "$share/g/a/+");
-    let check = |text: &str, expected: NameError| {
+    let check = |text: &str, expected: MqttNameError| {
         assert_eq!(SharedFilter::new(text).err(), Some(expected), "{text}");
     };
-    check("$share/g", NameError::ShareWithoutFilter);
-    check("$share/g/", NameError::ShareWithoutFilter);
-    check("$share//a", NameError::ShareWithoutName);
-    check("$share/g+/a", NameError::ShareName { found: '+' });
+    check("$share/g", MqttNameError::ShareWithoutFilter);
+    check("$share/g/", MqttNameError::ShareWithoutFilter);
+    check("$share//a", MqttNameError::ShareWithoutName);
+    check("$share/g+/a", MqttNameError::ShareName { found: '+' });
     assert_eq!(SharedFilter::new("a/b").expect("own").group, None);
 }
 

@@ -14,7 +14,7 @@ use crate::{
 
 impl<S: StreamLink> Connection<S> {
     /// Ends the connection. The session is given back before the client is waited for.
-    pub(crate) async fn close(mut self: Box<Self>, end: End) {
+    pub(super) async fn close(mut self: Box<Self>, end: End) {
         self.say(&end);
         let finishing = tokio::time::timeout(FINISH_TIMEOUT, self.finish_taking());
         if finishing.await.is_err() {

@@ -2,7 +2,7 @@
 //! acknowledged it.
 //!
 //! ```text
-//! consumer ─ take ─▶ events ─▶ Outgoing ─▶ client
+//! consumer ─ take ─▶ events ─▶ OutgoingPublish ─▶ client
 //!     ▲                                      │ PUBACK: acknowledged, in batches
 //!     └── acknowledge ◀──────────────────────┘ PUBREC: kept as released, acknowledged, then PUBREL
 //! ```
@@ -15,7 +15,7 @@ use std::{
 
 use postern_core::{
     event::durable::StoredEvent,
-    mqtt::{Outgoing, Publication, Qos, Reason, WindowStanding, client_of},
+    mqtt::{OutgoingPublish, Publication, Qos, Reason, WindowStanding, client_of},
 };
 use postern_system::clock;
 
@@ -40,7 +40,7 @@ impl<S: StreamLink> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-    ) -> Result<Option<Outgoing>, End> {
+    ) -> Result<Option<OutgoingPublish>, End> {
         loop {
             let Some(stored) = &mut self.stored else {
                 return Ok(None);
@@ -69,7 +69,7 @@ impl<S: StreamLink> Connection<S> {
     }
 
     /// None for what the client does not want after all.
-    fn outgoing_of(&self, now: Instant, stored: &StoredEvent) -> Option<Outgoing> {
+    fn outgoing_of(&self, now: Instant, stored: &StoredEvent) -> Option<OutgoingPublish> {
         let wall = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         let age = wall.saturating_sub(Duration::from_millis(stored.stored_at_ms));
         let publication = Publication::of_event(&stored.event, now, age);
@@ -92,7 +92,7 @@ impl<S: StreamLink> Connection<S> {
         if !is_wanted || qos == Qos::AtMostOnce {
             return None;
         }
-        let mut outgoing = Outgoing::new(Arc::new(publication), qos);
+        let mut outgoing = OutgoingPublish::new(Arc::new(publication), qos);
         outgoing.position = Some(stored.position);
         outgoing.is_duplicate =
             stored.n_deliveries > 1 || stored.position.0 <= self.session.sent_up_to();
@@ -115,14 +115,14 @@ impl<S: StreamLink> Connection<S> {
     }
 
     /// PUBACK, or a PUBREC that refuses, or it cannot be sent at all.
-    pub(super) fn on_acknowledged(&mut self, outgoing: &Outgoing) {
+    pub(super) fn on_acknowledged(&mut self, outgoing: &OutgoingPublish) {
         if let (Some(position), Some(stored)) = (outgoing.position, &mut self.stored) {
             stored.handled.push(position);
         }
     }
 
     /// PUBREC: the client has it. That is kept before it is told so.
-    pub(super) fn on_received(&mut self, id: u16, outgoing: Option<Outgoing>) {
+    pub(super) fn on_received(&mut self, id: u16, outgoing: Option<OutgoingPublish>) {
         let position = outgoing.and_then(|outgoing| outgoing.position);
         let (Some(position), Some(stored)) = (position, &self.stored) else {
             self.machine.on_received(id, &mut self.out);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     link::StreamLink,
-    mqtt::{Acceptance, Refusal, Taken},
+    mqtt::{Acceptance, MqttRefusal, PublishOutcome},
 };
 
 thread_local! {
@@ -235,7 +235,7 @@ impl<S: StreamLink> Connection<S> {
             route: Arc::default(),
             id: Some(id),
         };
-        let step = Step::Published(Box::new(publishing), Err(Refusal::new(reason, text)));
+        let step = Step::Published(Box::new(publishing), Err(MqttRefusal::new(reason, text)));
         self.taking.push(Box::pin(std::future::ready(step)));
         Ok(())
     }
@@ -246,7 +246,7 @@ impl<S: StreamLink> Connection<S> {
         &mut self,
         _now: Instant,
         publishing: Publishing,
-        taken: Taken,
+        taken: PublishOutcome,
     ) -> Result<(), End> {
         let Publishing {
             publication,

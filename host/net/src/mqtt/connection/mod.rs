@@ -32,7 +32,7 @@ use std::{
 
 use bytes::BytesMut;
 use postern_core::mqtt::{
-    ClientLimits, MqttConnection, Outgoing, PacketBuffer, PacketFault, Reason, Will,
+    ClientLimits, MqttConnection, OutgoingPublish, PacketBuffer, PacketFault, Reason, Will,
 };
 use postern_system::clock;
 
@@ -48,7 +48,7 @@ use super::{
 use crate::{ConnectionBytes, HeldBytes, driver::Alarm, link::StreamLink};
 
 /// A client's connection after CONNACK.
-pub(crate) struct Connection<S> {
+struct Connection<S> {
     stream: S,
     service: Arc<MqttService>,
     broker: Broker,
@@ -67,8 +67,8 @@ pub(crate) struct Connection<S> {
     /// What is being taken of the client's, in its order.
     taking: Taking,
     topics: Topics,
-    /// Taken from the inbox, and not sent.
-    waiting: VecDeque<Outgoing>,
+    /// PublishOutcome from the inbox, and not sent.
+    waiting: VecDeque<OutgoingPublish>,
     /// What is retained for filters that were subscribed to.
     retained: Retained,
     stored: Option<Box<StoredQueue>>,
@@ -96,7 +96,7 @@ struct Counts {
 
 /// Why a connection ends.
 #[derive(Debug)]
-pub(crate) struct End {
+struct End {
     /// What the client of MQTT 5 is told; none where it has gone itself.
     told: Option<(Reason, String)>,
     /// Whether its will is published.
@@ -174,7 +174,7 @@ impl<S: StreamLink> Connection<S> {
     }
 
     /// Ready when the connection is to end.
-    pub(crate) fn poll(
+    fn poll(
         &mut self,
         cx: &mut Context<'_>,
         mut draining: Pin<&mut impl Future<Output = ()>>,
@@ -274,7 +274,7 @@ impl<S: StreamLink> Connection<S> {
         self.told.n_told = 0;
         self.told.n_lost = 0;
         if std::mem::take(&mut self.told.is_crowded) {
-            self.paced_until = Some(clock::now() + PACE);
+            self.paced_until = Some(clock::now() + LAG_WAIT);
         }
     }
 
@@ -329,4 +329,4 @@ const SLICES_MAX: usize = 16;
 /// Octets that wait for the socket, beyond which nothing is added: what one write takes.
 const OUTPUT_BYTES: usize = 64 * 1024;
 /// How long a publisher waits for subscribers that lag: some thousand messages are taken in it.
-const PACE: Duration = Duration::from_millis(2);
+const LAG_WAIT: Duration = Duration::from_millis(2);

@@ -6,9 +6,9 @@ use bytes::BytesMut;
 use postern_core::{
     Peer, Text,
     mqtt::{
-        ClientLimits, Connack, Connect, Decoded, MqttConnection, MqttVersion, Negotiated, Packet,
-        PacketFault, Qos, Reason, SharedFilter, SubscriptionOptions, TopicFilter, Will, decode,
-        encode_connack,
+        ClientLimits, Connack, ConnectPacket, Decoded, MqttConnection, MqttVersion, Negotiated,
+        Packet, PacketFault, Qos, Reason, SharedFilter, SubscriptionOptions, TopicFilter, Will,
+        decode, encode_connack,
     },
 };
 use postern_system::{clock, random};
@@ -19,16 +19,16 @@ use crate::{
     ConnectionBytes, Shutdown,
     link::StreamLink,
     mqtt::{
-        Admission, Broker, ConnectAttempt, MqttClient, MqttConfig, MqttService, Refusal,
+        Broker, ConnectAttempt, MqttAdmission, MqttClient, MqttConfig, MqttRefusal, MqttService,
         session::Session, sessions::Attached,
     },
 };
 
 /// A client that has said CONNECT and was admitted.
 struct Admitted {
-    connect: Box<Connect>,
+    connect: Box<ConnectPacket>,
     client: Arc<MqttClient>,
-    admission: Admission,
+    admission: MqttAdmission,
     is_id_assigned: bool,
 }
 
@@ -37,7 +37,7 @@ enum NotOpened {
     /// The stream has ended, or was silent.
     Gone,
     Fault(Option<MqttVersion>, PacketFault),
-    Refused(MqttVersion, Refusal),
+    Refused(MqttVersion, MqttRefusal),
 }
 
 /// Reads CONNECT of `stream`, to which the answer is to be written. None where there is nothing to be
@@ -95,7 +95,7 @@ async fn read_connect<S: StreamLink>(
     stream: &mut S,
     input: &mut BytesMut,
     config: &MqttConfig,
-) -> Result<Box<Connect>, NotOpened> {
+) -> Result<Box<ConnectPacket>, NotOpened> {
     let bytes = config.bytes.connection(config.held_bytes_max);
     // Without an octet there is always room.
     let mut held = bytes.hold(0).map_err(|_| NotOpened::Gone)?;
@@ -120,12 +120,13 @@ async fn read_connect<S: StreamLink>(
 
 async fn admit(
     service: &MqttService,
-    mut connect: Box<Connect>,
+    mut connect: Box<ConnectPacket>,
     peer: Peer,
     config: &MqttConfig,
 ) -> Result<Admitted, NotOpened> {
     let version = connect.version;
-    let refused = |reason, text: String| NotOpened::Refused(version, Refusal::new(reason, text));
+    let refused =
+        |reason, text: String| NotOpened::Refused(version, MqttRefusal::new(reason, text));
     if let Some(method) = &connect.authentication_method {
         let shown: String = method.escape_debug().take(SHOWN_CHARS_MAX).collect();
         let text = format!("authentication method \"{shown}\" is not known; there are none");
@@ -219,7 +220,7 @@ async fn attach(
         Ok(stored) => stored,
         Err(text) => {
             broker.detach(&session, kept, expiry_s, None).await;
-            let refusal = Refusal::new(Reason::SERVER_UNAVAILABLE, text);
+            let refusal = MqttRefusal::new(Reason::SERVER_UNAVAILABLE, text);
             return Err(NotOpened::Refused(version, refusal));
         }
     };
@@ -261,12 +262,12 @@ async fn attach(
     })
 }
 
-fn check_will(connect: &Connect, limits: &ClientLimits) -> Result<(), Refusal> {
+fn check_will(connect: &ConnectPacket, limits: &ClientLimits) -> Result<(), MqttRefusal> {
     let Some(will) = &connect.will else {
         return Ok(());
     };
     if will.is_retained && !limits.retain {
-        return Err(Refusal::new(
+        return Err(MqttRefusal::new(
             Reason::RETAIN_NOT_SUPPORTED,
             "nothing is retained here",
         ));
@@ -274,7 +275,7 @@ fn check_will(connect: &Connect, limits: &ClientLimits) -> Result<(), Refusal> {
     if will.qos > limits.qos_max {
         let (qos, limit) = (will.qos.bits(), limits.qos_max.bits());
         let text = format!("a will with QoS {qos}, the limit is {limit}");
-        return Err(Refusal::new(Reason::QOS_NOT_SUPPORTED, text));
+        return Err(MqttRefusal::new(Reason::QOS_NOT_SUPPORTED, text));
     }
     Ok(())
 }

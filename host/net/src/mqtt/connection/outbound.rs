@@ -2,7 +2,7 @@
 
 use std::{task::Context, time::Instant};
 
-use postern_core::mqtt::{Outgoing, SendOutcome};
+use postern_core::mqtt::{OutgoingPublish, SendOutcome};
 
 use super::{Connection, End};
 use crate::link::StreamLink;
@@ -96,14 +96,14 @@ impl<S: StreamLink> Connection<S> {
         Ok(())
     }
 
-    fn hold_back(&mut self, outgoing: Outgoing) {
+    fn hold_back(&mut self, outgoing: OutgoingPublish) {
         if let Some(stored) = &mut self.stored {
             stored.hold_back(outgoing);
         }
     }
 
     /// Gives back what has to wait for an acknowledgement.
-    fn send(&mut self, now: Instant, outgoing: Outgoing) -> Option<Outgoing> {
+    fn send(&mut self, now: Instant, outgoing: OutgoingPublish) -> Option<OutgoingPublish> {
         match self.machine.send(now, outgoing, &mut self.out) {
             SendOutcome::Sent => {
                 self.counts.sent += 1;
@@ -120,5 +120,5 @@ impl<S: StreamLink> Connection<S> {
     }
 }
 
-/// Taken from the inbox at a time.
+/// PublishOutcome from the inbox at a time.
 const WAITING_MAX: usize = 1024;

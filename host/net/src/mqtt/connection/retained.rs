@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use postern_core::mqtt::{Outgoing, Publication, SubscriptionOptions, TopicFilter};
+use postern_core::mqtt::{OutgoingPublish, Publication, SubscriptionOptions, TopicFilter};
 
 use crate::mqtt::{Broker, sys};
 
@@ -33,7 +33,7 @@ impl Retained {
     }
 
     /// The next message.
-    pub(super) fn pop(&mut self, broker: &Broker) -> Option<Outgoing> {
+    pub(super) fn pop(&mut self, broker: &Broker) -> Option<OutgoingPublish> {
         while self.messages.is_empty() {
             let Some((filter, options)) = self.filters.pop_front() else {
                 *self = Self::default();
@@ -48,7 +48,7 @@ impl Retained {
         }
         let publication = self.messages.pop_front()?;
         let qos = publication.qos.min(self.options.qos);
-        let mut outgoing = Outgoing::new(publication, qos);
+        let mut outgoing = OutgoingPublish::new(publication, qos);
         // What is retained says so, whatever the subscription says of it (section 3.3.1.3).
         outgoing.is_retained = true;
         outgoing.subscription_ids = self.options.id.map(|id| Arc::from([id]));
@@ -56,7 +56,7 @@ impl Retained {
     }
 
     /// Puts back what was popped and could not be sent.
-    pub(super) fn push_front(&mut self, outgoing: Outgoing) {
+    pub(super) fn push_front(&mut self, outgoing: OutgoingPublish) {
         self.messages.push_front(outgoing.publication);
     }
 }

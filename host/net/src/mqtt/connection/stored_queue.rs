@@ -9,17 +9,17 @@ use std::{
 use postern_core::{
     BoxFuture, Error,
     event::durable::{EventConsumer, Position, StoredEvent},
-    mqtt::Outgoing,
+    mqtt::OutgoingPublish,
 };
 
 /// A member of the session's consumer, and what it was given.
-pub(crate) struct StoredQueue {
+pub(super) struct StoredQueue {
     pub(super) consumer: Arc<dyn EventConsumer>,
     events_max: usize,
     taking: Option<BoxFuture<Result<Vec<StoredEvent>, Error>>>,
     events: VecDeque<StoredEvent>,
     /// Its packet identifier is in use, or the client's window is full.
-    held: Option<Outgoing>,
+    held: Option<OutgoingPublish>,
     /// Handled, and not acknowledged to the consumer.
     pub(super) handled: Vec<Position>,
     acknowledging: Option<BoxFuture<Result<u64, Error>>>,
@@ -38,11 +38,11 @@ impl StoredQueue {
         }
     }
 
-    pub(super) fn hold_back(&mut self, outgoing: Outgoing) {
+    pub(super) fn hold_back(&mut self, outgoing: OutgoingPublish) {
         self.held = Some(outgoing);
     }
 
-    pub(super) fn take_held(&mut self) -> Option<Outgoing> {
+    pub(super) fn take_held(&mut self) -> Option<OutgoingPublish> {
         self.held.take()
     }
 

@@ -14,7 +14,7 @@ use postern_core::{
 };
 
 use super::stored_queue::StoredQueue;
-use crate::mqtt::{Taken, routes::Route};
+use crate::mqtt::{PublishOutcome, routes::Route};
 
 /// Takes no memory while there is nothing.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Taking(Option<Box<FuturesOrdered<BoxFuture<Step>>>>);
 
 /// What was waited for.
 pub(super) enum Step {
-    Published(Box<Publishing>, Taken),
+    Published(Box<Publishing>, PublishOutcome),
     /// A publication with QoS 2 is taken, and its identifier is kept, where that is so.
     Kept(u16, Reason, bool),
     /// Of a PUBREC.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postern_core::mqtt::{NameError, Reason, SYS_PREFIX, TopicName};
+use postern_core::mqtt::{MqttNameError, Reason, SYS_PREFIX, TopicName};
 
 use crate::mqtt::{
     MqttBackend, MqttClient,
@@ -30,7 +30,7 @@ impl Topics {
         backend: &dyn MqttBackend,
         client: &MqttClient,
         routes: &Routes,
-    ) -> Result<&KnownTopic, NameError> {
+    ) -> Result<&KnownTopic, MqttNameError> {
         match self
             .0
             .iter()
@@ -45,7 +45,7 @@ impl Topics {
             }
         }
         // There is one by now.
-        let known = self.0.first_mut().ok_or(NameError::Empty)?;
+        let known = self.0.first_mut().ok_or(MqttNameError::Empty)?;
         if known.rules_version != backend.rules_version() {
             *known = KnownTopic::new(known.name.clone(), backend, client, routes);
         }
