@@ -172,9 +172,11 @@ impl Hub {
     pub fn subscribe(
         &self,
         owner: &Text,
-        topics: Vec<TopicPattern>,
+        mut topics: Vec<TopicPattern>,
         queue: Option<QueueBounds>,
     ) -> Result<Subscription, Error> {
+        topics.sort_unstable();
+        topics.dedup();
         let mut state = self.write();
         state.admit(owner, topics.len())?;
         let subscriber = state.add(owner, topics, queue, SubscriberKind::Plain);
@@ -196,10 +198,12 @@ impl Hub {
     pub fn subscribe_fed(
         &self,
         owner: &Text,
-        topics: Vec<TopicPattern>,
+        mut topics: Vec<TopicPattern>,
         queue: QueueBounds,
         on_end: OnEnd,
     ) -> Result<(Subscription, EventFeed), Error> {
+        topics.sort_unstable();
+        topics.dedup();
         let mut state = self.write();
         state.admit(owner, topics.len())?;
         let kind = SubscriberKind::Fed(on_end);

@@ -37,16 +37,14 @@ pub(super) enum SubscriberKind {
 }
 
 impl HubState {
-    /// Puts a subscriber on every list but the table.
+    /// Puts a subscriber on every list but the table. Its topics are there once each.
     pub(super) fn add(
         &mut self,
         owner: &Text,
-        mut topics: Vec<TopicPattern>,
+        topics: Vec<TopicPattern>,
         queue: Option<QueueBounds>,
         kind: SubscriberKind,
     ) -> Arc<Subscriber> {
-        topics.sort_unstable();
-        topics.dedup();
         let (on_end, changing) = match kind {
             SubscriberKind::Plain => (None, None),
             SubscriberKind::Fed(on_end) => (Some(on_end), None),
