@@ -364,7 +364,7 @@ fn topics_get_aliases_while_there_are_any() {
 #[test]
 fn what_is_too_large_or_too_old_for_the_client_is_dropped() {
     let connect = ConnectPacket {
-        packet_bytes_max: 10,
+        packet_bytes_max: 11,
         ..connect(V5)
     };
     let mut peer = Peer::with(&connect, &limits(), KeptState::default());

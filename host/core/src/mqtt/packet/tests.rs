@@ -208,7 +208,7 @@ fn publish_of_each_version() {
     );
     let octets = framed(
         0x30,
-        b"\0\x01a\x16\x23\0\x07\x02\0\0\0\x09\x08\0\x01r\x26\0\x01k\0\x01v!",
+        b"\0\x01a\x13\x23\0\x07\x02\0\0\0\x09\x08\0\x01r\x26\0\x01k\0\x01v!",
     );
     let Packet::Publish(found) = read(&octets, V5) else {
         panic!("not PUBLISH");

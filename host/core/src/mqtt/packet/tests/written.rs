@@ -36,7 +36,7 @@ fn connack_says_what_differs_from_the_default() {
         ..Connack::default()
     };
     let v5 = written(|into| encode_connack(into, MqttVersion::V5, &connack));
-    let expected = b"\x20\x29\0\0\x26\x11\0\0\0\x01\x21\0\x02\x24\x01\x27\0\0\0\x03\x12\0\x01i\
+    let expected = b"\x20\x26\0\0\x23\x11\0\0\0\x01\x21\0\x02\x24\x01\x27\0\0\0\x03\x12\0\x01i\
         \x22\0\x04\x25\0\x28\0\x2a\0\x13\0\x05\x1a\0\x01r";
     assert_eq!(v5, expected);
     let refused = Connack {
