@@ -51,6 +51,7 @@ impl Window {
         for id in ids {
             window.insert(*id, Stage::Released(None));
         }
+        window.unsent = ids.iter().copied().collect();
         window
     }
 
@@ -335,6 +336,14 @@ mod tests {
         assert_eq!(window.n_open(), 0);
         assert_eq!(repeated(&mut window), [(first, false), (last, true)]);
         assert_eq!(window.n_open(), 2);
+    }
+
+    #[test]
+    fn what_was_released_before_a_crash_is_released_again() {
+        let mut window = Window::with_released(&[9, 7]);
+        assert_eq!(window.n_open(), 0);
+        assert_eq!(repeated(&mut window), [(9, false), (7, false)]);
+        assert!(window.on_pubcomp(7) && window.on_pubcomp(9) && window.is_empty());
     }
 
     #[test]

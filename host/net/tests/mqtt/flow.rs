@@ -45,9 +45,9 @@ async fn what_is_larger_than_a_client_takes_is_not_sent() {
         .ask(&subscribe_v5(1, "a", 1), b"\x90\x04\0\x01\0\x01")
         .await;
     let mut publisher = fixture.v3("p").await;
-    publisher.send(&publish_v3(0x30, "a", None, &[7; 11])).await;
+    publisher.send(&publish_v3(0x30, "a", None, &[7; 10])).await;
     client
-        .expect(&publish_v5(0x30, "a", None, b"", &[7; 11][..11]))
+        .expect(&publish_v5(0x30, "a", None, b"", &[7; 10]))
         .await;
     publisher
         .ask(&publish_v3(0x32, "a", Some(1), &[7; 12]), b"\x40\x02\0\x01")
