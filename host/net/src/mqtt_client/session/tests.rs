@@ -258,7 +258,7 @@ fn a_message_that_is_refused_for_good_says_why_in_mqtt_5() {
     fixture.receive(&[0x32, 7, 0, 1, b'a', 0, 7, 0, b'x']);
     let token = fixture.token();
     fixture.judge(token, Reason::NOT_AUTHORIZED);
-    assert_eq!(fixture.written()[0][..5], [0x40, 4, 0, 7, 0x87]);
+    assert_eq!(fixture.written()[0][..5], [0x40, 3, 0, 7, 0x87]);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn more_than_the_receive_maximum_ends_the_connection() {
     let fault = BrokerFault::TooMany { limit: 1 };
     assert_eq!(over, Err(fault.clone()));
     fixture.session.disconnect(fixture.now, Some(&fault));
-    assert_eq!(fixture.written()[0][..3], [0xe0, 2, 0x93]);
+    assert_eq!(fixture.written()[0][..3], [0xe0, 1, 0x93]);
 }
 
 #[test]
