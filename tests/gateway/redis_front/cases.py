@@ -26,11 +26,11 @@ def equal(found, expected):
 
 
 def refused(text, function, *arguments, **options):
-    """The answer is an error that begins with `text`."""
+    """The answer is an error that says `text`."""
     try:
         found = function(*arguments, **options)
     except redis.exceptions.RedisError as error:
-        if not str(error).startswith(text):
+        if text not in str(error):
             raise AssertionError(f"{error} in the place of {text}") from error
         return
     raise AssertionError(f"{found!r} in the place of {text}")

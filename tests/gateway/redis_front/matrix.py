@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from cases import case, client, equal, eventually, refused, run
+from cases import PATIENCE, case, client, equal, eventually, refused, run
 
 
 @case
@@ -15,14 +15,14 @@ def the_connection(port, version):
     r = client(port, version, client_name="me")
     equal(r.ping(), True)
     equal(r.echo("a b"), b"a b")
-    equal(r.client_getname(), "me")
+    assert r.client_getname() in ("me", b"me")
     assert r.client_id() > 0
     info = r.client_info()
-    equal((info["name"], info["resp"], info["db"]), ("me", str(version), "0"))
+    equal((info["name"], info["resp"], int(info["db"])), ("me", str(version), 0))
     equal(len(r.client_list()), 1)
     assert r.client_no_evict("ON")
     equal(r.client_setname("you"), True)
-    equal(r.client_getname(), "you")
+    assert r.client_getname() in ("you", b"you")
     assert abs(r.time()[0] - time.time()) < 60
     told = r.info()
     equal((told["redis_mode"], told["loading"]), ("standalone", 0))
@@ -35,18 +35,18 @@ def commands_are_told(port, version):
     count = r.command_count()
     equal(len(r.command_list()), count)
     assert b"get" in r.command_list() or "get" in r.command_list()
-    get = r.command_info("get") if version == 2 else r.execute_command("COMMAND INFO", "get")
-    assert get
+    assert r.execute_command("COMMAND INFO", "get")
     assert r.execute_command("COMMAND DOCS", "get")
 
 
 @case
 def databases(port, version):
     first, second = client(port, version, db=0), client(port, version, db=1)
-    first.set("database", "first")
-    equal(second.get("database"), None)
-    second.set("database", "second")
-    equal((first.get("database"), second.get("database")), (b"first", b"second"))
+    name = f"database-{version}"
+    first.set(name, "first")
+    equal(second.get(name), None)
+    second.set(name, "second")
+    equal((first.get(name), second.get(name)), (b"first", b"second"))
     refused("DB index is out of range", client(port, version, db=2).ping)
 
 
@@ -92,7 +92,7 @@ def keys_end(port, version):
     equal(r.expire(key, 50), True)
     equal(r.expire(key, 60, nx=True), False)
     equal(r.incr(f"{key}-number"), 1)
-    equal(r.pexpire(f"{key}-number", 300), True)
+    equal(r.pexpire(f"{key}-number", 3000), True)
     equal(r.incr(f"{key}-number"), 2)
     eventually(lambda: r.incr(f"{key}-number") < 3)
     equal(r.getex(key, px=300), b"b")
@@ -132,13 +132,19 @@ def pipelines(port, version):
     for number in range(2000):
         pipe.get(f"pipe-{version}-{number}")
     equal(pipe.execute()[2000:], [f"{number}".encode() for number in range(2000)])
-    refused("MULTI is not possible", r.pipeline().set("a", "b").execute)
+    refused("is not possible", r.pipeline().set("a", "b").execute)
 
 
 def messages(pubsub, count):
     found = []
-    eventually(lambda: found.append(pubsub.get_message(timeout=1)) or len([m for m in found if m]) >= count)
-    return [message for message in found if message]
+    end = time.monotonic() + PATIENCE
+    while len(found) < count:
+        message = pubsub.get_message(timeout=1)
+        if message:
+            found.append(message)
+        elif time.monotonic() > end:
+            raise TimeoutError(f"{len(found)} of {count} messages")
+    return found
 
 
 @case

@@ -81,8 +81,8 @@ func channels(r *redis.Client) {
 }
 
 func streams(r *redis.Client) {
+	good(r.XGroupCreate(ctx, "orders.go", "g", "$").Result())
 	id := good(r.XAdd(ctx, &redis.XAddArgs{Stream: "orders.go", Values: []any{"a", "1"}}).Result())
-	good(r.XGroupCreate(ctx, "orders.go", "g", "0").Result())
 	read := good(r.XReadGroup(ctx, &redis.XReadGroupArgs{
 		Group: "g", Consumer: "c", Streams: []string{"orders.go", ">"}, Count: 10, Block: -1,
 	}).Result())
