@@ -1,13 +1,21 @@
 //! Brokers that are away, killed in the middle, or forget; queues that are full.
 
-use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
+use postern_core::testing::Rng;
 use postern_tests::{Gateway, Setup, patiently};
 use tokio::time::sleep;
 
 use super::{Listening, bridged, broker::Broker, connected, numbers, publish, publisher, state};
 use crate::{figure, share};
 
+/// Of each quality of service.
+const KILLS: usize = 25;
 /// Comes back at once.
 const HASTY: &str = "reconnect-min = \"20ms\"\nreconnect-max = \"100ms\"\n";
 
@@ -133,30 +141,33 @@ async fn nothing_that_came_is_lost_or_doubled_while_connections_break_under_qos_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_killed_gets_everything_that_it_has_not_acknowledged() {
     let _machine = share().await;
-    for qos in ["1", "2"] {
+    for (qos, seed) in [("1", 1), ("2", 2)] {
         let mut broker = Broker::start().await;
         let keys = format!(
-            "{HASTY}clean-session = false\nclient-id = \"gw\"\n\
+            "{HASTY}queue-messages-max = 1000000\nqueue-bytes-max = \"1GiB\"\nclean-session = false\nclient-id = \"gw\"\n\
              [bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = {qos}"
         );
         let gateway = bridged(&broker.url(), &keys).await;
         let handler = publisher(&gateway).await;
-        let n = 500;
+        let is_over = AtomicBool::new(false);
         let publishing = async {
-            for number in 0..n {
-                publish(&handler, "out.n", &number.to_string()).await;
-                sleep(Duration::from_millis(2)).await;
+            let mut n = 0_usize;
+            while !is_over.load(Relaxed) {
+                publish(&handler, "out.n", &n.to_string()).await;
+                n += 1;
             }
+            n
         };
         let killing = async {
-            for _ in 0..5 {
-                sleep(Duration::from_millis(150)).await;
+            let mut random = Rng::new(seed);
+            for _ in 0..KILLS {
+                sleep(Duration::from_millis(20 + random.below(100))).await;
                 broker.kill();
-                sleep(Duration::from_millis(50)).await;
                 broker.start_again().await;
             }
+            is_over.store(true, Relaxed);
         };
-        tokio::join!(publishing, killing);
+        let (n, ()) = tokio::join!(publishing, killing);
         patiently("everything is acknowledged", async || {
             state(&gateway, "b").await["queued"] == 0
         })
@@ -171,7 +182,7 @@ async fn a_broker_that_is_killed_gets_everything_that_it_has_not_acknowledged() 
         let n_received = received.count();
         assert!(n_received >= n, "{n_received} of {n} reached the broker");
         figure(&format!(
-            "bridge, QoS {qos}, mosquitto killed 5 times: {n} acknowledged, {n_received} received"
+            "bridge, QoS {qos}, mosquitto killed {KILLS} times: {n} acknowledged, {n_received} received"
         ));
     }
 }
