@@ -16,8 +16,8 @@ use crate::{
         Auth, ChallengeKind, Config, ListenAddress, Loaded,
         tls::{ListenerTls, UpstreamTls},
     },
-    events::{EventStore, store_file},
     control::{FoundAtStart, Missing, PluginView},
+    events::{EventStore, store_file},
     plugins::{deployer::Deployer, folder::Package, trust},
     telemetry::log,
 };

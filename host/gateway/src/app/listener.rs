@@ -10,9 +10,8 @@ use postern_core::{
 };
 use postern_net::{
     ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
-    QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
-    SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer,
-    RespReconfigure, RespServer,
+    QuicListener, QuicServer, QuicTls, RespReconfigure, RespServer, RestartKey, ServerConfig,
+    ServerControl, Shutdown, SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer,
     http::{HttpReconfigure, HttpRoutes, HttpServer, StatusDetails},
     mqtt::{MqttControl, MqttServer},
     tls::ServerTls,
@@ -277,9 +276,7 @@ impl ListenerServer {
             Self::Unix(server) => ListenerControl::Vstp(server.control()),
             Self::Udp(server) => ListenerControl::Vstp(server.control()),
             Self::Quic(server) => ListenerControl::Quic(server.control(), server.quic_control()),
-            Self::Http(server, mqtt) => {
-                ListenerControl::Http(server.reconfigure(), mqtt.clone())
-            }
+            Self::Http(server, mqtt) => ListenerControl::Http(server.reconfigure(), mqtt.clone()),
             Self::Mqtt(server, _) => ListenerControl::Mqtt(server.control()),
             Self::Redis(server, front) => {
                 ListenerControl::Redis(server.reconfigure(), Arc::clone(front))

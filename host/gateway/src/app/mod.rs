@@ -6,6 +6,7 @@
 //! signal → not ready (drain-delay) → listeners drain (bounded) → plugins end → operators' listener closes → end
 //! ```
 
+mod background;
 pub(crate) mod brokered;
 mod check;
 pub(crate) mod gateway;
@@ -23,20 +24,17 @@ mod sockets;
 mod transports;
 mod velithon_listener;
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use postern_core::{
     Handler, Transport,
     registry::{Address, directory::ConfigError},
 };
 use postern_net::{
-    ByteBudget, Counters, LocalAddress, PassedSockets, Shutdown, SocketListener, dial,
-    http::{HttpConfig, serve_router},
-    pool::PoolConfigError,
+    ByteBudget, LocalAddress, PassedSockets, Shutdown, SocketListener, dial, pool::PoolConfigError,
 };
 use postern_system::clock;
 use postern_wasm::{Runtime, RuntimeError, StoreError};
-use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
 pub(crate) use self::check::{Checked, check, check_component};
@@ -52,19 +50,14 @@ use self::{
     sockets::OwnerError,
 };
 use crate::{
-    admin,
-    certificates::{ADMIN as ADMIN_TLS, CertificatesError},
-    config::{Config, Faults, ListenAddress, Loaded},
-    consul,
+    certificates::CertificatesError,
+    config::{self, Config, Faults, ListenAddress, Loaded},
     control::{Control, Missing, UpstreamSchemaError},
-    directory::probes,
     events::EventStoreError,
     guard::{Failures, Guard, GuardError},
-    memory,
     pipeline::{Pipeline, PipelineRules, PipelineSettings},
     plugins::deployer::Deployer,
     proto::PoolDetails,
-    readiness::ReasonKind,
     sources::troubles::SourceTroubles,
     telemetry::log::{self, LogError, LogLevelHandle},
 };
@@ -189,11 +182,10 @@ impl App {
 
         stores.set_events(control.events().clone());
         stores.apply(&config, &certificates);
-        let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
         let dependencies = ListenerDependencies {
             pipeline: Arc::clone(&pipeline),
             transports: Arc::default(),
-            bytes,
+            bytes: Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets())),
             certificates,
             passed: Arc::new(passed),
             restart_key: restart_key(&runtime.records("quic")?).await?,
@@ -209,14 +201,8 @@ impl App {
         control.directory().set_addresses(addresses);
         let admin = bind_admin(&config, &dependencies.passed)?;
         warn_of_unused(&config, &dependencies.passed);
-        let quiet = config.plugins.watch.then_some(config.plugins.settle);
         let troubles = Arc::new(SourceTroubles::new(control.readiness().clone()));
-        let deployer = Deployer::new(
-            Arc::clone(&control),
-            config.plugins.folder.clone(),
-            quiet,
-            Arc::clone(&troubles),
-        );
+        let deployer = deployer(&config.plugins, &control, &troubles);
         let tls = dependencies.certificates.upstream();
         let handler = Arc::clone(&pipeline) as Arc<dyn Handler>;
         let brokered = Brokered::new(control.events(), handler, &stores, tls);
@@ -268,38 +254,7 @@ impl App {
     pub(crate) async fn serve(mut self) {
         // The operators' listener outlives the others: it shows how they drain.
         let last = Shutdown::new();
-        let mut tasks = JoinSet::new();
-        if let Some(listener) = self.admin {
-            let gateway = Arc::clone(&self.gateway);
-            tasks.spawn(serve_admin(listener, gateway, last.clone()));
-        }
-        let fleet = self.control.fleet();
-        let directory = fleet.directory();
-        let shutdown = self.gateway.shutdown();
-        tasks.spawn(Arc::clone(directory).run(shutdown.clone()));
-        let probing = probes::run(Arc::clone(directory), fleet.prober(), shutdown.clone());
-        tasks.spawn(probing);
-        let gateway = Arc::clone(&self.gateway);
-        tasks.spawn(async move { gateway.leave().await });
-        let (events, draining) = (self.control.events().clone(), shutdown.clone());
-        tasks.spawn(async move {
-            draining.draining().await;
-            // Subscriptions would hold the drain up.
-            events.end_all();
-        });
-        tasks.spawn(follow_expiry(Arc::clone(&self.gateway), last.clone()));
-        tasks.spawn(issuing::issue(Arc::clone(&self.gateway), shutdown.clone()));
-        let outage = self.control.store_health().outage();
-        let (control, ending) = (Arc::clone(&self.control), last.clone());
-        tasks.spawn(follow_store(control, ("", outage), ending));
-        let outage = self.control.events().topics().health().outage();
-        let (control, ending) = (Arc::clone(&self.control), last.clone());
-        tasks.spawn(follow_store(control, ("events", outage), ending));
-        tasks.spawn(follow_stores(Arc::clone(&self.gateway), last.clone()));
-        tasks.spawn(consul::follow(Arc::clone(&self.gateway)));
-        tasks.spawn(memory::give_back(shutdown.clone()));
-        let mqtt = Arc::clone(self.gateway.mqtt());
-        tasks.spawn(Arc::clone(&mqtt).run(shutdown.clone()));
+        let mut tasks = background::spawn(&self.gateway, self.admin, &last);
         let reload = Reload {
             gateway: Arc::clone(&self.gateway),
             pipeline: Arc::clone(&self.pipeline),
@@ -322,7 +277,7 @@ impl App {
                 self.control.follow_refusals(),
                 self.control.follow_traps(),
                 self.control.follow_versions(),
-                check_health(&self.control, &self.gateway)
+                background::check_health(&self.gateway)
             );
         };
         let listeners = tokio::select! {
@@ -331,27 +286,33 @@ impl App {
             () = plugins => return,
         };
         listeners.closed().await;
-        tokio::select! {
-            () = mqtt.close() => {}
-            () = self.gateway.shutdown().ended() => warn!("calls of publishes are cut off"),
-        }
-        self.gateway.brokered().close().await;
-        // Calls have ended; what is open to other gateways is closed in order.
-        self.control.fleet().pool().close().await;
-        let limit = self.gateway.loaded().config.plugins.drain_timeout;
-        tokio::select! {
-            () = self.control.close() => {}
-            () = self.gateway.shutdown().ended() => warn!("calls of plugins are cut off"),
-            () = tokio::time::sleep(limit) => warn!("calls of plugins took too long and are cut off"),
-        }
-        self.control.versions_written().await;
-        self.control.events().topics().close().await;
-        self.gateway.stores().close();
+        close(&self.gateway).await;
         self.runtime.shutdown();
         last.drain();
         while tasks.join_next().await.is_some() {}
         info!("ended");
     }
+}
+
+/// Ends what calls went through, in the reverse order of its making: none is under way any more.
+async fn close(gateway: &Gateway) {
+    let control = gateway.control();
+    tokio::select! {
+        () = gateway.mqtt().close() => {}
+        () = gateway.shutdown().ended() => warn!("calls of publishes are cut off"),
+    }
+    gateway.brokered().close().await;
+    // Calls have ended; what is open to other gateways is closed in order.
+    control.fleet().pool().close().await;
+    let limit = gateway.loaded().config.plugins.drain_timeout;
+    tokio::select! {
+        () = control.close() => {}
+        () = gateway.shutdown().ended() => warn!("calls of plugins are cut off"),
+        () = tokio::time::sleep(limit) => warn!("calls of plugins took too long and are cut off"),
+    }
+    control.versions_written().await;
+    control.events().topics().close().await;
+    gateway.stores().close();
 }
 
 /// What the configuration says about every call.
@@ -414,6 +375,16 @@ fn announced(bound_addresses: &BTreeMap<String, Vec<BoundAddress>>) -> Vec<Addre
     addresses
 }
 
+fn deployer(
+    plugins: &config::Plugins,
+    control: &Arc<Control>,
+    troubles: &Arc<SourceTroubles>,
+) -> Deployer {
+    let quiet = plugins.watch.then_some(plugins.settle);
+    let (control, troubles) = (Arc::clone(control), Arc::clone(troubles));
+    Deployer::new(control, plugins.folder.clone(), quiet, troubles)
+}
+
 fn bind_admin(
     config: &Config,
     passed: &PassedSockets,
@@ -461,72 +432,6 @@ fn warn_of_unused(config: &Config, passed: &PassedSockets) {
         }
     }
 }
-
-async fn serve_admin(listener: SocketListener, gateway: Arc<Gateway>, last: Shutdown) {
-    let limits = HttpConfig {
-        drain_timeout: ADMIN_DRAIN,
-        ..admin::limits()
-    };
-    let (counters, tls) = (
-        Arc::<Counters>::default(),
-        gateway.certificates().of(ADMIN_TLS),
-    );
-    let router = admin::router(gateway);
-    serve_router(listener, tls, router, limits, counters, last).await;
-}
-
-async fn check_health(control: &Control, gateway: &Gateway) {
-    let mut interval = tokio::time::interval(gateway.loaded().config.plugins.health_interval);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // The first tick comes at once, and deployments have just asked.
-    interval.tick().await;
-    loop {
-        interval.tick().await;
-        control.check_health().await;
-    }
-}
-
-/// Tells the readiness which certificates expire, until the end.
-async fn follow_expiry(gateway: Arc<Gateway>, last: Shutdown) {
-    tokio::select! {
-        () = gateway.certificates().follow_expiry(gateway.readiness()) => {}
-        () = last.draining() => {}
-    }
-}
-
-/// Tells the readiness how a store is, until the end. That of events has the subject `events`.
-async fn follow_store(
-    control: Arc<Control>,
-    (subject, mut outage): (&'static str, watch::Receiver<Option<Arc<str>>>),
-    last: Shutdown,
-) {
-    let readiness = control.readiness();
-    loop {
-        let reason = outage.borrow_and_update().clone();
-        match reason {
-            Some(reason) => {
-                let message = format!("the store cannot be written: {reason}");
-                readiness.raise(ReasonKind::Store, subject, message);
-            }
-            None => readiness.clear(ReasonKind::Store, subject),
-        }
-        tokio::select! {
-            changed = outage.changed() => if changed.is_err() { return },
-            () = last.draining() => return,
-        }
-    }
-}
-
-/// Tells the readiness which stores of others are away, until the end.
-async fn follow_stores(gateway: Arc<Gateway>, last: Shutdown) {
-    tokio::select! {
-        () = gateway.stores().follow(gateway.readiness()) => {}
-        () = last.draining() => {}
-    }
-}
-
-/// For what operators have under way when everything else has ended.
-const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

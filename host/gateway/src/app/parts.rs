@@ -18,7 +18,7 @@ use crate::{
     directory::{SharedDirectory, service},
     events::{self, EventService},
     grpc::{self, HealthService, ServiceStates},
-    mqtt::{self, MqttGateway, MqttRecords, ConnectService},
+    mqtt::{self, ConnectService, MqttGateway, MqttRecords},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     proto::{LoadedSchemas, PoolDetails},
     redis_front::RedisFront,
