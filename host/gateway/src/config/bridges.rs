@@ -53,7 +53,7 @@ section! {
         /// Octets of these messages.
         pub queue_bytes_max: Size = Size::mib(64), within "64KiB" to "16GiB";
         /// What is lost when there is no room: "drop-oldest" or "drop-newest".
-        pub when_full: WhenFull = WhenFull::DropOldest;
+        pub when_full: BridgeWhenFull = BridgeWhenFull::DropOldest;
         /// Pause after the first connection that fails; twice as long after each that follows.
         pub reconnect_min: Duration = Duration::from_millis(500), within "10ms" to "1h";
         /// The longest pause.
@@ -145,7 +145,7 @@ pub(crate) enum BridgeVersion {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WhenFull {
+pub(crate) enum BridgeWhenFull {
     DropOldest,
     DropNewest,
 }
@@ -170,7 +170,7 @@ pub(crate) enum RetainSetting {
 pub(crate) struct QosSetting(pub Qos);
 
 word_leaf!(BridgeVersion { V3 = "3.1.1", V5 = "5" });
-word_leaf!(WhenFull { DropOldest = "drop-oldest", DropNewest = "drop-newest" });
+word_leaf!(BridgeWhenFull { DropOldest = "drop-oldest", DropNewest = "drop-newest" });
 word_leaf!(BridgeDirection { In = "in", Out = "out", Both = "both" });
 word_leaf!(RetainSetting { Keep = "keep", Always = "always", Never = "never" });
 
@@ -272,8 +272,8 @@ impl Bridge {
             bytes_max: self.queue_bytes_max.octets(),
         };
         let when_full = match self.when_full {
-            WhenFull::DropOldest => BrokerQueueFull::DropOldest,
-            WhenFull::DropNewest => BrokerQueueFull::DropNewest,
+            BridgeWhenFull::DropOldest => BrokerQueueFull::DropOldest,
+            BridgeWhenFull::DropNewest => BrokerQueueFull::DropNewest,
         };
         (bounds, when_full)
     }
