@@ -51,7 +51,7 @@ use self::{
 };
 use crate::{
     certificates::CertificatesError,
-    config::{self, Config, Faults, ListenAddress, Loaded},
+    config::{Config, Faults, ListenAddress, Loaded},
     control::{Control, Missing, UpstreamSchemaError},
     events::EventStoreError,
     guard::{Failures, Guard, GuardError},
@@ -202,7 +202,7 @@ impl App {
         let admin = bind_admin(&config, &dependencies.passed)?;
         warn_of_unused(&config, &dependencies.passed);
         let troubles = Arc::new(SourceTroubles::new(control.readiness().clone()));
-        let deployer = deployer(&config.plugins, &control, &troubles);
+        let deployer = deployer(&config, &control, &troubles);
         let tls = dependencies.certificates.upstream();
         let handler = Arc::clone(&pipeline) as Arc<dyn Handler>;
         let brokered = Brokered::new(control.events(), handler, &stores, tls);
@@ -376,10 +376,11 @@ fn announced(bound_addresses: &BTreeMap<String, Vec<BoundAddress>>) -> Vec<Addre
 }
 
 fn deployer(
-    plugins: &config::Plugins,
+    config: &Config,
     control: &Arc<Control>,
     troubles: &Arc<SourceTroubles>,
 ) -> Deployer {
+    let plugins = &config.plugins;
     let quiet = plugins.watch.then_some(plugins.settle);
     let (control, troubles) = (Arc::clone(control), Arc::clone(troubles));
     Deployer::new(control, plugins.folder.clone(), quiet, troubles)
