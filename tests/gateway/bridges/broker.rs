@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    io::Write as _,
     net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
@@ -116,6 +117,20 @@ impl Broker {
         let output = command.output().expect("mosquitto_pub runs");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{told}");
+    }
+
+    /// Publishes a message for each line, and waits until the broker has acknowledged all of them.
+    pub(super) fn publish_lines(&self, topic: &str, lines: &str, qos: &str) {
+        let mut command = self.client("mosquitto_pub");
+        command.args(["-l", "-t", topic, "-q", qos]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("mosquitto_pub runs");
+        let mut input = child.stdin.take().expect("piped");
+        input.write_all(lines.as_bytes()).expect("it reads");
+        drop(input);
+        assert!(child.wait().expect("it ends").success());
     }
 
     /// Subscribes with `mosquitto_sub`, and waits until it has.

@@ -224,6 +224,49 @@ async fn what_is_durable_reaches_the_broker_whoever_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_in_to_a_durable_topic_is_kept_whenever_the_gateway_is_killed() {
+    let _machine = share().await;
+    let broker = Broker::start().await;
+    let keys = format!(
+        "{HASTY}clean-session = false\nclient-id = \"gw\"\n\
+         [bridges.b.topics.one]\nfilter = \"one/#\"\nqos = 1\n\
+         [bridges.b.topics.two]\nfilter = \"two/#\"\nqos = 2\n\
+         [topics.\">\"]\ndelivery = \"at-least-once\"\n"
+    );
+    let mut gateway = bridged(&broker.url(), &keys).await;
+    let (mut random, mut n) = (Rng::new(3), 0);
+    for _ in 0..10 {
+        let lines = (n..n + 100).map(|number| format!("{number}\n"));
+        let lines: String = lines.collect();
+        n += 100;
+        let publishing = async {
+            for topic in ["one/n", "two/n"] {
+                broker.publish_lines(topic, &lines, "2");
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let killing = async {
+            sleep(Duration::from_millis(random.below(30))).await;
+            gateway.signal("KILL");
+        };
+        tokio::join!(publishing, killing);
+        gateway.ended().await;
+        gateway.start_again().await;
+        connected(&gateway, "b").await;
+    }
+    let wanted = numbers(n);
+    for (topic, qos) in [("one.n", 1), ("two.n", 2)] {
+        let (came, n_came) = super::kept(&gateway, topic, &wanted).await;
+        assert_eq!(came, wanted, "{topic}");
+        figure(&format!(
+            "bridge in, QoS {qos}, durable topic, gateway killed 10 times: {n} acknowledged by \
+             mosquitto, 0 lost, {} doubled",
+            n_came - n
+        ));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_refuses_of_a_durable_topic_is_a_dead_letter() {
     let _machine = share().await;
     let acl = "topic write out/good\ntopic read #\n".to_owned();

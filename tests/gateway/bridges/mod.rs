@@ -127,6 +127,38 @@ async fn publish(handler: &Arc<dyn Handler>, topic: &str, payload: &str) {
     published.expect("the event is taken");
 }
 
+/// Payloads that a durable topic keeps, read until all that are `wanted` were there, and how many that
+/// were in all.
+async fn kept(
+    gateway: &Gateway,
+    topic: &str,
+    wanted: &BTreeSet<String>,
+) -> (BTreeSet<String>, usize) {
+    let client = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default()).await;
+    let client = client.expect("the gateway takes connections");
+    let mut events = client.events();
+    let message = serde_json::json!({ "topics": [topic], "durable": "reader", "start": "first" });
+    let subscribing = Call::unary("events", "subscribe", message.to_string());
+    client.call(subscribing).await.expect("a subscription");
+    let (mut came, mut n_came) = (BTreeSet::new(), 0);
+    let reading = async {
+        while !came.is_superset(wanted) {
+            let delivery = events.next().await.expect("the session goes on");
+            let payload = String::from_utf8_lossy(&delivery.event.payload).into_owned();
+            let id = delivery.event.headers.get_str("delivery").expect("durable");
+            let message = serde_json::json!({ "deliveries": [id] }).to_string();
+            let acknowledging = Call::unary("events", "acknowledge", message);
+            client.call(acknowledging).await.expect("acknowledged");
+            n_came += 1;
+            came.insert(payload);
+        }
+    };
+    let read = tokio::time::timeout(std::time::Duration::from_secs(120), reading).await;
+    let n_missing = wanted.difference(&came).count();
+    assert!(read.is_ok(), "{n_missing} of {} are not kept", wanted.len());
+    (came, n_came)
+}
+
 async fn publisher(gateway: &Gateway) -> Arc<dyn Handler> {
     connect(gateway, CallerTransport::Tcp).await
 }
