@@ -20,9 +20,10 @@ use futures_core::Stream;
 
 use crate::{
     body::{BodySource, BodyStream},
+    boxed::BoxFuture,
     call::{Call, Reply},
     error::{Blame, Error},
-    handler::{BoxFuture, Handler},
+    handler::Handler,
     headers::Headers,
 };
 

@@ -12,10 +12,10 @@ use std::{
 };
 
 use crate::{
+    boxed::BoxFuture,
     call::{Call, Context, Reply},
     error::Error,
     event::Event,
-    handler::BoxFuture,
     headers::Headers,
     http::HttpFacts,
     peer::Principal,

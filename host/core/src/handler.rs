@@ -1,15 +1,13 @@
 //! The only joint. Plugins, upstreams, the pipeline and test doubles implement it; fronts call it.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     bounded::{contain, failed},
+    boxed::BoxFuture,
     call::{Call, Reply},
     error::Error,
 };
-
-/// A boxed future that owns what it needs. Dropping it cancels the call.
-pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
 /// Answers calls.
 ///

@@ -4,8 +4,8 @@
 use std::{fmt, time::Duration};
 
 use crate::{
+    boxed::BoxFuture,
     error::{Blame, Error, Kind},
-    handler::BoxFuture,
 };
 
 /// Longest key, in octets.

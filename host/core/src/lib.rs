@@ -4,6 +4,7 @@
 pub mod balance;
 pub mod body;
 pub mod bounded;
+mod boxed;
 pub mod call;
 pub mod canary;
 pub mod channel;
@@ -45,9 +46,10 @@ pub mod websocket;
 pub mod wire;
 
 pub use body::{Body, BodyKind, BodySource, BodyStream};
+pub use boxed::BoxFuture;
 pub use call::{Call, Context, Reply};
 pub use error::{Blame, Error, Kind, Retry, Symptom};
-pub use handler::{BoxFuture, Handler};
+pub use handler::Handler;
 pub use headers::Headers;
 pub use http::{HttpFacts, HttpStatus};
 pub use message::{Message, MessageKind};

@@ -5,9 +5,9 @@ use std::{fmt, time::Duration};
 
 use super::{Event, TopicPattern};
 use crate::{
+    boxed::BoxFuture,
     call::{Call, Reply},
     error::Error,
-    handler::BoxFuture,
     text::Text,
 };
 

@@ -29,8 +29,8 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
+    boxed::BoxFuture,
     error::Error,
-    handler::BoxFuture,
     headers::Headers,
     peer::{Peer, Principal},
     text::Text,

@@ -30,7 +30,7 @@ pub use self::{
     record::{RecordError, VERSION, decode_event, encode_event, stored_at_ms},
 };
 use super::{Event, TopicPattern};
-use crate::{error::Error, handler::BoxFuture, text::Text};
+use crate::{boxed::BoxFuture, error::Error, text::Text};
 
 /// Where an event lies in its log. Counts from 1, in the order of storing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
