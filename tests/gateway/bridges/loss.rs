@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
@@ -239,17 +240,16 @@ async fn what_comes_in_to_a_durable_topic_is_kept_whenever_the_gateway_is_killed
         let lines = (n..n + 100).map(|number| format!("{number}\n"));
         let lines: String = lines.collect();
         n += 100;
-        let publishing = async {
-            for topic in ["one/n", "two/n"] {
-                broker.publish_lines(topic, &lines, "2");
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let killing = async {
-            sleep(Duration::from_millis(random.below(30))).await;
-            gateway.signal("KILL");
-        };
-        tokio::join!(publishing, killing);
+        let (id, pause) = (gateway.id().to_string(), random.below(30));
+        // Publishing takes its thread for itself.
+        let killing = tokio::spawn(async move {
+            sleep(Duration::from_millis(pause)).await;
+            let killed = Command::new("kill").args(["-KILL", &id]).status();
+            assert!(killed.expect("kill runs").success());
+        });
+        broker.publish_lines("one/n", &lines, "2");
+        broker.publish_lines("two/n", &lines, "2");
+        killing.await.expect("killed");
         gateway.ended().await;
         gateway.start_again().await;
         connected(&gateway, "b").await;
