@@ -50,8 +50,8 @@ mod tests {
     fn a_channel_has_brokers_and_something_to_carry() {
         let found = faults("[channels.a]\nvia = [{ bridge = \"x\" }]");
         let expected = [
-            ("channels.a.via", "no bridge is called \"x\""),
             ("channels.a", "the channel carries nothing"),
+            ("channels.a.via", "no bridge is called \"x\""),
         ];
         let expected = expected.map(|(path, message)| (path.to_owned(), message.to_owned()));
         assert_eq!(found, expected);
