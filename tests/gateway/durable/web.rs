@@ -88,7 +88,7 @@ async fn curl_publishes_streams_and_acknowledges() {
 async fn a_websocket_has_durable_subscriptions() {
     let _machine = share().await;
     let gateway = Gateway::start(setup("")).await;
-    let mut socket = Socket::open(&gateway, "/ws", "").await;
+    let mut socket = Socket::open(&gateway, "/ws/events/subscribe", "").await;
     let ask = |id: &str, method: &str, payload: Value| json!({"id": id, "service": "events", "method": method, "payload": payload});
     let wish = json!({"topics": ["orders.>"], "durable": "browser"});
     let answer = socket.ask(&ask("1", "subscribe", wish)).await;

@@ -356,6 +356,7 @@ impl ConsumerState {
         let n_restored = self.restored.len();
         self.restored = self.restored.split_off(&first);
         self.counts.n_lost += (n_restored - self.restored.len()) as u64;
+        self.look_up_to(first.previous());
         lost
     }
 

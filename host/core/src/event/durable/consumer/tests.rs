@@ -180,6 +180,11 @@ fn what_the_log_has_dropped_is_lost_and_counted() {
     let mut state = ConsumerState::decode("c".into(), &state.encode()).expect("as written");
     assert_eq!(state.on_trimmed(Position(9)), []);
     assert_eq!(state.counts().n_lost, 4);
+    // What has not been looked at is passed over.
+    state.apply(settings(), Position(9));
+    state.offer(Position(8), OrderKey(1));
+    state.offer(Position(9), OrderKey(1));
+    assert_eq!(deliver(&mut state, 0, A), [(9, 1)]);
 }
 
 #[test]
