@@ -74,7 +74,7 @@ async fn a_client_says_who_it_is_before_it_is_served() {
             ("GET a", "$1\\r\\n1"),
             (
                 "SET a 2",
-                "-NOPERM User reader has no permissions to run the \\'set\\' command",
+                "-NOPERM User reader has no permissions to run the 'set' command",
             ),
             ("PUBLISH news x", "-NOPERM "),
             ("XADD orders.access * a 1", "-NOPERM "),

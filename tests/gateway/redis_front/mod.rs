@@ -129,9 +129,10 @@ impl Wire {
     /// As `reply`, as text that shows every octet.
     async fn text(&mut self) -> String {
         let reply = self.reply().await;
-        reply.map_or_else(
+        let shown = reply.map(|octets| octets.escape_ascii().to_string());
+        shown.map_or_else(
             || "the end".to_owned(),
-            |octets| octets.escape_ascii().to_string(),
+            |shown| shown.replace("\\'", "'").replace("\\\"", "\""),
         )
     }
 

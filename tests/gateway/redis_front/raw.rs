@@ -16,7 +16,7 @@ const WRONG: [(&str, &str); 16] = [
     ("*2147483648\r\n", "invalid multibulk length"),
     ("*1\r\n:1\r\n", "expected '$', got ':'"),
     ("*1\r\n*1\r\n$4\r\nPING\r\n", "expected '$', got '*'"),
-    ("*1\r\n\r\n", r"expected '$', got '\r'"),
+    ("*1\r\n\r\n", "expected '$', got ' '"),
     ("*1\r\n$x\r\n", "invalid bulk length"),
     ("*1\r\n$-1\r\n", "invalid bulk length"),
     ("*1\r\n$\r\n", "invalid bulk length"),
@@ -34,7 +34,7 @@ async fn octets_that_are_no_request_are_answered_and_the_connection_is_closed() 
         wire.send("PING\r\n").await;
         wire.send(octets).await;
         assert_eq!(wire.text().await, "+PONG\\r\\n", "{octets:?}");
-        let expected = format!("-ERR Protocol error: {said}\\r\\n").replace('\'', "\\'");
+        let expected = format!("-ERR Protocol error: {said}\\r\\n");
         assert_eq!(wire.text().await, expected, "{octets:?}");
         assert_eq!(wire.text().await, "the end", "{octets:?}");
     }

@@ -60,7 +60,7 @@ pub enum RespFault {
     CountOfStranger,
     #[error("Protocol error: too big mbulk count string")]
     CountLine,
-    #[error("Protocol error: expected '$', got '{}'", .found.escape_ascii())]
+    #[error("Protocol error: expected '$', got '{}'", char::from(*.found))]
     NoBulk { found: u8 },
     #[error("Protocol error: invalid bulk length")]
     Length,
