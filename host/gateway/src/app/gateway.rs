@@ -18,7 +18,8 @@ use tracing::info;
 
 use super::{
     brokered::Brokered,
-    listener::{BoundAddress, ListenerDependencies},
+    listener::BoundAddress,
+    listener_settings::ListenerDependencies,
     transports::Transports,
 };
 use crate::{

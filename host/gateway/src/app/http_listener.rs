@@ -11,7 +11,7 @@ use postern_net::{
     },
 };
 
-use super::listener::{ListenerDependencies, ListenerSettings};
+use super::listener_settings::{ListenerDependencies, ListenerSettings};
 use crate::{
     config::{self, DocumentPath, MessageCoding, Protocol, ReplyCoding, WebSocketPath},
     directory::service::ListenerCatalog,

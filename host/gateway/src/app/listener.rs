@@ -9,10 +9,10 @@ use postern_core::{
     wire::{RetryConfig, SessionConfig},
 };
 use postern_net::{
-    ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
-    QuicListener, QuicServer, QuicTls, RespReconfigure, RespServer, RestartKey, ServerConfig,
-    ServerControl, Shutdown, SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer,
-    http::{HttpReconfigure, HttpRoutes, HttpServer, StatusDetails},
+    Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl, QuicListener,
+    QuicServer, QuicTls, RespReconfigure, RespServer, ServerConfig, ServerControl, Shutdown,
+    SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer,
+    http::{HttpReconfigure, HttpServer},
     mqtt::{MqttControl, MqttServer},
     tls::ServerTls,
     udp::UdpLink,
@@ -21,57 +21,16 @@ use postern_net::{
 
 use super::{
     http_listener::{self, http_config},
+    listener_settings::{ListenerDependencies, ListenerSettings},
     mqtt_listener::{self, mqtt_config},
     redis_listener::{self, listener_rules, resp_config},
-    sockets,
-    transports::Transports,
-    velithon_listener,
+    sockets, velithon_listener,
 };
 use crate::{
-    certificates::{self, Certificates},
+    certificates,
     config::{self, ListenAddress, Protocol},
-    grpc::KnownMethods,
-    mqtt::MqttGateway,
-    pipeline::Pipeline,
-    redis_front::{RedisFront, RedisListener},
+    redis_front::RedisListener,
 };
-
-/// What every listener hands its calls to.
-#[derive(Clone)]
-pub(crate) struct ListenerDependencies {
-    pub pipeline: Arc<Pipeline>,
-    pub transports: Arc<Transports>,
-    /// What all connections may hold together.
-    pub bytes: Arc<ByteBudget>,
-    pub certificates: Arc<Certificates>,
-    /// Sockets that were open before the gateway started.
-    pub passed: Arc<PassedSockets>,
-    /// By what peers of QUIC are told of a restart.
-    pub restart_key: RestartKey,
-    /// Where requests over HTTP go.
-    pub routes: HttpRoutes,
-    /// What is known of methods before they are called.
-    pub methods: KnownMethods,
-    /// What clients of gRPC are told of failures.
-    pub details: Arc<dyn StatusDetails>,
-    /// Sessions, topics and calls of MQTT.
-    pub mqtt: Arc<MqttGateway>,
-    /// What clients of Redis are given.
-    pub redis: Arc<RedisFront>,
-}
-
-/// A listener of the configuration, as far as its servers depend on it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ListenerSettings {
-    pub listener: config::Listener,
-    /// What it opens, in order.
-    pub transports: Vec<Transport>,
-    /// Largest message of a call, in octets.
-    pub body_bytes_max: usize,
-    pub mqtt: config::Mqtt,
-    /// Which credentials are looked at.
-    pub auth: config::Auth,
-}
 
 /// A socket that is bound and not served yet.
 pub(crate) enum ListenerServer {

@@ -11,10 +11,8 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::{
-    listener::{
-        self, BindError, BoundAddress, ListenerControl, ListenerDependencies, ListenerServer,
-        ListenerSettings,
-    },
+    listener::{self, BindError, BoundAddress, ListenerControl, ListenerServer},
+    listener_settings::{ListenerDependencies, ListenerSettings},
     sockets,
 };
 use crate::config::{Config, ListenAddress};

@@ -13,6 +13,7 @@ pub(crate) mod gateway;
 pub(crate) mod http_listener;
 mod issuing;
 pub(crate) mod listener;
+mod listener_settings;
 mod listeners;
 mod mqtt_listener;
 mod parts;
@@ -41,7 +42,8 @@ pub(crate) use self::check::{Checked, check, check_component};
 use self::{
     brokered::Brokered,
     gateway::Gateway,
-    listener::{ADMIN, BindError, BoundAddress, ListenerDependencies},
+    listener::{ADMIN, BindError, BoundAddress},
+    listener_settings::ListenerDependencies,
     listeners::Listeners,
     parts::Parts,
     reload::Reload,

@@ -8,7 +8,7 @@ use postern_net::{
     mqtt::{MqttConfig, MqttFront, MqttServer},
 };
 
-use super::listener::{ListenerDependencies, ListenerSettings};
+use super::listener_settings::{ListenerDependencies, ListenerSettings};
 use crate::mqtt::{ListenerBackend, MqttGateway};
 
 /// The server of a listener of MQTT.

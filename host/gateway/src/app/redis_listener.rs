@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use postern_core::{Transport, resp::RespLimits};
 use postern_net::{RespConfig, RespServer, SocketListener, TrustedProxies};
 
-use super::listener::{ListenerDependencies, ListenerSettings};
+use super::listener_settings::{ListenerDependencies, ListenerSettings};
 use crate::redis_front::{ListenerRules, RedisListener, RedisService};
 
 /// The server of a listener that speaks RESP, and what its clients are given.

@@ -8,7 +8,7 @@ use postern_net::{
     velithon::{Endpoints, VelithonConfig, VelithonServer},
 };
 
-use super::listener::{ListenerDependencies, ListenerSettings};
+use super::listener_settings::{ListenerDependencies, ListenerSettings};
 use crate::grpc::KnownMethods;
 
 /// The server of a listener.
