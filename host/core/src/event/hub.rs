@@ -5,15 +5,16 @@
 //! said about the order between publishers.
 
 mod changing;
+mod config;
 mod publishing;
 mod state;
+mod subscriber;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+        Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{self, Poll},
@@ -22,37 +23,19 @@ use std::{
 use futures_core::Stream;
 use smallvec::SmallVec;
 
-pub use self::changing::ChangingSubscription;
-use self::state::{HubState, SubscriberKind};
+pub use self::{changing::ChangingSubscription, config::HubConfig, subscriber::EndNotice};
+use self::{
+    state::HubState,
+    subscriber::{Subscriber, SubscriberKind, Wanted},
+};
 use super::{
-    Delivery, Event, EventTap, bytes_of,
+    Delivery, Event, EventTap,
     mailbox::Mailbox,
-    pattern::{TopicPattern, check_topic},
+    pattern::TopicPattern,
     queue::{EventCounts, QueueBounds},
     table::{PatternInfo, SubscriptionTable},
 };
-use crate::{
-    error::{Blame, Error, Kind},
-    text::Text,
-};
-
-/// What subscribers and publishers may take. All keys of section `events` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubConfig {
-    /// Subscriptions of all owners. Default 10,000.
-    pub subscriptions_max: usize,
-    /// Subscriptions of one owner, which is a session. Default 64.
-    pub subscriptions_per_owner_max: usize,
-    /// Patterns of one subscription. Default 64.
-    pub topics_max: usize,
-    /// Largest event, charged as `Delivery::bytes`. Default 1 MiB, as NATS has it.
-    pub event_bytes_max: usize,
-    /// What waits for one session. Default 1,024 events and 8 MiB.
-    pub queue: QueueBounds,
-    /// Plugins that may stand between an event and the first cause of it; bounds handlers that
-    /// publish what they handle. Default 8.
-    pub depth_max: u8,
-}
+use crate::{error::Error, text::Text};
 
 /// All subscriptions of a gateway. Clones are the same hub.
 #[derive(Debug, Clone)]
@@ -66,9 +49,6 @@ pub struct Hub {
 pub struct EventFeed {
     subscriber: Weak<Subscriber>,
 }
-
-/// Called once, when a subscription has ended. It runs under the hub's lock, so it only wakes others.
-pub type OnEnd = Box<dyn FnOnce() + Send + Sync>;
 
 /// One subscriber's end. It is a stream; dropping it ends the subscription.
 #[derive(Debug)]
@@ -114,19 +94,6 @@ struct Shared {
     refused: AtomicU64,
     offered: AtomicU64,
     tap: OnceLock<Arc<dyn EventTap>>,
-}
-
-struct Subscriber {
-    id: u64,
-    name: Text,
-    owner: Text,
-    /// Of one whose topics do not change.
-    topics: Vec<TopicPattern>,
-    mailbox: Mailbox,
-    /// Of one that is fed.
-    on_end: Mutex<Option<OnEnd>>,
-    /// Those of one whose topics change.
-    changing: Option<changing::Changing>,
 }
 
 impl Hub {
@@ -181,7 +148,7 @@ impl Hub {
         state.admit(owner, topics.len())?;
         let subscriber = state.add(owner, topics, queue, SubscriberKind::Plain);
         for pattern in &subscriber.topics {
-            let wanted = changing::Wanted::all(&subscriber);
+            let wanted = Wanted::all(&subscriber);
             state.table.insert(pattern, subscriber.id, wanted);
         }
         drop(state);
@@ -200,7 +167,7 @@ impl Hub {
         owner: &Text,
         mut topics: Vec<TopicPattern>,
         queue: QueueBounds,
-        on_end: OnEnd,
+        on_end: EndNotice,
     ) -> Result<(Subscription, EventFeed), Error> {
         topics.sort_unstable();
         topics.dedup();
@@ -318,23 +285,6 @@ impl Hub {
     }
 }
 
-impl HubConfig {
-    fn check(&self, event: &Event) -> Result<(), Error> {
-        check_topic(&event.topic).map_err(|error| error.refuse("topic", &event.topic))?;
-        let (bytes, limit) = (bytes_of(event), self.event_bytes_max);
-        if bytes > limit {
-            let message = format!("event of {bytes} octets exceeds the limit of {limit}");
-            return Err(Error::invalid_argument(message).with_too_large());
-        }
-        let (depth, limit) = (event.publisher.depth, self.depth_max);
-        if depth > limit {
-            let message = format!("{depth} plugins stand behind this event, the limit is {limit}");
-            return Err(Error::new(Kind::FailedPrecondition, Blame::Guest, message));
-        }
-        Ok(())
-    }
-}
-
 impl Subscriber {
     fn info(&self) -> SubscriptionInfo {
         SubscriptionInfo {
@@ -359,16 +309,6 @@ impl EventFeed {
             missed: 0,
             subscription: subscriber.name.clone(),
         })
-    }
-}
-
-impl fmt::Debug for Subscriber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscriber")
-            .field("id", &self.id)
-            .field("owner", &self.owner)
-            .field("topics", &self.topics)
-            .finish_non_exhaustive()
     }
 }
 
@@ -411,19 +351,6 @@ impl EventCounts {
         self.delivered += other.delivered;
         self.dropped += other.dropped;
         self.queued += other.queued;
-    }
-}
-
-impl Default for HubConfig {
-    fn default() -> Self {
-        Self {
-            subscriptions_max: 10_000,
-            subscriptions_per_owner_max: 64,
-            topics_max: 64,
-            event_bytes_max: 1024 * 1024,
-            queue: QueueBounds::default(),
-            depth_max: 8,
-        }
     }
 }
 

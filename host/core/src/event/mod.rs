@@ -39,7 +39,7 @@ use crate::{
 
 pub use self::{
     hub::{
-        ChangingSubscription, EventFeed, Hub, HubConfig, HubTotals, OnEnd, Subscription,
+        ChangingSubscription, EndNotice, EventFeed, Hub, HubConfig, HubTotals, Subscription,
         SubscriptionInfo,
     },
     mailbox::Mailbox,

@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use super::{
-    Position,
     record::{RecordError, RecordReader, RecordWriter, VERSION},
+    stored_event::Position,
 };
 use crate::error::{Blame, Error, Kind};
 

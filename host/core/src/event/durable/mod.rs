@@ -18,6 +18,7 @@ mod order;
 mod record;
 #[cfg(test)]
 mod simulation;
+mod stored_event;
 
 use std::{fmt, time::Duration};
 
@@ -28,44 +29,10 @@ pub use self::{
     log::{EventMark, LogFull, LogLimits, LogState, RECORD_OVERHEAD_BYTES, WhenFull},
     order::OrderKey,
     record::{RecordError, VERSION, decode_event, encode_event, stored_at_ms},
+    stored_event::{Position, StoredEvent},
 };
 use super::{Event, TopicPattern};
 use crate::{boxed::BoxFuture, error::Error, text::Text};
-
-/// Where an event lies in its log. Counts from 1, in the order of storing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Position(pub u64);
-
-impl Position {
-    /// The one behind it.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    /// The one before it; of the first, none.
-    #[must_use]
-    pub const fn previous(self) -> Self {
-        Self(self.0.saturating_sub(1))
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// An event as a log keeps it.
-#[derive(Debug, Clone)]
-pub struct StoredEvent {
-    pub position: Position,
-    /// When it was stored, in milliseconds since 1970.
-    pub stored_at_ms: u64,
-    /// How often it was given out, this time included.
-    pub n_deliveries: u32,
-    pub event: Event,
-}
 
 /// Where a consumer begins when there is none of its name yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 
-use super::{Position, StoredEvent};
+use super::stored_event::{Position, StoredEvent};
 use crate::{
     event::{Event, Publisher},
     headers::{Headers, HeadersBuilder},

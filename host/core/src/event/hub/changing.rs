@@ -5,18 +5,20 @@
 //! under the narrowest pattern that means all of them, with the glob beside it.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{self, Poll},
 };
 
 use bytes::Bytes;
 
-use super::{Hub, Subscriber, state::SubscriberKind};
+use super::{
+    Hub,
+    subscriber::{Subscriber, SubscriberKind, Wanted, Wish},
+};
 use crate::{
     error::{Blame, Error, Kind},
     event::{Delivery, QueueBounds, TopicError, TopicPattern, check_topic},
-    resp::{glob_literal_prefix, glob_matches},
+    resp::glob_literal_prefix,
     text::Text,
 };
 
@@ -25,66 +27,6 @@ use crate::{
 pub struct ChangingSubscription {
     hub: Hub,
     subscriber: Arc<Subscriber>,
-}
-
-/// What a subscription asks for at present. Its key in the table is unique over all of them.
-#[derive(Debug, Default)]
-pub(super) struct Changing(Mutex<BTreeMap<Wish, (TopicPattern, u64)>>);
-
-/// One thing asked for, as it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Wish {
-    Topic(Text),
-    Glob(Bytes),
-}
-
-/// A subscriber below one of its patterns.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    subscriber: Arc<Subscriber>,
-    /// Of those of the pattern, the topics that are wanted; none is all.
-    glob: Option<Bytes>,
-}
-
-impl Wanted {
-    pub(super) fn all(subscriber: &Arc<Subscriber>) -> Self {
-        Self {
-            subscriber: Arc::clone(subscriber),
-            glob: None,
-        }
-    }
-
-    pub(super) fn subscriber_to(&self, topic: &Text) -> Option<Arc<Subscriber>> {
-        let is_wanted = match &self.glob {
-            None => true,
-            Some(glob) => glob_matches(glob, topic.as_bytes()),
-        };
-        is_wanted.then(|| Arc::clone(&self.subscriber))
-    }
-}
-
-impl Changing {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Wish, (TopicPattern, u64)>> {
-        // Nothing in here is half-changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Subscriber {
-    /// What it stands under in the table, where its topics change.
-    pub(super) fn changing_entries(&self) -> Vec<(TopicPattern, u64)> {
-        let changing = self.changing.as_ref();
-        changing.map_or_else(Vec::new, |changing| {
-            changing.lock().values().cloned().collect()
-        })
-    }
-
-    pub(super) fn all_topics(&self) -> Vec<TopicPattern> {
-        let entries = self.changing_entries().into_iter();
-        let mut topics = self.topics.clone();
-        topics.extend(entries.map(|(pattern, _)| pattern));
-        topics
-    }
 }
 
 impl Hub {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    HubConfig, OnEnd, Subscriber,
-    changing::{Changing, Wanted},
+    config::HubConfig,
+    subscriber::{Changing, Subscriber, SubscriberKind, Wanted},
 };
 use crate::{
     error::{Blame, Error, Kind},
@@ -24,16 +24,6 @@ pub(super) struct HubState {
     pub next_id: u64,
     /// Of subscriptions that have ended.
     pub ended: EventCounts,
-}
-
-/// How a subscriber comes by its events.
-pub(super) enum SubscriberKind {
-    /// From publishers, under topics that stay.
-    Plain,
-    /// From a feed; what follows its end is told.
-    Fed(OnEnd),
-    /// From publishers, under topics that change.
-    Changing,
 }
 
 impl HubState {
