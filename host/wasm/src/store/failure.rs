@@ -13,6 +13,8 @@ use std::{
 use postern_core::{Blame, Error, Kind, Retry};
 use tokio::sync::watch;
 
+use super::recovery::PAUSE_MAX;
+
 /// Why the store failed. Shared by all writes of a commit.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -219,5 +221,5 @@ fn io_fault(error: &io::Error) -> StoreFault {
     }
 }
 
-/// What callers are told to wait: within it the writer has tried again (`writer::PAUSE_MAX`).
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// What callers are told to wait: within it the writer has tried again.
+const RETRY_AFTER: Duration = PAUSE_MAX.saturating_add(Duration::from_secs(1));

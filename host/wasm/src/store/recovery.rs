@@ -18,13 +18,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use postern_system::clock;
-use redb::{Database, DatabaseError};
+use redb::{Database, DatabaseError, TableDefinition};
 use tracing::{error, info, warn};
 
-use super::{
-    Table,
-    failure::{StoreError, StoreFault, StoreHealth, fault},
-};
+use super::failure::{StoreError, StoreFault, StoreHealth, fault};
 
 /// The file, open or about to be opened again.
 pub struct StoreFile {
@@ -237,7 +234,7 @@ fn trial(database: &Database, n_bytes: usize) -> Result<(), redb::Error> {
     for value in [Some(value), None] {
         let transaction = database.begin_write()?;
         {
-            let mut table = transaction.open_table(Table::new(TRIAL_TABLE))?;
+            let mut table = transaction.open_table(TRIAL_TABLE)?;
             match value {
                 Some(value) => drop(table.insert("trial", &*value)?),
                 None => drop(table.remove("trial")?),
@@ -249,12 +246,12 @@ fn trial(database: &Database, n_bytes: usize) -> Result<(), redb::Error> {
 }
 
 /// A name that neither a plugin nor a part of the gateway has.
-const TRIAL_TABLE: &str = "gateway/store/trial";
+const TRIAL_TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("gateway/store/trial");
 const TRIAL_BYTES_MAX: usize = 1024 * 1024;
 
 /// Before the first trial after a failure; each one that fails doubles the pause, up to `PAUSE_MAX`.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
-const PAUSE_MAX: Duration = Duration::from_secs(4);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// How long reads under way may hold an opening up. One that takes longer is waited for by the next
 /// trial.
