@@ -246,7 +246,8 @@ fn trial(database: &Database, n_bytes: usize) -> Result<(), redb::Error> {
 }
 
 /// A name that neither a plugin nor a part of the gateway has.
-const TRIAL_TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("gateway/store/trial");
+const TRIAL_TABLE: TableDefinition<'static, &'static str, &'static [u8]> =
+    TableDefinition::new("gateway/store/trial");
 const TRIAL_BYTES_MAX: usize = 1024 * 1024;
 
 /// Before the first trial after a failure; each one that fails doubles the pause, up to `PAUSE_MAX`.
