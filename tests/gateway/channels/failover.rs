@@ -185,41 +185,7 @@ async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
     };
     let (published, _running) = tokio::join!(publishing, changing);
     assert_eq!(published.refused, [""; 0], "{}", gateway.log());
-    let wanted: BTreeSet<_> = published.acknowledged.keys().copied().collect();
-    let missing = || {
-        let found = [&over_redis, &over_mqtt].map(arrived);
-        let found: BTreeSet<_> = found
-            .iter()
-            .flat_map(|numbers| numbers.keys().copied())
-            .collect();
-        wanted.difference(&found).copied().collect::<Vec<_>>()
-    };
-    patiently("everything arrives", async || missing().is_empty()).await;
-    let [redis, mqtt] = [&over_redis, &over_mqtt].map(arrived);
-    let n_twice = redis
-        .values()
-        .chain(mqtt.values())
-        .filter(|n| **n > 1)
-        .count()
-        + redis
-            .keys()
-            .filter(|number| mqtt.contains_key(number))
-            .count();
-    // Over Redis, then over mosquitto, then over Redis again.
-    assert!(
-        redis.len() > 100 && mqtt.len() > 100,
-        "{} and {}",
-        redis.len(),
-        mqtt.len()
-    );
-    let first_over_mqtt = mqtt.keys().next().copied().unwrap_or_default();
-    let last_over_mqtt = mqtt.keys().last().copied().unwrap_or_default();
-    assert!(redis.keys().any(|number| *number < first_over_mqtt));
-    let n_after = redis
-        .keys()
-        .filter(|number| **number > last_over_mqtt)
-        .count();
-    assert!(n_after > 100, "{n_after} over Redis again");
+    check_course(&published, (&over_redis, &over_mqtt)).await;
     let mut told = Vec::new();
     while told.len() < 2 {
         let event = switches.next().await.expect("told").event;
@@ -231,16 +197,46 @@ async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
         }
     }
     let expected = [("bridge plant", 0), ("store main", 0)];
-    assert_eq!(
-        told,
-        expected.map(|(to, lost)| (Value::from(to), Value::from(lost)))
-    );
+    let expected = expected.map(|(to, lost)| (Value::from(to), Value::from(lost)));
+    assert_eq!(told, expected);
     let metrics = gateway.admin("/metrics").await.expect("answered").1;
     let lost = "postern_channel_events_total{channel=\"orders\",outcome=\"lost\"} 0";
     assert!(metrics.contains(lost), "{lost}");
+}
+
+/// Everything arrives, over Redis, then over mosquitto, then over Redis again.
+async fn check_course(published: &Published, (over_redis, over_mqtt): (&Observer, &Observer)) {
+    let wanted: BTreeSet<_> = published.acknowledged.keys().copied().collect();
+    let missing = || {
+        let found = [over_redis, over_mqtt].map(arrived);
+        let found: BTreeSet<_> = found
+            .iter()
+            .flat_map(|numbers| numbers.keys().copied())
+            .collect();
+        wanted.difference(&found).copied().collect::<Vec<_>>()
+    };
+    patiently("everything arrives", async || missing().is_empty()).await;
+    let [redis, mqtt] = [over_redis, over_mqtt].map(arrived);
+    let is_twice = |n: &&usize| **n > 1;
+    let n_twice = redis.values().chain(mqtt.values()).filter(is_twice).count()
+        + redis
+            .keys()
+            .filter(|number| mqtt.contains_key(number))
+            .count();
+    assert!(
+        redis.len() > 100 && mqtt.len() > 100,
+        "{} and {}",
+        redis.len(),
+        mqtt.len()
+    );
+    let first = mqtt.keys().next().copied().unwrap_or_default();
+    let last = mqtt.keys().last().copied().unwrap_or_default();
+    assert!(redis.keys().any(|number| *number < first));
+    let n_after = redis.keys().filter(|number| **number > last).count();
+    assert!(n_after > 100, "{n_after} over Redis again");
     figure(&format!(
         "fallback, at-least-once: {} published while Redis and mosquitto were killed and revived, 0 lost, {n_twice} twice; \
-         {} over Redis, {} over mosquitto ({first_over_mqtt} to {last_over_mqtt}), {n_after} over Redis again; \
+         {} over Redis, {} over mosquitto ({first} to {last}), {n_after} over Redis again; \
          longest wait of a publisher {:.1} s, of which both were away for 1.5 s",
         wanted.len(),
         redis.len(),

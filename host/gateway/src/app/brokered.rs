@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use postern_core::{
-    BoxFuture, Error, Handler,
+    BoxFuture, Error,
     event::{Event, Hub, TopicPattern, broker::EventBroker, durable::EventLog},
 };
 use postern_net::tls::ClientTls;
@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     control::BuiltIn,
     events::EventService,
+    pipeline::Pipeline,
     stores::Stores,
     vyra::{StoreRedis, VyraGateway, VyraRedis, VyraStores},
 };
@@ -39,7 +40,7 @@ struct OwnEvents(EventService);
 impl Brokered {
     pub(super) fn new(
         events: &EventService,
-        handler: Arc<dyn Handler>,
+        pipeline: &Arc<Pipeline>,
         stores: &Arc<Stores>,
         tls: &Arc<ClientTls>,
     ) -> Self {
@@ -60,7 +61,7 @@ impl Brokered {
         Self {
             bridges,
             channels,
-            vyra: VyraGateway::new(own, handler, brokers),
+            vyra: VyraGateway::new(own, Arc::clone(pipeline) as _, brokers),
         }
     }
 

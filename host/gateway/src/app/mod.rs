@@ -28,7 +28,7 @@ mod velithon_listener;
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use postern_core::{
-    Handler, Transport,
+    Transport,
     registry::{Address, directory::ConfigError},
 };
 use postern_net::{
@@ -206,8 +206,7 @@ impl App {
         let troubles = Arc::new(SourceTroubles::new(control.readiness().clone()));
         let deployer = deployer(&config, &control, &troubles);
         let tls = dependencies.certificates.upstream();
-        let handler = Arc::clone(&pipeline) as Arc<dyn Handler>;
-        let brokered = Brokered::new(control.events(), handler, &stores, tls);
+        let brokered = Brokered::new(control.events(), &pipeline, &stores, tls);
         let gateway = Gateway::new(
             (Arc::clone(&control), brokered),
             book,

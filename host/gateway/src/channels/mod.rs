@@ -8,6 +8,7 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
+//! | `channel` | what the tasks of a channel share |
 //! | `member` | makes and keeps the brokers of a channel |
 //! | `sender` | the task that sends, selects and tells |
 //! | `outlet` | where events for a channel come from |
@@ -17,6 +18,7 @@
 //!
 //! **Invariant:** a channel that is applied again as it was goes on as it was, with its connections.
 
+mod channel;
 mod member;
 mod outlet;
 mod receiver;
@@ -26,56 +28,37 @@ mod service;
 mod tests;
 mod view;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 use postern_core::{
-    BoxFuture, Error, Text,
+    BoxFuture, Error,
     channel::{ChannelSelector, RecentIds},
-    event::{Event, Hub, TopicPattern, durable::EventLog},
+    event::Event,
     service::ServiceInfo,
 };
 use postern_net::tls::ClientTls;
 use postern_system::clock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::{
+    channel::ChannelEvents,
     member::BrokerSource,
     view::{ChannelMemberView, ChannelNumbers},
 };
-use self::{member::Member, outlet::Outlet, sender::Outbound, service::ChannelService};
+use self::{
+    channel::{ChannelCounts, EventChannel},
+    member::Member,
+    outlet::Outlet,
+    service::ChannelService,
+};
 use crate::{
     config::{ChannelSettings, Config},
     control::BuiltIn,
     events::EventRelay,
 };
-
-/// Where events of channels come from and go to.
-pub(crate) trait ChannelEvents: Send + Sync {
-    /// Hands an event that came in to its subscribers, and keeps it where its topic is durable.
-    fn publish(&self, event: Event) -> BoxFuture<Result<u32, Error>>;
-
-    /// Hands on what the gateway itself has to tell.
-    fn publish_own(&self, event: Event);
-
-    /// Whose subscriptions tell what is published here.
-    fn hub(&self) -> &Hub;
-
-    /// Logs of durable topics of which `patterns` may match an event, by the name of each.
-    fn logs(&self, patterns: &[TopicPattern]) -> Vec<(String, Arc<dyn EventLog>)>;
-
-    /// Tells when other topics are durable than before.
-    fn changes(&self) -> watch::Receiver<()>;
-}
 
 /// All channels of a gateway.
 pub(crate) struct Channels {
@@ -89,39 +72,8 @@ pub(crate) struct Channels {
 struct Running {
     settings: ChannelSettings,
     wanted: Vec<member::Wanted>,
-    channel: Arc<Channel>,
+    channel: Arc<EventChannel>,
     _tasks: Vec<AbortOnDropHandle<()>>,
-}
-
-/// What the tasks of a channel share.
-pub(crate) struct Channel {
-    name: Text,
-    settings: ChannelSettings,
-    patterns: Vec<TopicPattern>,
-    members: Vec<Member>,
-    selector: Mutex<ChannelSelector>,
-    /// Ids of events that came in.
-    received: Mutex<RecentIds>,
-    outbound: mpsc::Sender<Outbound>,
-    counts: ChannelCounts,
-}
-
-/// Events since the channel began.
-#[derive(Debug, Default)]
-struct ChannelCounts {
-    acknowledged: AtomicU64,
-    /// Sent once more.
-    repeated: AtomicU64,
-    /// Given up: nobody knows, or nobody took them in time.
-    lost: AtomicU64,
-    /// Not taken by a broker for what they are.
-    refused: AtomicU64,
-    received: AtomicU64,
-    /// Came in again, or were our own.
-    duplicates: AtomicU64,
-    switches: AtomicU64,
-    waiting: AtomicU64,
-    in_flight: AtomicU64,
 }
 
 impl Channels {
@@ -173,7 +125,7 @@ impl Channels {
     }
 
     /// Channels that an event is to be acknowledged by before its publisher is answered.
-    fn acknowledging(&self, event: &Event) -> Vec<Arc<Channel>> {
+    fn acknowledging(&self, event: &Event) -> Vec<Arc<EventChannel>> {
         let running = self.running.lock();
         let channels = running.values().map(|running| &running.channel);
         let found = channels.filter(|channel| channel.acknowledges(event));
@@ -185,7 +137,7 @@ impl Channels {
         let (outbound, taken) = mpsc::channel(settings.queue_max.clamp(1, OUTBOUND_MAX));
         let selector = ChannelSelector::new(settings.failover(), members.len(), now);
         let received = RecentIds::new(settings.duplicates_max, settings.duplicates_age);
-        let channel = Arc::new(Channel {
+        let channel = Arc::new(EventChannel {
             name: name.into(),
             patterns: settings
                 .topics
@@ -216,13 +168,6 @@ impl Channels {
     }
 }
 
-impl Channel {
-    /// Whether an event of `topic` is one of those that it carries.
-    fn carries(&self, topic: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(topic))
-    }
-}
-
 impl fmt::Debug for Channels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let running = self.running.lock();
@@ -247,7 +192,7 @@ impl EventRelay for Channels {
 }
 
 /// What answers for `service` over a channel.
-fn built_in(service: &str, channel: &Arc<Channel>) -> BuiltIn {
+fn built_in(service: &str, channel: &Arc<EventChannel>) -> BuiltIn {
     BuiltIn {
         info: ServiceInfo {
             name: service.into(),
@@ -255,12 +200,6 @@ fn built_in(service: &str, channel: &Arc<Channel>) -> BuiltIn {
             ..ServiceInfo::default()
         },
         handler: Arc::new(ChannelService::new(Arc::clone(channel))),
-    }
-}
-
-impl ChannelCounts {
-    fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 //! | delivery | topic | from | who waits |
 //! | --- | --- | --- | --- |
 //! | at-most-once | any | the hub, as its subscribers | nobody |
-//! | at-least-once | not durable | the publisher (`Channel::publish`) | the publisher |
+//! | at-least-once | not durable | the publisher (`EventChannel::publish`) | the publisher |
 //! | at-least-once | durable | the log, as consumer `channel.NAME` | the log, for as long as it takes |
 //!
 //! An event that came in over the channel does not go out over it again: its header `event-channel` says so.
@@ -17,7 +17,7 @@ use std::{
 
 use postern_core::{
     Blame, Error, Text,
-    channel::{EVENT_CHANNEL, EVENT_ID, SendFailure},
+    channel::{EVENT_ID, SendFailure},
     event::{
         Event,
         durable::{
@@ -31,20 +31,17 @@ use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::{
-    Channel, ChannelCounts, ChannelEvents,
-    sender::{Outbound, failure_of, full},
-};
+use super::channel::{ChannelCounts, ChannelEvents, EventChannel, Outbound, failure_of};
 use crate::config::ChannelDeliveryWord;
 
 /// Takes the events of one channel from where they are.
 pub(super) struct Outlet {
-    channel: Arc<Channel>,
+    channel: Arc<EventChannel>,
     events: Arc<dyn ChannelEvents>,
 }
 
 impl Outlet {
-    pub(super) fn new(channel: &Arc<Channel>, events: &Arc<dyn ChannelEvents>) -> Self {
+    pub(super) fn new(channel: &Arc<EventChannel>, events: &Arc<dyn ChannelEvents>) -> Self {
         Self {
             channel: Arc::clone(channel),
             events: Arc::clone(events),
@@ -114,7 +111,7 @@ impl Outlet {
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl Channel {
+impl EventChannel {
     /// Whether a publisher of `event` is to wait until this channel has it acknowledged.
     pub(super) fn acknowledges(&self, event: &Event) -> bool {
         self.settings.delivery == ChannelDeliveryWord::AtLeastOnce
@@ -138,23 +135,17 @@ impl Channel {
         let pushed = self.outbound.try_send(outbound);
         pushed.map_err(|_| {
             ChannelCounts::add(&self.counts.refused);
-            full(self)
+            self.full()
         })?;
         outcome.await.unwrap_or_else(|_| {
             let message = format!("channel {} has ended", self.name);
             Err(Error::unavailable(Blame::Gateway, message))
         })
     }
-
-    /// Whether an event came in over this channel.
-    fn came_in(&self, event: &Event) -> bool {
-        let channel = event.headers.get(EVENT_CHANNEL.as_bytes());
-        channel.is_some_and(|channel| &*channel == self.name.as_bytes())
-    }
 }
 
 /// Sends what a log has for the channel, for ever.
-async fn follow_log(channel: Arc<Channel>, log: Arc<dyn EventLog>) {
+async fn follow_log(channel: Arc<EventChannel>, log: Arc<dyn EventLog>) {
     loop {
         match consume(&channel, log.as_ref()).await {
             Ok(()) => return,
@@ -166,7 +157,7 @@ async fn follow_log(channel: Arc<Channel>, log: Arc<dyn EventLog>) {
     }
 }
 
-async fn consume(channel: &Arc<Channel>, log: &dyn EventLog) -> Result<(), Error> {
+async fn consume(channel: &Arc<EventChannel>, log: &dyn EventLog) -> Result<(), Error> {
     let settings = ConsumerSettings {
         name: format!("channel.{}", channel.name).into(),
         patterns: channel.patterns.clone(),

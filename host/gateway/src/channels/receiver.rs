@@ -15,11 +15,14 @@ use postern_system::clock;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-use super::{Channel, ChannelCounts, ChannelEvents, member::Member};
+use super::{
+    channel::{ChannelCounts, ChannelEvents, EventChannel},
+    member::Member,
+};
 
 /// A task for each broker. Must be called on a runtime.
 pub(super) fn start(
-    channel: &Arc<Channel>,
+    channel: &Arc<EventChannel>,
     events: &Arc<dyn ChannelEvents>,
 ) -> Vec<AbortOnDropHandle<()>> {
     let tasks = (0..channel.members.len()).map(|member| {
@@ -29,7 +32,7 @@ pub(super) fn start(
     tasks.collect()
 }
 
-async fn receive(channel: Arc<Channel>, member: usize, events: Arc<dyn ChannelEvents>) {
+async fn receive(channel: Arc<EventChannel>, member: usize, events: Arc<dyn ChannelEvents>) {
     let Some(member) = channel.members.get(member) else {
         return;
     };
@@ -57,7 +60,7 @@ async fn receive(channel: Arc<Channel>, member: usize, events: Arc<dyn ChannelEv
     }
 }
 
-impl Channel {
+impl EventChannel {
     async fn on_received(&self, member: &Member, event: Event, events: &dyn ChannelEvents) {
         // Wildcards of a broker may match more than ours, and nobody else says what is the gateway's own.
         if !self.carries(&event.topic) || event.topic.as_str().starts_with(OWN_TOPICS) {

@@ -9,29 +9,17 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use postern_core::{
-    Blame, BoxFuture, Error, Headers, Kind, Retry,
+    Blame, BoxFuture, Error, Headers, Retry,
     channel::{ChannelQueue, ChannelSwitch, EVENT_ID, SendFailure},
     event::{Event, OWN_TOPICS, Publisher},
 };
 use postern_system::{clock, random};
 use serde_json::json;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::MissedTickBehavior,
-};
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::{Channel, ChannelCounts, ChannelEvents};
-
-/// An event that is to go out.
-pub(super) struct Outbound {
-    pub(super) event: Event,
-    /// Told when a broker has acknowledged it, or it is given up. None where nobody waits.
-    pub(super) done: Option<oneshot::Sender<Result<(), Error>>>,
-    /// When it is given up at the latest.
-    pub(super) deadline: Option<Instant>,
-}
+use super::channel::{ChannelCounts, ChannelEvents, EventChannel, Outbound, failure_of};
 
 /// What became of one try.
 struct Tried {
@@ -41,7 +29,7 @@ struct Tried {
 }
 
 struct Sender {
-    channel: Arc<Channel>,
+    channel: Arc<EventChannel>,
     events: Arc<dyn ChannelEvents>,
     queue: ChannelQueue<Outbound>,
     trying: FuturesUnordered<BoxFuture<Tried>>,
@@ -54,7 +42,7 @@ struct Sender {
 
 /// Must be called on a runtime.
 pub(super) fn start(
-    channel: &Arc<Channel>,
+    channel: &Arc<EventChannel>,
     outbound: mpsc::Receiver<Outbound>,
     events: &Arc<dyn ChannelEvents>,
 ) -> AbortOnDropHandle<()> {
@@ -110,7 +98,7 @@ impl Sender {
         let deadline = outbound.deadline;
         if let Err(outbound) = self.queue.try_push(outbound, deadline) {
             // Cannot be: there was room.
-            self.give_up(outbound, full(&self.channel));
+            self.give_up(outbound, self.channel.full());
         }
     }
 
@@ -302,53 +290,6 @@ impl Sender {
             .in_flight
             .store(number(self.queue.n_in_flight()), Relaxed);
     }
-}
-
-impl Outbound {
-    pub(super) fn tell(self, outcome: Result<(), Error>) {
-        if let Some(done) = self.done {
-            // Whoever waited may have gone.
-            let _ = done.send(outcome);
-        }
-    }
-}
-
-/// What an error says of the event and of the broker.
-pub(super) fn failure_of(error: &Error) -> SendFailure {
-    match error.kind {
-        Kind::Unavailable
-        | Kind::DeadlineExceeded
-        | Kind::Cancelled
-        | Kind::Aborted
-        | Kind::ResourceExhausted
-        | Kind::Unknown
-        | Kind::Internal
-        | Kind::DataLoss => match error.retry {
-            _ if error.is_too_large => SendFailure::Refused,
-            Retry::Elsewhere => SendFailure::NotSent,
-            Retry::Never | Retry::IfIdempotent | Retry::After(_) | Retry::Forbidden => {
-                SendFailure::Unknown
-            }
-        },
-        Kind::InvalidArgument
-        | Kind::NotFound
-        | Kind::AlreadyExists
-        | Kind::PermissionDenied
-        | Kind::FailedPrecondition
-        | Kind::OutOfRange
-        | Kind::Unimplemented
-        | Kind::Unauthenticated => SendFailure::Refused,
-    }
-}
-
-/// The channel has no room for one more event.
-pub(super) fn full(channel: &Channel) -> Error {
-    let limit = channel.settings.queue_max;
-    let message = format!(
-        "{limit} events wait in channel {}, which is its limit (queue-max)",
-        channel.name
-    );
-    Error::new(Kind::ResourceExhausted, Blame::Gateway, message)
 }
 
 /// Gives an event an id where it has none, by which it is known when it is sent again.

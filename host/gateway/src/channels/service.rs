@@ -5,13 +5,13 @@ use std::sync::Arc;
 use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Retry, channel::SendFailure};
 use postern_system::clock;
 
-use super::{Channel, sender::failure_of};
+use super::channel::{EventChannel, failure_of};
 
 /// Answers for a service over a channel.
-pub(super) struct ChannelService(Arc<Channel>);
+pub(super) struct ChannelService(Arc<EventChannel>);
 
 impl ChannelService {
-    pub(super) const fn new(channel: Arc<Channel>) -> Self {
+    pub(super) const fn new(channel: Arc<EventChannel>) -> Self {
         Self(channel)
     }
 }
@@ -23,7 +23,7 @@ impl Handler for ChannelService {
     }
 }
 
-impl Channel {
+impl EventChannel {
     async fn call(&self, call: Call) -> Result<Reply, Error> {
         let mut left = Some(call);
         let mut failed: Option<Error> = None;

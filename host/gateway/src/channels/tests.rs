@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, time::Duration};
 use postern_core::{
     Call, Headers, Kind, Retry,
     channel::EVENT_CHANNEL,
-    event::{HubConfig, Publisher, broker::EventBroker},
+    event::{Hub, HubConfig, Publisher, TopicPattern, broker::EventBroker, durable::EventLog},
 };
+use tokio::sync::watch;
 
 use self::double::{Behaviour, Double};
 use super::*;
@@ -76,7 +77,7 @@ impl Fixture {
         }
     }
 
-    fn channel(&self) -> Arc<Channel> {
+    fn channel(&self) -> Arc<EventChannel> {
         Arc::clone(&self.running.channel)
     }
 

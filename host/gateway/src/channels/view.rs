@@ -6,7 +6,7 @@ use postern_core::channel::MemberStanding;
 use postern_system::clock;
 use serde::Serialize;
 
-use super::{Channel, Channels, member::Member};
+use super::{Channels, channel::EventChannel, member::Member};
 
 /// One channel.
 #[derive(Debug, Clone, Serialize)]
@@ -75,7 +75,7 @@ impl Channels {
     }
 }
 
-impl Channel {
+impl EventChannel {
     pub(super) fn view(&self) -> ChannelView {
         let selector = self.selector.lock();
         let current = selector.current();

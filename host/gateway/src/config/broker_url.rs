@@ -6,7 +6,7 @@ use postern_core::{Transport, event::check_topic, registry::Address};
 use postern_net::dial;
 use serde_json::json;
 
-use super::{channels::is_text, leaf::Leaf, value::Value};
+use super::{leaf::Leaf, value::Value};
 
 /// `ws://HOST[:PORT][/PATH]`, `wss://…`, `vstp://HOST:PORT`, `vstp+TRANSPORT://…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,11 @@ fn with_port(transport: Transport, rest: &str) -> String {
         false if transport == Transport::WebSocket => format!("{authority}:80{path}"),
         false => format!("{authority}:443{path}"),
     }
+}
+
+/// Transports of text messages; all others are those of sessions.
+const fn is_text(transport: Transport) -> bool {
+    matches!(transport, Transport::WebSocket | Transport::SecureWebSocket)
 }
 
 impl fmt::Display for BrokerUrl {

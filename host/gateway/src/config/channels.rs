@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use postern_core::{
-    Transport,
-    channel::{ChannelDelivery, ChannelQueueBounds, FailoverConfig},
-};
+use postern_core::channel::{ChannelDelivery, ChannelQueueBounds, FailoverConfig};
 
 use super::{
     broker_url::{BrokerUrl, ChannelMember},
@@ -13,7 +10,6 @@ use super::{
     leaf::{Secret, word_leaf},
     named::Named,
     section::section,
-    settings::Config,
 };
 
 section! {
@@ -223,21 +219,6 @@ impl ChannelSettings {
     }
 }
 
-impl Config {
-    /// Names of the stores that are a Redis.
-    #[must_use]
-    pub(crate) fn redis_stores(&self) -> Vec<&str> {
-        let stores = self.stores.iter().filter(|(_, store)| store.url.is_some());
-        stores.map(|(name, _)| name.as_str()).collect()
-    }
-
-    /// Names of the bridges to brokers of MQTT.
-    #[must_use]
-    pub(crate) fn bridge_names(&self) -> Vec<&str> {
-        self.bridges.keys().map(String::as_str).collect()
-    }
-}
-
 /// The one of its kind.
 fn only(names: &[&str], what: &str, key: &str) -> Result<String, MemberFault> {
     match names {
@@ -287,11 +268,6 @@ fn check_member(
         message: format!("no {what} is called {name:?}"),
         remedy,
     })
-}
-
-/// Transports of text messages; all others are those of sessions.
-pub(super) const fn is_text(transport: Transport) -> bool {
-    matches!(transport, Transport::WebSocket | Transport::SecureWebSocket)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Requests of others: a call for each. What fails gives no answer, as with every module of VYRA; its
 //! caller gives up by itself.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use postern_core::{
@@ -13,7 +13,7 @@ use postern_system::clock;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use super::{FunctionCounts, OwnModule, no_redis, persist};
+use super::module::{FunctionCounts, OwnModule, no_redis, persist};
 
 /// Answers `srv:TOPIC:requests` for ever.
 pub(super) async fn serve_redis(module: Arc<OwnModule>, name: Text, topic: VyraTopic) {
@@ -38,7 +38,7 @@ async fn listen(module: &Arc<OwnModule>, name: &Text, topic: &VyraTopic) -> Resu
             request.filter(|request| topic.is_response_channel(&request.response_channel));
         let permit = Arc::clone(&module.permits).try_acquire_owned();
         let (Some(request), Ok(permit)) = (request, permit) else {
-            pass_over(module, name);
+            module.pass_over(name);
             continue;
         };
         let (module, name) = (Arc::clone(module), name.clone());
@@ -69,7 +69,7 @@ async fn bind(module: &Arc<OwnModule>, name: &Text, topic: &VyraTopic) -> Result
         let (module, name) = (Arc::clone(&asked), name.clone());
         Box::pin(async move {
             if !is_object(&request) {
-                pass_over(&module, &name);
+                module.pass_over(&name);
                 return None;
             }
             module.answer(&name, request, Some(origin)).await
@@ -117,16 +117,5 @@ impl OwnModule {
                 None
             }
         }
-    }
-}
-
-/// A message that is none, or that there is no room for.
-pub(super) fn pass_over(module: &OwnModule, name: &Text) {
-    let Some(counts) = module.counts(name) else {
-        return;
-    };
-    let n_passed = counts.passed_over.fetch_add(1, Relaxed);
-    if n_passed == 0 {
-        warn!(function = %name, "a message is passed over: it is none, or too many are answered (vyra.calls-max)");
     }
 }

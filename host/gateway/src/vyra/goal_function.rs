@@ -16,7 +16,10 @@ use postern_system::clock;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, warn};
 
-use super::{FunctionCounts, OwnModule, VyraRedis, function::pass_over, no_redis, persist};
+use super::{
+    module::{FunctionCounts, OwnModule, no_redis, persist},
+    redis::VyraRedis,
+};
 
 /// Takes goals of the function for ever.
 pub(super) async fn serve(module: Arc<OwnModule>, name: Text, topic: VyraTopic) {
@@ -70,7 +73,7 @@ impl GoalFunction {
                 && self.topic.is_answer_channel(&goal.response_channel)
         });
         let Some(goal) = goal else {
-            return pass_over(&self.module, &self.name);
+            return self.module.pass_over(&self.name);
         };
         let permit = Arc::clone(&self.module.permits).try_acquire_owned().ok();
         let answer = VyraAnswer {
@@ -83,7 +86,7 @@ impl GoalFunction {
         self.publish(goal.response_channel.to_string(), answer.write())
             .await;
         let Some(permit) = permit else {
-            return pass_over(&self.module, &self.name);
+            return self.module.pass_over(&self.name);
         };
         if let Some(counts) = self.module.counts(&self.name) {
             FunctionCounts::add(&counts.taken);
@@ -103,7 +106,7 @@ impl GoalFunction {
         let cancel = VyraCancel::read(payload);
         let cancel = cancel.filter(|cancel| self.topic.is_answer_channel(&cancel.response_channel));
         let Some(cancel) = cancel else {
-            return pass_over(&self.module, &self.name);
+            return self.module.pass_over(&self.name);
         };
         let task = self.running.lock().remove(&cancel.goal_id);
         let is_canceled = task.is_some();

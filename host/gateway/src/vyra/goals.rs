@@ -18,7 +18,7 @@ use postern_core::{
 use tokio::{sync::mpsc, task::JoinSet, time::MissedTickBehavior};
 use tracing::debug;
 
-use super::VyraRedis;
+use super::redis::VyraRedis;
 
 /// A goal that was accepted.
 pub(super) struct PursuedGoal {

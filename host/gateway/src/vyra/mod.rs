@@ -9,6 +9,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `redis` | what of a Redis is used |
+//! | `module` | this gateway as a module |
 //! | `function` | requests of others, over Redis and sockets |
 //! | `goal_function` | goals of others |
 //! | `publishing` | events that go out and come in |
@@ -19,6 +20,7 @@
 mod function;
 mod goal_function;
 mod goals;
+mod module;
 mod peer_service;
 mod publishing;
 mod redis;
@@ -27,28 +29,21 @@ mod requests;
 mod tests;
 mod view;
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use parking_lot::Mutex;
 use postern_core::{
-    Blame, Call, Context, Error, Handler, Headers, Origin, Peer, Text, Transport,
+    Handler, Text,
     service::{MethodInfo, ServiceInfo},
-    vyra::VyraModule,
 };
-use postern_system::{clock, random};
+use postern_system::random;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::warn;
 
-use self::peer_service::PeerService;
+use self::{
+    module::{FunctionCounts, OwnModule},
+    peer_service::PeerService,
+};
 pub(crate) use self::{
     redis::{StoreRedis, VyraRedis},
     view::VyraNumbers,
@@ -79,30 +74,6 @@ struct Running {
     module: Arc<OwnModule>,
     peers: BTreeMap<String, Arc<PeerService>>,
     _tasks: Vec<AbortOnDropHandle<()>>,
-}
-
-/// This gateway as a module, as all its functions share it.
-struct OwnModule {
-    module: VyraModule,
-    config: Vyra,
-    body_bytes_max: usize,
-    redis: Option<Arc<dyn VyraRedis>>,
-    handler: Arc<dyn Handler>,
-    events: Arc<dyn ChannelEvents>,
-    /// 8 hex digits, by which answers find this gateway.
-    client: String,
-    permits: Arc<Semaphore>,
-    counts: BTreeMap<String, FunctionCounts>,
-}
-
-/// What was asked of one function.
-#[derive(Debug, Default)]
-struct FunctionCounts {
-    /// Requests, goals or events that were taken.
-    taken: AtomicU64,
-    failed: AtomicU64,
-    /// Messages that are none, or that there was no room for.
-    passed_over: AtomicU64,
 }
 
 impl VyraGateway {
@@ -175,7 +146,7 @@ impl VyraGateway {
         });
         let mut tasks = Vec::new();
         for name in vyra.functions.keys() {
-            module.start_function(name, &mut tasks);
+            start_function(&module, name, &mut tasks);
         }
         let mut peers = BTreeMap::new();
         for (name, peer) in &vyra.peers {
@@ -194,93 +165,39 @@ impl VyraGateway {
     }
 }
 
-impl OwnModule {
-    fn start_function(self: &Arc<Self>, name: &str, tasks: &mut Vec<AbortOnDropHandle<()>>) {
-        let Some(settings) = self.config.functions.get(name) else {
-            return;
+/// Begins to serve function `name` over all that it is spoken over.
+fn start_function(module: &Arc<OwnModule>, name: &str, tasks: &mut Vec<AbortOnDropHandle<()>>) {
+    let Some(settings) = module.config.functions.get(name) else {
+        return;
+    };
+    let Ok(topic) = settings.vyra_topic(&module.module, name) else {
+        return;
+    };
+    let spawn = |task| AbortOnDropHandle::new(tokio::spawn(task));
+    for over in &settings.over {
+        let (module, name, topic) = (Arc::clone(module), Text::from(name), topic.clone());
+        let task: Task = match (settings.kind, over) {
+            (VyraKind::Request, VyraTransport::Redis) => {
+                Box::pin(function::serve_redis(module, name, topic))
+            }
+            (VyraKind::Request, VyraTransport::Sockets) => {
+                Box::pin(function::serve_socket(module, name, topic))
+            }
+            (VyraKind::Goal, VyraTransport::Redis) => {
+                Box::pin(goal_function::serve(module, name, topic))
+            }
+            // Refused with the configuration.
+            (VyraKind::Goal, VyraTransport::Sockets) => continue,
+            (VyraKind::Publish, over) => Box::pin(publishing::publish(module, name, topic, *over)),
+            (VyraKind::Subscribe, over) => {
+                Box::pin(publishing::subscribe(module, name, topic, *over))
+            }
         };
-        let Ok(topic) = settings.vyra_topic(&self.module, name) else {
-            return;
-        };
-        let spawn = |task| AbortOnDropHandle::new(tokio::spawn(task));
-        for over in &settings.over {
-            let (module, name, topic) = (Arc::clone(self), Text::from(name), topic.clone());
-            let task: Task = match (settings.kind, over) {
-                (VyraKind::Request, VyraTransport::Redis) => {
-                    Box::pin(function::serve_redis(module, name, topic))
-                }
-                (VyraKind::Request, VyraTransport::Sockets) => {
-                    Box::pin(function::serve_socket(module, name, topic))
-                }
-                (VyraKind::Goal, VyraTransport::Redis) => {
-                    Box::pin(goal_function::serve(module, name, topic))
-                }
-                // Refused with the configuration.
-                (VyraKind::Goal, VyraTransport::Sockets) => continue,
-                (VyraKind::Publish, over) => {
-                    Box::pin(publishing::publish(module, name, topic, *over))
-                }
-                (VyraKind::Subscribe, over) => {
-                    Box::pin(publishing::subscribe(module, name, topic, *over))
-                }
-            };
-            tasks.push(spawn(task));
-        }
-    }
-
-    /// The call that a request or a goal of function `name` is.
-    fn call(&self, name: &str, data: bytes::Bytes, origin: Option<Origin>) -> Result<Call, Error> {
-        let settings = self.config.functions.get(name);
-        let settings = settings.ok_or_else(|| Error::internal("a function without settings"))?;
-        let service = settings.service.clone().unwrap_or_default();
-        let method = settings.method.clone();
-        let method = method.unwrap_or_else(|| settings.function_name(name));
-        let peer = match origin {
-            Some(origin) => Peer::new(Transport::Unix, origin),
-            None => Peer::new(Transport::Tcp, Origin::Local),
-        };
-        let mut call = Call::unary(service, method, data);
-        call.context = Context::of(Arc::new(peer.with_session(format!("vyra {name}"))));
-        call.headers = json_headers(
-            self.config
-                .token
-                .as_ref()
-                .map(crate::config::Secret::expose),
-        )?;
-        Ok(call)
-    }
-
-    fn socket_folder(&self) -> PathBuf {
-        self.config.socket_folder.clone()
-    }
-
-    fn counts(&self, name: &str) -> Option<&FunctionCounts> {
-        self.counts.get(name)
+        tasks.push(spawn(task));
     }
 }
 
-type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-impl FunctionCounts {
-    fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Relaxed);
-    }
-}
-
-/// Of a call, which shows `token` where there is one.
-fn json_headers(token: Option<&str>) -> Result<Headers, Error> {
-    let mut headers = Headers::new();
-    let unfit = |error| Error::internal(format!("vyra.token: {error}"));
-    headers
-        .push("content-type", "application/json")
-        .map_err(unfit)?;
-    if let Some(token) = token {
-        headers
-            .push("authorization", format!("Bearer {token}"))
-            .map_err(unfit)?;
-    }
-    Ok(headers)
-}
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 fn is_same_redis(one: Option<&Arc<dyn VyraRedis>>, other: Option<&Arc<dyn VyraRedis>>) -> bool {
     match (one, other) {
@@ -306,37 +223,3 @@ fn built_in(name: &str, peer: &Arc<PeerService>) -> BuiltIn {
         handler: Arc::clone(peer) as Arc<dyn Handler>,
     }
 }
-
-/// Runs `work` again and again, until it ends by itself: each time after a pause, and told once.
-async fn persist<F: Future<Output = Result<(), Error>>>(what: String, mut work: impl FnMut() -> F) {
-    let mut told = None;
-    loop {
-        match work().await {
-            Ok(()) => {}
-            Err(error) => {
-                let reason = error.to_string();
-                if told.as_ref() != Some(&reason) {
-                    warn!(what, %error, "not served; it is tried again");
-                    told = Some(reason);
-                }
-            }
-        }
-        tokio::time::sleep(RETRY_PAUSE).await;
-    }
-}
-
-/// There is no Redis to speak over.
-fn no_redis() -> Error {
-    Error::unavailable(Blame::Gateway, "the store of vyra.store is not there")
-}
-
-/// Until when an answer is waited for that is due in `timeout`, or by the caller's own deadline.
-fn deadline(call: &Call, timeout: Duration) -> std::time::Instant {
-    let own = clock::now() + timeout;
-    call.context
-        .deadline
-        .map_or(own, |deadline| deadline.min(own))
-}
-
-/// Between two tries of what failed.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);

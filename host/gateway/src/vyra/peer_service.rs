@@ -16,9 +16,9 @@ use postern_system::random;
 use tokio::task::JoinSet;
 
 use super::{
-    OwnModule, VyraRedis, deadline,
     goals::{GoalOfPeer, PursuedGoal},
-    json_headers,
+    module::{OwnModule, deadline, json_headers, no_redis},
+    redis::VyraRedis,
     requests::VyraAnswers,
 };
 use crate::config::{VyraPeer, VyraTransport};
@@ -114,7 +114,7 @@ impl Inner {
         let data = self.object(call).await?;
         let reply = match self.settings.over {
             VyraTransport::Redis => {
-                let over = self.redis.as_ref().ok_or_else(super::no_redis)?;
+                let over = self.redis.as_ref().ok_or_else(no_redis)?;
                 let id = Text::from(uuid4(random::secret()));
                 let channel = topic.responses(&self.own.client);
                 let request = VyraRequest {
@@ -146,7 +146,7 @@ impl Inner {
         let topic = self.topic(&call.method)?;
         let until = deadline(&call, self.timeout);
         let goal = self.object(call).await?;
-        let over = self.redis.as_ref().ok_or_else(super::no_redis)?;
+        let over = self.redis.as_ref().ok_or_else(no_redis)?;
         let id = Text::from(uuid4(random::secret()));
         let answers = topic.goal_answers(&self.own.client);
         // Before the goal is sent: its first feedback may be there before its acceptance.

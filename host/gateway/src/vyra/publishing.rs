@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-use super::{FunctionCounts, OwnModule, function::pass_over, no_redis, persist};
+use super::module::{FunctionCounts, OwnModule, no_redis, persist};
 use crate::config::{VyraPeer, VyraTransport};
 
 /// Publishes events of the function's topics, for as long as the hub is there.
@@ -160,7 +160,7 @@ impl Incoming {
     async fn on_message(&self, module: &OwnModule, payload: Bytes) {
         // Its peers drop what is no JSON.
         if !is_object(&payload) {
-            return pass_over(module, &self.name);
+            return module.pass_over(&self.name);
         }
         let mut headers = Headers::new();
         // Both are short.

@@ -13,7 +13,7 @@ use postern_core::{Blame, Error, Text};
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::VyraRedis;
+use super::redis::VyraRedis;
 
 /// Answers of one kind, which have an id each.
 #[derive(Debug)]

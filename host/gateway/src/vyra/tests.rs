@@ -2,12 +2,15 @@
 
 mod memory_redis;
 
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
 use bytes::Bytes;
 use postern_core::{
-    Body, BodyStream, BoxFuture, Kind, Reply,
+    Body, BodyStream, BoxFuture, Call, Error, Headers, Kind, Reply,
     event::{Event, Hub, HubConfig, Publisher, TopicPattern, durable::EventLog},
     vyra::{VyraCancel, VyraGoal, VyraRequest},
 };
+use postern_system::clock;
 use tokio::sync::mpsc;
 
 use self::memory_redis::MemoryRedis;
@@ -352,7 +355,7 @@ async fn a_goal_of_a_peer_is_a_stream_that_its_caller_may_leave() {
 
 #[tokio::test(start_paused = true)]
 async fn a_goal_that_is_aborted_is_told_by_its_state_alone() {
-    let fixture = begin(&format!("{MODULE}{ROBOT}"));
+    let fixture = begin(&format!("{MODULE}state-interval = \"200ms\"\n{ROBOT}"));
     let (goal, mut items) = begin_goal(&fixture).await;
     let key = format!("robot_1/run_task/{}/state", goal.goal_id);
     let state = r#"{"status": "ABORTED", "timestamp": 1.5}"#;
@@ -362,8 +365,10 @@ async fn a_goal_that_is_aborted_is_told_by_its_state_alone() {
         .set(key, state.into(), hour)
         .await
         .expect("set");
+    let begun = clock::now();
     let error = items.next().await.expect("an end").expect_err("aborted");
     assert_eq!(error.kind, Kind::Aborted);
+    assert!(clock::since(begun) <= Duration::from_millis(210));
 }
 
 #[tokio::test(start_paused = true)]

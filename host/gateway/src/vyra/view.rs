@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
 
-use super::{FunctionCounts, VyraGateway};
+use super::{VyraGateway, module::FunctionCounts};
 
 /// This gateway as a module, and the modules of others.
 #[derive(Debug, Clone, Default, Serialize)]

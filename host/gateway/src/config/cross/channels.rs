@@ -32,6 +32,21 @@ pub(super) fn check(config: &Config, reader: &mut SectionReader) {
     }
 }
 
+impl Config {
+    /// Names of the stores that are a Redis.
+    #[must_use]
+    pub(crate) fn redis_stores(&self) -> Vec<&str> {
+        let stores = self.stores.iter().filter(|(_, store)| store.url.is_some());
+        stores.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Names of the bridges to brokers of MQTT.
+    #[must_use]
+    pub(crate) fn bridge_names(&self) -> Vec<&str> {
+        self.bridges.keys().map(String::as_str).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
