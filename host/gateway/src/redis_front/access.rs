@@ -10,7 +10,7 @@ use postern_core::{
     resp::{CommandAccess, RespCommand},
 };
 
-use super::RedisListener;
+use super::listener::RedisListener;
 
 /// Service under which rules name commands that are no calls.
 pub(super) const REDIS: &str = "redis";

@@ -1,56 +1,16 @@
 //! Topics as channels: publishing, and being told of events.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use postern_core::{
     Body, Call, Context, Error, Headers, Kind, Text,
     event::{Event, EventSink as _, Published, Publisher, QueueBounds, SERVICE},
-    resp::{ChannelKind, RespCommand, RespError, RespRequest, RespValue, Subscribed, glob_matches},
+    resp::{ChannelKind, RespCommand, RespError, RespRequest, RespValue, Subscribed},
 };
 use postern_net::resp::RespAnswer;
 
 use super::{client::RedisClient, failure::told};
-
-/// How many clients of Redis have subscribed to what, over all listeners.
-#[derive(Debug, Default)]
-pub(super) struct ChannelCounts(Mutex<[BTreeMap<Bytes, usize>; 2]>);
-
-impl ChannelCounts {
-    pub(super) fn add(&self, kind: ChannelKind, name: &Bytes) {
-        let mut counts = self.0.lock();
-        *of_kind(&mut counts, kind).entry(name.clone()).or_insert(0) += 1;
-    }
-
-    pub(super) fn remove(&self, kind: ChannelKind, name: &[u8]) {
-        let mut counts = self.0.lock();
-        let counts = of_kind(&mut counts, kind);
-        if let Some(count) = counts.get_mut(name) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(name);
-            }
-        }
-    }
-
-    fn count(&self, name: &[u8]) -> usize {
-        let mut counts = self.0.lock();
-        let counts = of_kind(&mut counts, ChannelKind::Channel);
-        counts.get(name).copied().unwrap_or_default()
-    }
-
-    fn n_patterns(&self) -> usize {
-        of_kind(&mut self.0.lock(), ChannelKind::Pattern).len()
-    }
-
-    fn channels(&self, pattern: Option<&[u8]>) -> Vec<Bytes> {
-        let mut counts = self.0.lock();
-        let channels = of_kind(&mut counts, ChannelKind::Channel).keys();
-        let is_meant = |name: &&Bytes| pattern.is_none_or(|pattern| glob_matches(pattern, name));
-        channels.filter(is_meant).cloned().collect()
-    }
-}
 
 impl RedisClient {
     pub(super) fn publish(&self, request: &RespRequest) -> RespAnswer {
@@ -239,17 +199,6 @@ impl RedisClient {
                 RespValue::Array(counted.collect())
             }
         }
-    }
-}
-
-fn of_kind(
-    counts: &mut [BTreeMap<Bytes, usize>; 2],
-    kind: ChannelKind,
-) -> &mut BTreeMap<Bytes, usize> {
-    let [channels, patterns] = counts;
-    match kind {
-        ChannelKind::Channel => channels,
-        ChannelKind::Pattern => patterns,
     }
 }
 

@@ -24,8 +24,9 @@ use postern_net::resp::{EventsEnded, RespAnswer, RespClient};
 use postern_system::clock;
 
 use super::{
-    ListenerRules, RedisListener, access,
+    access,
     failure::{Refusal, settled, told},
+    listener::{ListenerRules, RedisListener},
 };
 
 /// A client, as its connection has it.

@@ -17,7 +17,9 @@ use super::{
     failure::Refusal,
     groups::{Group, GroupWait},
     pending::Claim,
-    streams::{Stream, StreamJob, now_ms},
+    stream::Stream,
+    streams::StreamJob,
+    wall_time::now_ms,
 };
 
 impl StreamJob {

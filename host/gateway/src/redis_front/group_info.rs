@@ -10,7 +10,8 @@ use super::{
     failure::Refusal,
     group_commands::{id, number},
     groups::groups_of,
-    streams::{StreamJob, now_ms},
+    streams::StreamJob,
+    wall_time::now_ms,
 };
 
 impl StreamJob {

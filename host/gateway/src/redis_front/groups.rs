@@ -12,7 +12,7 @@ use postern_core::{
     },
 };
 
-use super::{pending::PendingEntries, streams::Stream};
+use super::{pending::PendingEntries, stream::Stream, wall_time::now_ms};
 
 /// Groups that clients have used since the gateway started.
 #[derive(Debug, Default)]
@@ -174,7 +174,7 @@ impl Group {
         is_acknowledged: bool,
     ) -> Result<Vec<StoredEvent>, Error> {
         let given = || {
-            let now_ms = super::streams::now_ms();
+            let now_ms = now_ms();
             self.pending
                 .lock()
                 .give(consumer, count, now_ms, is_acknowledged)

@@ -1,10 +1,8 @@
 //! Commands for keys, whatever they hold, and the way to the store that a client is granted.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use postern_core::{
-    Principal,
     key_value::KEYS_MAX,
     resp::{
         ExpireOptions, Expiry, RespCommand, RespError, RespRequest, RespValue, ScanOptions,
@@ -12,14 +10,14 @@ use postern_core::{
     },
 };
 use postern_net::resp::RespAnswer;
-use postern_system::random;
 
 use super::{
-    RedisListener,
     client::RedisClient,
     failure::{Refusal, settled},
+    listener::RedisListener,
     strings,
     table::{KeyTable, LiveEntry, key_of, now_ms},
+    wall_time,
 };
 
 /// A command on its way to a table.
@@ -28,41 +26,6 @@ pub(super) struct KeyJob {
     pub table: Arc<KeyTable>,
     pub request: RespRequest,
     pub command: &'static RespCommand,
-}
-
-/// Where scans go on that have begun. A cursor is a number that nobody can guess; the oldest are
-/// forgotten.
-#[derive(Debug, Default)]
-pub(super) struct Cursors(Mutex<CursorTable>);
-
-#[derive(Debug, Default)]
-struct CursorTable {
-    /// By number: when it was given, counted, and the key behind which it goes on.
-    by_number: BTreeMap<u64, (u64, String)>,
-    by_age: BTreeMap<u64, u64>,
-    n_given: u64,
-}
-
-impl Cursors {
-    fn give(&self, key: String) -> u64 {
-        let number = random::even().max(1);
-        let mut table = self.0.lock();
-        table.n_given += 1;
-        let age = table.n_given;
-        table.by_number.insert(number, (age, key));
-        table.by_age.insert(age, number);
-        while table.by_age.len() > CURSORS_MAX {
-            if let Some((_, oldest)) = table.by_age.pop_first() {
-                table.by_number.remove(&oldest);
-            }
-        }
-        number
-    }
-
-    fn key_of(&self, number: u64) -> Option<String> {
-        let table = self.0.lock();
-        table.by_number.get(&number).map(|(_, key)| key.clone())
-    }
 }
 
 impl RedisClient {
@@ -99,25 +62,6 @@ impl RedisClient {
                 Err(refused) => refused,
             }
         }))
-    }
-}
-
-impl super::ListenerRules {
-    /// Whether stores are for some only.
-    fn has_grants(&self) -> bool {
-        !self.redis.roles.is_empty() || !self.redis.principals.is_empty()
-    }
-
-    /// Whether `principal` may use the stores.
-    fn grants(&self, principal: Option<&Principal>) -> bool {
-        if !self.has_grants() {
-            return true;
-        }
-        principal.is_some_and(|principal| {
-            let has_role = |role: &String| principal.roles.iter().any(|has| has == role.as_str());
-            let mut names = self.redis.principals.iter();
-            self.redis.roles.iter().any(has_role) || names.any(|name| name.matches(&principal.name))
-        })
     }
 }
 
@@ -189,7 +133,7 @@ impl KeyJob {
         let options = ExpireOptions::read(request)?;
         let (is_seconds, is_absolute) = (!name.starts_with('p'), name.ends_with("at"));
         let expiry = Expiry::of_any(request.octets(2), is_seconds, is_absolute, name)?;
-        let now = u64::try_from(now_ms()).unwrap_or_default();
+        let now = wall_time::now_ms();
         let at = expiry.at(now, name)?;
         let Ok(key) = key_of(request.octets(1)) else {
             return Ok(RespValue::Integer(0));
@@ -329,5 +273,3 @@ fn prefix_of(pattern: &[u8]) -> &str {
 const NO_STORE: RespError = RespError::fixed(
     "NOPERM no store is granted here; name one in the key redis.stores of the listener",
 );
-/// Scans that may go on; the oldest are forgotten.
-const CURSORS_MAX: usize = 10_000;
