@@ -95,24 +95,26 @@ async def order(manager):
 
 
 async def steady(manager, n):
-    """A call each 20 ms, one after the other ten at a time, telling of each when it was answered and whether. Ends
-    when so many were right after the first that was not."""
-    failed, recovered, broke, back = 0, 0, None, None
+    """Ten callers, each with a call every 20 ms, until so many were right after the last that was not. How many failed,
+    and how long nobody was answered."""
+    right, failed, since, silence = 0, 0, 0, 0
+    heard = time.monotonic()
     print(json.dumps({'begun': True}), flush=True)
-    right = 0
-    while recovered < n:
-        got = await outcome(manager, SERVICE, 'Echo', {'i': right}, limit=2)
-        if 'ok' in got:
-            right += 1
-            if broke is not None:
-                back = back or time.monotonic()
-                recovered += 1
-        else:
-            failed += 1
-            broke = broke or time.monotonic()
-            recovered, back = 0, None
-        await asyncio.sleep(0.02)
-    return {'right': right, 'failed': failed, 'seconds': round(back - broke, 2)}
+
+    async def caller():
+        nonlocal right, failed, since, silence, heard
+        while failed == 0 or since < n:
+            got = await outcome(manager, SERVICE, 'Echo', {'i': right}, limit=2)
+            if 'ok' in got:
+                right, since = right + 1, since + 1
+                silence, heard = max(silence, time.monotonic() - heard), time.monotonic()
+            else:
+                failed, since = failed + 1, 0
+            await asyncio.sleep(0.02)
+
+    await outcome(manager, SERVICE, 'Echo', {})
+    await asyncio.gather(*(caller() for _ in range(10)))
+    return {'right': right, 'failed': failed, 'seconds': round(silence, 2)}
 
 
 async def main():

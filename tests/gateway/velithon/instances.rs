@@ -157,16 +157,19 @@ async fn a_server_that_is_killed_and_started_again_is_called_again() {
     for _ in 0..20 {
         assert!(answered().await);
     }
-    let health = async || {
-        let listed = gateway.postern(&["services", "info", "table", "--output", "json"]);
-        listed.out
+    let is_down = async || {
+        let directory = gateway.admin_json("/directory").await;
+        let services = directory["services"].as_array().expect("a list").iter();
+        let mut tables = services.filter(|service| service["service"] == "table");
+        tables.any(|service| service["instances"][0]["health"] == "down")
     };
+    assert!(!is_down().await);
     server.kill();
     let (mut n_failed, mut n_calls) = (0, 0);
     patiently("the instance is seen to be down", async || {
         n_calls += 1;
         n_failed += usize::from(!answered().await);
-        health().await.contains("\"down\"")
+        is_down().await
     })
     .await;
     assert!(n_failed > 0);
