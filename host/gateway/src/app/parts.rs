@@ -57,7 +57,7 @@ impl Parts {
         let hub = config.events.to_hub(config.calls.depth_max);
         let events = EventService::new(hub, &config.data_dir);
         let stores = Arc::new(Stores::new(Arc::clone(&runtime)));
-        events.topics().set_stores(Arc::clone(&stores));
+        events.topics().set_stores(Arc::clone(&stores) as _);
         let logs = events.topics().prepare(config).await;
         events.topics().apply(logs.map_err(StartError::Topics)?);
         runtime.set_events(Arc::new(events.publisher().clone()));

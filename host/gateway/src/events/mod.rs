@@ -9,10 +9,12 @@
 //! | `refuse` | `{"delivery":"7-0-12","reason":"no stock","redelivery":"back-off"}` (or `released`, `never`) | `{}` |
 //! | `unsubscribe` | `{"subscription":"7"}` | `{}` |
 
+mod consumer_defaults;
 mod consuming;
 mod document;
 mod durable_subscription;
 mod listener;
+mod named_logs;
 mod publisher;
 mod request;
 mod store;
@@ -42,17 +44,19 @@ use postern_core::{
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::document::write as to_line;
+pub(crate) use self::{
+    consumer_defaults::ConsumerDefaults,
+    listener::EventListener,
+    named_logs::NamedLogs,
+    publisher::{EventPublisher, EventRelay},
+    store::{DeadLetterSink, EventStore, EventStoreError},
+    topics::{DurableTopics, store_file},
+};
 use self::{
     durable_subscription::{DurableSubscriptions, DurableWish, consumer_name},
     listener::ListenerInfo,
     request::{Acknowledging, Ending, RedeliveryWord, Refusing, Start, Wanted},
     stream::Lines,
-};
-pub(crate) use self::{
-    listener::EventListener,
-    publisher::{EventPublisher, EventRelay},
-    store::{DeadLetterSink, EventStore, EventStoreError},
-    topics::{ConsumerDefaults, DurableTopics, store_file},
 };
 
 /// What the service says of itself.

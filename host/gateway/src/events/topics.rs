@@ -5,7 +5,6 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -15,17 +14,18 @@ use postern_core::{
     Blame, BoxFuture, Error, Kind, Text,
     event::{
         Event, Hub, TopicPattern,
-        durable::{ConsumerSettings, ConsumerStart, DEAD_LETTERS, EventLog, LogInfo, LogLimits},
+        durable::{DEAD_LETTERS, EventLog, LogInfo, LogLimits},
     },
 };
 use postern_wasm::StoreHealth;
 use tokio::sync::watch;
 
-use super::store::{DeadLetterSink, EventStore, EventStoreError, LogSettings, LogTopics};
-use crate::{
-    config::{Config, LOCAL_STORE, TopicDelivery, TopicSettings},
-    stores::{NamedStoreLog, Stores},
+use super::{
+    consumer_defaults::ConsumerDefaults,
+    named_logs::NamedLogs,
+    store::{DeadLetterSink, EventStore, EventStoreError, LogSettings, LogTopics},
 };
+use crate::config::{Config, LOCAL_STORE, TopicDelivery, TopicSettings};
 
 /// The durable topics of a gateway.
 pub(crate) struct DurableTopics {
@@ -35,7 +35,7 @@ pub(crate) struct DurableTopics {
     health: Arc<StoreHealth>,
     store: Mutex<Option<Arc<EventStore>>>,
     /// Those of others.
-    stores: OnceLock<Arc<Stores>>,
+    stores: OnceLock<Arc<dyn NamedLogs>>,
     set: ArcSwap<LogSet>,
     changed: watch::Sender<()>,
 }
@@ -63,16 +63,6 @@ pub(crate) struct DurableTopic {
     pub consumers: ConsumerDefaults,
 }
 
-/// How events of a topic are given to its consumers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConsumerDefaults {
-    pub ack_wait: Duration,
-    pub back_off: Vec<Duration>,
-    pub deliveries_max: u32,
-    pub in_flight_max: usize,
-    pub is_ordered: bool,
-}
-
 type Logs = Vec<Arc<dyn EventLog>>;
 
 impl DurableTopics {
@@ -91,7 +81,7 @@ impl DurableTopics {
     }
 
     /// Logs may be in one of `stores` from here on.
-    pub(crate) fn set_stores(&self, stores: Arc<Stores>) {
+    pub(crate) fn set_stores(&self, stores: Arc<dyn NamedLogs>) {
         // There is one set for the life of a gateway.
         let _ = self.stores.set(stores);
     }
@@ -321,9 +311,7 @@ impl DurableTopics {
             return Err(Error::new(kind, Blame::Gateway, message));
         };
         let limits = (settings.limits, settings.dead_letter);
-        let stores = Arc::clone(stores);
-        let log = NamedStoreLog::new(stores, store, pattern, limits, self.dead_letters());
-        Ok(Arc::new(log))
+        Arc::clone(stores).open_log(store, pattern, limits, self.dead_letters())
     }
 
     /// The embedded store, opened.
@@ -386,28 +374,6 @@ impl LogSet {
         let mut excluded = self.excluded.iter();
         let is_excluded = excluded.any(|pattern| pattern.matches(topic));
         (!is_excluded).then_some(found)
-    }
-}
-
-impl ConsumerDefaults {
-    /// A consumer that says nothing else.
-    #[must_use]
-    pub(crate) fn settings(
-        &self,
-        name: Text,
-        patterns: Vec<TopicPattern>,
-        start: ConsumerStart,
-    ) -> ConsumerSettings {
-        ConsumerSettings {
-            name,
-            patterns,
-            start,
-            ack_wait: self.ack_wait,
-            back_off: self.back_off.clone(),
-            deliveries_max: self.deliveries_max,
-            in_flight_max: self.in_flight_max,
-            is_ordered: self.is_ordered,
-        }
     }
 }
 

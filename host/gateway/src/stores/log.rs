@@ -17,7 +17,7 @@ use postern_core::{
 use postern_net::redis::{DeadLetters, RedisLog, RedisStore};
 
 use super::{Stores, StreamSettings};
-use crate::events::DeadLetterSink;
+use crate::events::{DeadLetterSink, NamedLogs};
 
 /// A log by the name of its store.
 pub(crate) struct NamedStoreLog {
@@ -87,6 +87,19 @@ impl NamedStoreLog {
             };
             sink(letter.event(topic.as_ref(), &stored))
         })
+    }
+}
+
+impl NamedLogs for Stores {
+    fn open_log(
+        self: Arc<Self>,
+        store: &str,
+        pattern: TopicPattern,
+        limits: (LogLimits, Option<Text>),
+        dead_letters: DeadLetterSink,
+    ) -> Result<Arc<dyn EventLog>, Error> {
+        let log = NamedStoreLog::new(self, store, pattern, limits, dead_letters);
+        Ok(Arc::new(log))
     }
 }
 

@@ -16,9 +16,8 @@ use redb::WriteTransaction;
 
 use super::{
     disk::{self, Events, LOGS, Rows},
-    log::LogCore,
-    sync::Waiting,
-    writer::{AppendRequest, ConsumerRequest, Done, Request, WriteFailure},
+    log_core::LogCore,
+    request::{AppendRequest, ConsumerRequest, Done, Request, Waiting, WriteFailure},
 };
 
 /// The part of a commit that is one log's.
@@ -65,7 +64,7 @@ impl LogBatch {
             Request::Consumer(opening) => self.openings.push(opening),
             Request::Delete { name, done, .. } => self.deletions.push((name, done)),
             // What they ask for is done with every commit.
-            Request::Sync(_) | Request::Trim(_) | Request::ReadFailed { .. } | Request::Close => {}
+            Request::Sync(_) | Request::Trim(_) | Request::ReadFailed(_) | Request::Close => {}
         }
     }
 

@@ -17,14 +17,13 @@ use postern_core::{
         StoredEvent, decode_event, stored_at_ms,
     },
 };
-use postern_wasm::{StoreError, StoreFile, StoreHealth, store_fault};
+use postern_wasm::{StoreError, StoreFault, StoreFile, StoreHealth, store_fault};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     TableDefinition, TableError,
 };
-use tokio::sync::mpsc;
 
-use super::{EventStoreError, FORMAT, writer::Request};
+use super::settings::{EventStoreError, FORMAT};
 
 pub(super) type Rows<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
 pub(super) type Events<'a> = TableDefinition<'a, u64, &'static [u8]>;
@@ -44,8 +43,18 @@ pub(super) struct LogTables {
 pub(super) struct Disk {
     file: Arc<StoreFile>,
     health: Arc<StoreHealth>,
-    requests: mpsc::WeakUnboundedSender<Request>,
+    on_failed: OnFailedRead,
 }
+
+/// A read of the file as it was opened for the `opening`th time met an error of the disk.
+pub(super) struct FailedRead {
+    pub fault: StoreFault,
+    pub reason: Arc<str>,
+    pub opening: u64,
+}
+
+/// Told of each of them.
+pub(super) type OnFailedRead = Box<dyn Fn(FailedRead) + Send + Sync>;
 
 /// A log as the file has it.
 #[derive(Debug, Default)]
@@ -82,15 +91,15 @@ impl LogTables {
 }
 
 impl Disk {
-    pub(super) const fn new(
+    pub(super) fn new(
         file: Arc<StoreFile>,
         health: Arc<StoreHealth>,
-        requests: mpsc::WeakUnboundedSender<Request>,
+        on_failed: OnFailedRead,
     ) -> Self {
         Self {
             file,
             health,
-            requests,
+            on_failed,
         }
     }
 
@@ -197,13 +206,11 @@ impl Disk {
             return StoreError::Database(Arc::new(error));
         };
         let reason: Arc<str> = error.to_string().into();
-        if let Some(requests) = self.requests.upgrade() {
-            drop(requests.send(Request::ReadFailed {
-                fault,
-                reason: Arc::clone(&reason),
-                opening,
-            }));
-        }
+        (self.on_failed)(FailedRead {
+            fault,
+            reason: Arc::clone(&reason),
+            opening,
+        });
         StoreError::failed(fault, reason)
     }
 }

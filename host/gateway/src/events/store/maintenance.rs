@@ -12,7 +12,11 @@ use postern_core::{
 };
 use postern_system::clock;
 
-use super::{DeadLetterSink, StoreShared, log::LogCore, writer::Request};
+use super::{
+    log_core::{LogCore, StoreShared},
+    request::Request,
+    settings::DeadLetterSink,
+};
 
 /// Looks after the store's logs for as long as there is a store.
 pub(super) async fn run(store: Weak<StoreShared>) {

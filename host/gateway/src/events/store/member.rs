@@ -13,7 +13,7 @@ use postern_system::clock;
 
 use super::{
     disk::RangeRead,
-    log::{LogCore, LogInner, Members, READ_BYTES_MAX},
+    log_core::{LogCore, LogInner, Members, READ_BYTES_MAX},
 };
 
 /// One that takes from a consumer; dropped, it releases what it has.

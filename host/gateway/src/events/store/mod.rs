@@ -12,39 +12,38 @@
 mod batch;
 mod disk;
 mod log;
+mod log_core;
 mod maintenance;
 mod member;
 mod recent;
-mod sync;
+mod request;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::{
-    collections::HashMap,
     path::Path,
     sync::{Arc, Weak},
     thread::{self, JoinHandle},
 };
 
 use parking_lot::Mutex;
-use postern_core::{
-    BoxFuture, Error, Text,
-    event::{
-        Event, TopicPattern,
-        durable::{LogLimits, RecordError, Retention},
-    },
-};
+use postern_core::Text;
 use postern_wasm::{StoreError, StoreFile, StoreHealth, StoreRecovery};
 use redb::{Database, DatabaseError};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-pub(crate) use self::log::LocalLog;
 use self::{
-    disk::Disk,
-    log::LogCore,
-    writer::{Request, Writer},
+    disk::{Disk, FailedRead},
+    log_core::{LogCore, QUEUED_UNITS_MAX, StoreShared},
+    request::Request,
+    writer::Writer,
+};
+pub(crate) use self::{
+    log::LocalLog,
+    settings::{DeadLetterSink, EventStoreError, LogSettings, LogTopics},
 };
 
 /// An open store. It must be made on a runtime, whose task looks after what is due.
@@ -53,59 +52,6 @@ pub(crate) struct EventStore {
     shared: Arc<StoreShared>,
     writer: Mutex<Option<JoinHandle<()>>>,
     _maintenance: AbortOnDropHandle<()>,
-}
-
-/// What the store's logs have in common.
-pub(super) struct StoreShared {
-    disk: Disk,
-    requests: mpsc::UnboundedSender<Request>,
-    /// Units of `UNIT_BYTES` that may wait for the writer.
-    room: Arc<Semaphore>,
-    logs: Mutex<HashMap<Text, Weak<LogCore>>>,
-    /// An event is to be put aside.
-    dying: Notify,
-    dead_letters: Mutex<Option<DeadLetterSink>>,
-}
-
-/// Where events go that nobody handles. Resolves once it is kept.
-pub(crate) type DeadLetterSink = Arc<dyn Fn(Event) -> BoxFuture<Result<(), Error>> + Send + Sync>;
-
-/// What a log of the store is to be.
-#[derive(Debug, Clone)]
-pub(crate) struct LogSettings {
-    /// Its name in the store and for operators; a topic pattern of the configuration.
-    pub name: Text,
-    pub keeps: LogTopics,
-    pub limits: LogLimits,
-    /// The topic of its dead letters; none puts `dead-letter.` before an event's own.
-    pub dead_letter: Option<Text>,
-}
-
-/// Which events a log keeps, and until when.
-#[derive(Debug, Clone)]
-pub(crate) enum LogTopics {
-    /// Those of the pattern, within the limits.
-    Of(TopicPattern),
-    /// Those that its consumers have asked for, until they have acknowledged them. At most so many wait
-    /// for one consumer.
-    Asked { pending_max: usize },
-}
-
-/// Why there is no store, or no log in it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum EventStoreError {
-    #[error("events: {0}")]
-    Store(#[from] StoreError),
-    #[error(
-        "{path}: format {found:?} is not {FORMAT:?}, the only one that is known; it was written by another version, or is no store of events"
-    )]
-    Format { path: String, found: String },
-    #[error("events: log {log}: {what}: {source}")]
-    Record {
-        log: Text,
-        what: String,
-        source: RecordError,
-    },
 }
 
 impl EventStore {
@@ -131,7 +77,14 @@ impl EventStore {
         let thread = |error| StoreError::Thread(Arc::new(error));
         let file = Arc::new(StoreFile::new(open).map_err(failed)?);
         let (requests, queue) = mpsc::unbounded_channel();
-        let disk = Disk::new(Arc::clone(&file), Arc::clone(health), requests.downgrade());
+        // Weak: the writer ends with the store, and not with its reads.
+        let writer = requests.downgrade();
+        let on_failed = Box::new(move |failed: FailedRead| {
+            if let Some(requests) = writer.upgrade() {
+                drop(requests.send(Request::ReadFailed(failed)));
+            }
+        });
+        let disk = Disk::new(Arc::clone(&file), Arc::clone(health), on_failed);
         disk.check_format(path)?;
         let recovery = StoreRecovery::new(file, Arc::clone(health));
         let writer = Writer::new(recovery, queue).map_err(thread)?;
@@ -218,42 +171,5 @@ impl Drop for EventStore {
     }
 }
 
-impl LogSettings {
-    const fn retention(&self) -> Retention {
-        match self.keeps {
-            LogTopics::Of(_) => Retention::Limits,
-            LogTopics::Asked { pending_max } => Retention::Interest { pending_max },
-        }
-    }
-}
-
-impl EventStoreError {
-    /// As the error of a call.
-    #[must_use]
-    pub(crate) fn to_error(&self) -> Error {
-        match self {
-            Self::Store(error) => error.to_error(),
-            Self::Format { .. } | Self::Record { .. } => Error::new(
-                postern_core::Kind::DataLoss,
-                postern_core::Blame::Gateway,
-                self.to_string(),
-            ),
-        }
-    }
-}
-
-impl std::fmt::Debug for StoreShared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let logs = self.logs.lock();
-        f.debug_set().entries(logs.keys()).finish()
-    }
-}
-
-/// What the file says it is.
-const FORMAT: &str = "postern-events 1";
 /// Pages kept in memory, in octets.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
-/// What events that wait for the writer are counted in.
-const UNIT_BYTES: usize = 1024;
-/// 64 MiB; a publisher beyond waits.
-const QUEUED_UNITS_MAX: usize = 64 * 1024;

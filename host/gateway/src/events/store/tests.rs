@@ -8,12 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Headers, Kind,
+    Error, Headers, Kind,
     event::{
-        Publisher,
+        Event, Publisher, TopicPattern,
         durable::{
-            ConsumerSettings, ConsumerStart, EventConsumer, EventLog, Position, Redelivery,
-            WhenFull,
+            ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, Position,
+            Redelivery, WhenFull,
         },
     },
 };

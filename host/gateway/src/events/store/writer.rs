@@ -2,70 +2,18 @@
 //! It alone says where events lie, so they become visible in their order. What errors of the disk do is
 //! in `postern_wasm`'s recovery; a commit that failed has changed nothing.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Arc, Weak},
-};
+use std::{collections::HashMap, io, sync::Arc};
 
-use postern_core::{
-    Error, Text,
-    event::durable::{ConsumerId, ConsumerSettings, LogFull, Position},
-};
+use postern_core::Text;
 use postern_system::clock;
-use postern_wasm::{OpenFile, StoreError, StoreFault, StoreRecovery};
-use tokio::{
-    runtime,
-    sync::{OwnedSemaphorePermit, mpsc, oneshot},
-    time::timeout_at,
+use postern_wasm::{OpenFile, StoreError, StoreRecovery};
+use tokio::{runtime, sync::mpsc, time::timeout_at};
+
+use super::{
+    batch::LogBatch,
+    disk::FailedRead,
+    request::{AppendRequest, ConsumerRequest, Request},
 };
-
-use super::{batch::LogBatch, log::LogCore};
-
-/// What the writer is asked.
-pub(super) enum Request {
-    Append(AppendRequest),
-    Consumer(ConsumerRequest),
-    Delete {
-        log: Arc<LogCore>,
-        name: Text,
-        done: Done<bool>,
-    },
-    /// Consumers of the log have changed.
-    Sync(Arc<LogCore>),
-    /// Events of the log may have become too old, or too many.
-    Trim(Weak<LogCore>),
-    /// A read of the file as it was opened for the `opening`th time met an error of the disk.
-    ReadFailed {
-        fault: StoreFault,
-        reason: Arc<str>,
-        opening: u64,
-    },
-    Close,
-}
-
-pub(super) struct AppendRequest {
-    pub log: Arc<LogCore>,
-    pub record: Vec<u8>,
-    pub done: Done<Position>,
-    /// Of the room for what waits.
-    pub _permit: OwnedSemaphorePermit,
-}
-
-pub(super) struct ConsumerRequest {
-    pub log: Arc<LogCore>,
-    pub settings: ConsumerSettings,
-    pub done: Done<ConsumerId>,
-}
-
-pub(super) type Done<T> = oneshot::Sender<Result<T, WriteFailure>>;
-
-/// Why something was not written.
-#[derive(Debug, Clone)]
-pub(super) enum WriteFailure {
-    Full(LogFull),
-    Store(StoreError),
-}
 
 pub(super) struct Writer {
     recovery: StoreRecovery,
@@ -132,11 +80,11 @@ impl Writer {
                     Some(log) => log,
                     None => continue,
                 },
-                Request::ReadFailed {
+                Request::ReadFailed(FailedRead {
                     fault,
                     reason,
                     opening,
-                } => {
+                }) => {
                     let reason = Arc::clone(reason);
                     self.recovery.on_failed_read(*opening, *fault, reason);
                     continue;
@@ -182,15 +130,6 @@ impl Writer {
         let error = self.recovery.refusal();
         for batch in batches {
             batch.on_failed(&error);
-        }
-    }
-}
-
-impl WriteFailure {
-    pub(super) fn to_error(&self, log: &Text) -> Error {
-        match self {
-            Self::Full(full) => full.to_error(log),
-            Self::Store(error) => error.to_error(),
         }
     }
 }
