@@ -30,7 +30,7 @@ use postern_wasm::Runtime;
 use tracing::info;
 
 use self::forwarding::Forwarding;
-pub(crate) use self::{log::NamedStoreLog, view::StoreView};
+pub(crate) use self::view::StoreView;
 use crate::{
     certificates::{Certificates, store_table},
     config::{Config, StoreSettings},
