@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::RwLock;
@@ -37,6 +37,7 @@ pub(super) struct BrokerShared {
     pub(super) routes: Routes,
     pub(super) sessions: Sessions,
     pub(super) tally: Tally,
+    opened_at: Instant,
 }
 
 /// What is counted as it happens.
@@ -71,6 +72,8 @@ pub struct BrokerNumbers {
     pub queued: u64,
     pub bytes_received: u64,
     pub bytes_sent: u64,
+    /// Since the broker was opened.
+    pub uptime: Duration,
 }
 
 impl Broker {
@@ -86,6 +89,7 @@ impl Broker {
             routes: Routes::default(),
             sessions: Sessions::default(),
             tally: Tally::default(),
+            opened_at: clock::now(),
         };
         let broker = Self {
             shared: Arc::new(shared),
@@ -159,6 +163,7 @@ impl Broker {
             routes,
             sessions,
             tally,
+            opened_at,
             ..
         } = &*self.shared;
         let standing = sessions.standing();
@@ -173,6 +178,7 @@ impl Broker {
             queued: standing.n_queued,
             bytes_received: tally.bytes_received.load(Relaxed),
             bytes_sent: tally.bytes_sent.load(Relaxed),
+            uptime: clock::now().saturating_duration_since(*opened_at),
         }
     }
 

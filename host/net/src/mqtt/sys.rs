@@ -49,8 +49,10 @@ pub(super) fn retained(broker: &Broker, filter: &TopicFilter) -> Vec<Arc<Publica
 }
 
 fn publications(numbers: &BrokerNumbers) -> Vec<Arc<Publication>> {
+    let away = numbers.sessions.saturating_sub(numbers.clients_connected);
     let values = [
         ("clients/connected", numbers.clients_connected),
+        ("clients/disconnected", away),
         ("clients/total", numbers.sessions),
         ("subscriptions/count", numbers.subscriptions),
         ("retained messages/count", numbers.retained),
@@ -63,7 +65,8 @@ fn publications(numbers: &BrokerNumbers) -> Vec<Arc<Publication>> {
     ];
     let values = values.map(|(name, value)| (name, value.to_string()));
     let version = ("version", format!("postern {}", env!("CARGO_PKG_VERSION")));
-    let all = values.into_iter().chain([version]);
+    let uptime = ("uptime", format!("{} seconds", numbers.uptime.as_secs()));
+    let all = values.into_iter().chain([version, uptime]);
     all.filter_map(|(name, value)| {
         let topic = TopicName::new(&format!("$SYS/broker/{name}")).ok()?;
         let mut publication = Publication::new(topic, Bytes::from(value), Qos::AtMostOnce);
