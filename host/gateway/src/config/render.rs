@@ -412,7 +412,7 @@ mod tests {
         let other = &schema["properties"]["listeners"]["additionalProperties"];
         assert_eq!(
             other["properties"]["protocol"]["enum"],
-            json!(["vstp", "http", "grpc"])
+            json!(["vstp", "http", "grpc", "mqtt", "redis", "velithon"])
         );
     }
 }
