@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use postern_core::Kind;
 use postern_tests::{Gateway, RedisServer, patiently};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use super::{caller, get, set, setup};
 use crate::share;
@@ -14,6 +14,10 @@ type Authority = CertifiedIssuer<'static, KeyPair>;
 fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // What is issued by a name of its own counts as signed by itself.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "authority");
     let key = KeyPair::generate().expect("a key");
     CertifiedIssuer::self_signed(params, key).expect("signed")
 }

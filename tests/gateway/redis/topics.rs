@@ -63,7 +63,7 @@ async fn next(events: &mut Events) -> (Value, String) {
     let token = delivery
         .event
         .headers
-        .get_str("ack")
+        .get_str("delivery")
         .map(std::borrow::Cow::into_owned);
     (payload, token.unwrap_or_default())
 }
@@ -125,7 +125,7 @@ async fn another_gateway_takes_over_what_a_killed_one_had() {
     while seen.len() < 10 {
         let (payload, token) = next(&mut events).await;
         seen.insert(payload.as_u64().expect("a number"));
-        let acknowledge = json!({ "ack": [token] });
+        let acknowledge = json!({ "deliveries": [token] });
         ask(&at_other, "acknowledge", &acknowledge)
             .await
             .expect("acknowledged");
@@ -164,7 +164,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_during_publishin
     while !seen.is_superset(&acknowledged) {
         let (payload, token) = next(&mut events).await;
         seen.insert(payload.as_u64().expect("a number"));
-        let acknowledge = json!({ "ack": [token] });
+        let acknowledge = json!({ "deliveries": [token] });
         drop(ask(&client, "acknowledge", &acknowledge).await);
     }
     figure(&format!(

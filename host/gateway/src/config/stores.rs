@@ -247,9 +247,7 @@ impl Leaf for StoreUrl {
         let text = String::read(value)?;
         let location = text.parse::<RedisLocation>();
         // What it holds may be a password.
-        location
-            .map(Self)
-            .map_err(|error| format!("the url: {error}"))
+        location.map(Self).map_err(|error| error.to_string())
     }
 
     fn written(&self) -> Option<String> {
@@ -323,9 +321,7 @@ mod tests {
         );
         check(
             "url = \"redis://user:secret@a\"",
-            &[
-                "stores.main.url: the url: it holds credentials; write the keys username and password",
-            ],
+            &["stores.main.url: it holds credentials; write the keys username and password"],
         );
         check(
             "url = \"redis://a/1\"\ndatabase = 2",

@@ -1,6 +1,6 @@
 //! Stores that other tables name.
 
-use crate::config::{LOCAL_STORE, section::SectionReader, settings::Config};
+use crate::config::{LOCAL_STORE, section::SectionReader, services::quoted, settings::Config};
 
 /// Topics are kept in a store that there is.
 pub(super) fn check(config: &Config, reader: &mut SectionReader) {
@@ -8,7 +8,8 @@ pub(super) fn check(config: &Config, reader: &mut SectionReader) {
         if settings.store == LOCAL_STORE {
             continue;
         }
-        let key = |name: &str| format!("topics.\"{pattern}\".{name}");
+        let table = quoted(pattern.as_str());
+        let key = |name: &str| format!("topics.{table}.{name}");
         if !config.stores.contains_key(&settings.store) {
             let message = format!("no store is called {:?}", settings.store);
             let remedy = format!("write {LOCAL_STORE:?}, or add [stores.{}]", settings.store);

@@ -3,7 +3,9 @@
 use std::fs;
 
 use postern_core::Kind;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair as SigningKey};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair as SigningKey,
+};
 
 use super::*;
 use crate::tls::{ClientTls, ClientTlsSettings, KeyPair, Pem};
@@ -13,6 +15,10 @@ type Authority = CertifiedIssuer<'static, SigningKey>;
 fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // What is issued by a name of its own counts as signed by itself.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "authority");
     let key = SigningKey::generate().expect("a key");
     CertifiedIssuer::self_signed(params, key).expect("signed")
 }
