@@ -11,12 +11,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use postern_core::{
-    BoxFuture, Error, Peer, Principal, Text,
-    event::durable::EventConsumer,
-    mqtt::{
-        ClientLimits, MqttVersion, Publication, Reason, SharedFilter, SubscriptionOptions,
-        TopicFilter, TopicName, Will,
-    },
+    BoxFuture, Peer, Principal, Text,
+    mqtt::{ClientLimits, MqttVersion, Publication, Reason, SharedFilter, TopicName},
 };
 
 /// A listener's side: who may do what, and where publications go besides MQTT subscribers. One for
@@ -57,58 +53,14 @@ pub trait MqttBackend: Send + Sync + fmt::Debug + 'static {
     ) -> Acceptance;
 }
 
-/// What is kept for all listeners together.
-pub trait MqttStore: Send + Sync + fmt::Debug + 'static {
-    /// Calls `found` with each retained message whose topic `filter` wants. From memory.
-    fn retained(&self, filter: &TopicFilter, found: &mut dyn FnMut(Arc<Publication>));
-
-    /// How many topics have a retained message.
-    fn n_retained(&self) -> u64;
-
-    /// Every session that is kept, read at the start.
-    ///
-    /// # Errors
-    /// What the store says.
-    fn load_sessions(&self) -> BoxFuture<Result<Vec<StoredSession>, Error>>;
-
-    /// Keeps a session in place of what was kept of its client. On disk when it resolves.
-    ///
-    /// # Errors
-    /// What the store says.
-    fn save_session(&self, session: StoredSession) -> BoxFuture<Result<(), Error>>;
-
-    /// Forgets a session, and what its queue was to get.
-    ///
-    /// # Errors
-    /// What the store says.
-    fn delete_session(&self, client_id: Text) -> BoxFuture<Result<(), Error>>;
-
-    /// Takes the will of a client whose connection was of an earlier run of the gateway, as
-    /// `MqttBackend::publish` takes publications: its rules were asked when it connected.
-    fn publish_will(
-        &self,
-        client_id: &Text,
-        publication: &Arc<Publication>,
-        is_kept: bool,
-    ) -> Acceptance;
-
-    /// Whether there are stored queues. Otherwise sessions outlive their connection in memory only.
-    fn keeps_queues(&self) -> bool;
-
-    /// What waits for a session with QoS 1 and 2: a consumer by the client's name of what was published
-    /// with `is_kept` to one of `filters`, made where there is none, beginning with what is published
-    /// from here on. It is not ordered, has no `ack_wait` and no bound of
-    /// deliveries. Asked only where `keeps_queues` says so, and again with each change of the filters:
-    /// the consumer that was given before is dropped then.
-    ///
-    /// # Errors
-    /// What the store says.
-    fn session_queue(
-        &self,
-        client_id: Text,
-        filters: Vec<TopicFilter>,
-        in_flight_max: usize,
-    ) -> BoxFuture<Result<Box<dyn EventConsumer>, Error>>;
+impl MqttRefusal {
+    #[must_use]
+    pub fn new(reason: Reason, text: impl Into<Text>) -> Self {
+        Self {
+            reason,
+            text: text.into(),
+        }
+    }
 }
 
 /// A client that wants to connect.
@@ -163,33 +115,6 @@ pub struct MqttClient {
     pub user_name: Option<Text>,
     pub principal: Option<Arc<Principal>>,
     pub peer: Arc<Peer>,
-}
-
-/// A session as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredSession {
-    pub client_id: Text,
-    /// Seconds that it outlives its connection by; `u32::MAX` for ever.
-    pub expiry_s: u32,
-    /// When its connection ended, in milliseconds since 1970; none while it has one.
-    pub ended_at_ms: Option<u64>,
-    pub subscriptions: Vec<(SharedFilter, SubscriptionOptions)>,
-    /// Packet identifiers of QoS 2 that came and were not released by the client.
-    pub received: Vec<u16>,
-    /// Packet identifiers of QoS 2 that the client has, and that were not completed.
-    pub released: Vec<u16>,
-    /// What is to be published when the client does not come back in time.
-    pub will: Option<Box<Will>>,
-}
-
-impl MqttRefusal {
-    #[must_use]
-    pub fn new(reason: Reason, text: impl Into<Text>) -> Self {
-        Self {
-            reason,
-            text: text.into(),
-        }
-    }
 }
 
 impl fmt::Debug for Acceptance {

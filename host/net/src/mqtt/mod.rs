@@ -15,6 +15,7 @@ mod config;
 mod connection;
 mod info;
 mod keeping;
+mod kept;
 mod restoring;
 mod routes;
 mod server;
@@ -26,11 +27,12 @@ mod wills;
 
 pub use self::{
     backend::{
-        Acceptance, ConnectAttempt, MqttAdmission, MqttBackend, MqttClient, MqttRefusal, MqttStore,
-        PublishOutcome, StoredSession,
+        Acceptance, ConnectAttempt, MqttAdmission, MqttBackend, MqttClient, MqttRefusal,
+        PublishOutcome,
     },
     broker::{Broker, BrokerNumbers},
     config::{BrokerConfig, MqttConfig},
+    kept::{MqttStore, StoredSession},
     server::{MqttControl, MqttFront, MqttServer},
     session::SessionInfo,
 };

@@ -170,9 +170,6 @@ async fn many_retained_messages_wait_for_their_reader() {
     publisher.ask(&[0xc0, 0], &[0xd0, 0]).await;
     let mut client = fixture.v3("c").await;
     client.send(&subscribe_v3(1, "a/+", 0)).await;
-    client
-        .send(&packet(0xa2, &[vec![0, 2], text("a/+")].concat()))
-        .await;
     client.expect(b"\x90\x03\0\x01\0").await;
     for _ in 0..=255 {
         assert_eq!(client.packet().await[0], 0x31);

@@ -6,9 +6,9 @@ use bytes::BytesMut;
 use postern_core::{
     Peer, Text,
     mqtt::{
-        ClientLimits, Connack, ConnectPacket, Decoded, MqttConnection, MqttVersion, Negotiated,
-        Packet, PacketFault, Qos, Reason, SharedFilter, SubscriptionOptions, TopicFilter, Will,
-        decode, encode_connack,
+        ClientLimits, Connack, ConnectPacket, Decoded, KeptState, MqttConnection, MqttVersion,
+        Negotiated, Packet, PacketFault, Qos, Reason, SharedFilter, SubscriptionOptions,
+        TopicFilter, Will, decode, encode_connack,
     },
 };
 use postern_system::{clock, random};
@@ -206,16 +206,7 @@ async fn attach(
     }
     let will = connect.will.take().map(Box::new);
     session.set_will(will.as_ref().filter(|_| session.is_durable()));
-    let stored = match session.is_durable() {
-        false => Ok(None),
-        true => {
-            let saved = broker.save(&session, &kept, expiry_s, false).await;
-            match saved {
-                true => open_queue(broker, &session, limits.in_flight_max).await,
-                false => Err("the session was not stored".to_owned()),
-            }
-        }
-    };
+    let stored = keep(broker, &session, &kept, &negotiated, &limits).await;
     let stored = match stored {
         Ok(stored) => stored,
         Err(text) => {
@@ -224,29 +215,18 @@ async fn attach(
             return Err(NotOpened::Refused(version, refusal));
         }
     };
-    let mut connack = BytesMut::new();
     let told = Connack {
         is_session_present: is_present,
-        reason: Reason::SUCCESS,
-        problem: None,
-        session_expiry_s: negotiated.is_session_expiry_ours.then_some(expiry_s),
-        receive_max: Some(negotiated.receive_max),
-        qos_max: Some(negotiated.qos_max),
-        has_retain: negotiated.has_retain,
-        packet_bytes_max: Some(negotiated.packet_bytes_in_max),
         assigned_client_id: is_id_assigned.then_some(&client.client_id),
-        topic_alias_max: negotiated.topic_alias_in_max,
         has_wildcards: limits.wildcards,
         has_shared: limits.shared_subscriptions,
-        server_keep_alive_s: negotiated
-            .keep_alive
-            .filter(|_| negotiated.is_keep_alive_ours)
-            .map(|time| u16::try_from(time.as_secs()).unwrap_or(u16::MAX)),
         response_information: admission
             .response_information
             .as_deref()
             .filter(|_| connect.wants_response_information),
+        ..accepted(&negotiated)
     };
+    let mut connack = BytesMut::new();
     encode_connack(&mut connack, version, &told);
     let had_expiry = connect.session_expiry_s > 0;
     Ok(Opened {
@@ -260,6 +240,43 @@ async fn attach(
         bytes: config.bytes.connection(config.held_bytes_max),
         connack,
     })
+}
+
+/// Keeps the session, where it outlives its connection on disk, and opens its queue.
+async fn keep(
+    broker: &Broker,
+    session: &Session,
+    kept: &KeptState,
+    negotiated: &Negotiated,
+    limits: &ClientLimits,
+) -> Result<Option<StoredQueue>, String> {
+    if !session.is_durable() {
+        return Ok(None);
+    }
+    let expiry_s = negotiated.session_expiry_s;
+    match broker.save(session, kept, expiry_s, false).await {
+        true => open_queue(broker, session, limits.in_flight_max).await,
+        false => Err("the session was not stored".to_owned()),
+    }
+}
+
+/// What the client is told of what was agreed on.
+fn accepted(negotiated: &Negotiated) -> Connack<'static> {
+    Connack {
+        session_expiry_s: negotiated
+            .is_session_expiry_ours
+            .then_some(negotiated.session_expiry_s),
+        receive_max: Some(negotiated.receive_max),
+        qos_max: Some(negotiated.qos_max),
+        has_retain: negotiated.has_retain,
+        packet_bytes_max: Some(negotiated.packet_bytes_in_max),
+        topic_alias_max: negotiated.topic_alias_in_max,
+        server_keep_alive_s: negotiated
+            .keep_alive
+            .filter(|_| negotiated.is_keep_alive_ours)
+            .map(|time| u16::try_from(time.as_secs()).unwrap_or(u16::MAX)),
+        ..Connack::default()
+    }
 }
 
 fn check_will(connect: &ConnectPacket, limits: &ClientLimits) -> Result<(), MqttRefusal> {
