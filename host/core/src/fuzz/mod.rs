@@ -9,6 +9,7 @@
 //! | `headers` | a header section |
 //! | `mqtt` | one octet of mode, then what a client sends |
 //! | `reassembly` | a script of fragments, see reassembly.rs |
+//! | `redis` | one octet of mode, then an entry of a stream, an address or an id |
 //! | `resp` | one octet of mode, then what a client of Redis sends |
 //! | `routes` | a request and routes, in lines, see routes.rs |
 //! | `session` | a script of frames, time and calls, see session.rs |
@@ -21,6 +22,7 @@ mod events;
 mod headers;
 mod mqtt;
 mod reassembly;
+mod redis;
 mod resp;
 mod routes;
 mod session;
@@ -30,8 +32,9 @@ mod velithon;
 mod websocket;
 
 pub use self::{
-    decoder::decoder, endpoint::endpoint, events::events, headers::headers, mqtt::mqtt, reassembly::reassembly,
-    resp::resp, routes::routes, session::session, velithon::velithon, websocket::websocket,
+    decoder::decoder, endpoint::endpoint, events::events, headers::headers, mqtt::mqtt,
+    reassembly::reassembly, redis::redis, resp::resp, routes::routes, session::session, velithon::velithon,
+    websocket::websocket,
 };
 
 /// Takes octets off the front of a fuzzer's input; zeros when it is used up.

@@ -38,6 +38,11 @@ fn reassembly() {
 }
 
 #[test]
+fn redis() {
+    replay("redis", super::redis);
+}
+
+#[test]
 fn resp() {
     replay("resp", super::resp);
 }

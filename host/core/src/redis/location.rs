@@ -178,10 +178,13 @@ impl fmt::Display for RedisLocation {
 }
 
 fn of_socket(path: &str) -> Result<RedisLocation, RedisLocationError> {
-    let path = path.strip_prefix("//").unwrap_or(path);
-    if !path.starts_with('/') || path.contains('\0') {
+    let below = path.trim_start_matches('/');
+    // `unix://PATH` is written as well, where PATH begins with its own slash.
+    let is_absolute = path.len() == below.len() + 1 || path.len() > below.len() + 2;
+    if !is_absolute || below.is_empty() || path.contains('\0') {
         return Err(RedisLocationError::Path(path.to_owned()));
     }
+    let path = format!("/{below}");
     Ok(RedisLocation {
         topology: RedisTopology::Single(RedisNode::Socket(path.into())),
         is_tls: false,
@@ -285,6 +288,8 @@ mod tests {
         refused("redis+cluster://a/1", &E::DatabaseOfCluster);
         refused("redis+sentinel://a", &E::Service);
         refused("unix:redis.sock", &E::Path("redis.sock".to_owned()));
+        refused("unix://redis.sock", &E::Path("//redis.sock".to_owned()));
+        refused("unix:///", &E::Path("///".to_owned()));
         let many = vec!["a"; 65].join(",");
         refused(
             &format!("redis+cluster://{many}"),
