@@ -122,8 +122,7 @@ impl PacketFault {
             | Self::PropertyNotAllowed { .. }
             | Self::ReasonNotAllowed(_)
             | Self::ReservedBit
-            | Self::WillFlags
-            | Self::RetainHandling => Reason::MALFORMED,
+            | Self::WillFlags => Reason::MALFORMED,
             Self::ServerPacket { .. }
             | Self::PropertyTwice { .. }
             | Self::PropertyValue { .. }
@@ -131,6 +130,7 @@ impl PacketFault {
             | Self::PasswordAlone
             | Self::NoFilter
             | Self::NoLocalShared
+            | Self::RetainHandling
             | Self::NotConnect
             | Self::ConnectTwice
             | Self::DataWithoutMethod
