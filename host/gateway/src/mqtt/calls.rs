@@ -90,9 +90,9 @@ pub(super) fn begin(
                 // Whoever publishes with QoS 0 asks for no word of it.
                 let _ = Box::pin(call.run()).await;
             });
-            Acceptance::Now(Ok(1))
+            Acceptance::Call(Box::pin(std::future::ready(Ok(1))))
         }
-        None => Acceptance::Later(Box::pin(call.run())),
+        None => Acceptance::Call(Box::pin(call.run())),
     }
 }
 

@@ -300,7 +300,7 @@ impl MqttGateway {
             && self.broker.keeps(publication.topic.event.as_str());
         let taken = match self.take(client, &publication, is_kept) {
             Acceptance::Now(taken) => taken,
-            Acceptance::Later(taken) => taken.await,
+            Acceptance::Later(taken) | Acceptance::Call(taken) => taken.await,
         };
         let n_told = taken.map_err(|refused: MqttRefusal| {
             let kind = match refused.reason {

@@ -105,6 +105,8 @@ pub enum Acceptance {
     Now(PublishOutcome),
     /// Something has to be stored first.
     Later(BoxFuture<PublishOutcome>),
+    /// A service is called in the place of telling subscribers. What it resolves to is its answer.
+    Call(BoxFuture<PublishOutcome>),
 }
 
 /// A client with a connection.
@@ -122,6 +124,7 @@ impl fmt::Debug for Acceptance {
         match self {
             Self::Now(taken) => f.debug_tuple("Now").field(taken).finish(),
             Self::Later(_) => f.write_str("Later"),
+            Self::Call(_) => f.write_str("Call"),
         }
     }
 }

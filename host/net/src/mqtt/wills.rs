@@ -81,14 +81,16 @@ impl PendingWill {
                 store.publish_will(client_id, &publication, is_kept)
             }
         };
+        let is_call = matches!(acceptance, Acceptance::Call(_));
         let taken = match acceptance {
             Acceptance::Now(taken) => taken,
-            Acceptance::Later(taking) => taking.await,
+            Acceptance::Later(taking) | Acceptance::Call(taking) => taking.await,
         };
         taken.map_err(|refusal| format!("{}: {}", refusal.reason, refusal.text))?;
-        routes
-            .route(&publication.topic.name)
-            .deliver(&publication, told);
+        if !is_call {
+            let route = routes.route(&publication.topic.name);
+            route.deliver(&publication, told);
+        }
         Ok(())
     }
 }

@@ -198,6 +198,7 @@ impl<S: StreamLink> Connection<S> {
             publication,
             route,
             id: packet.id,
+            is_call: matches!(accepted, Acceptance::Call(_)),
         };
         match accepted {
             Acceptance::Now(taken) if self.taking.is_empty() => {
@@ -207,7 +208,7 @@ impl<S: StreamLink> Connection<S> {
                 let step = Step::Published(Box::new(publishing), taken);
                 self.taking.push(Box::pin(std::future::ready(step)));
             }
-            Acceptance::Later(taking) => {
+            Acceptance::Later(taking) | Acceptance::Call(taking) => {
                 let publishing = Box::new(publishing);
                 self.taking.push(Box::pin(async move {
                     Step::Published(publishing, taking.await)
@@ -234,6 +235,7 @@ impl<S: StreamLink> Connection<S> {
             publication,
             route: Arc::default(),
             id: Some(id),
+            is_call: false,
         };
         let step = Step::Published(Box::new(publishing), Err(MqttRefusal::new(reason, text)));
         self.taking.push(Box::pin(std::future::ready(step)));
@@ -252,6 +254,7 @@ impl<S: StreamLink> Connection<S> {
             publication,
             route,
             id,
+            is_call,
         } = publishing;
         let n_elsewhere = match taken {
             Ok(n_elsewhere) => n_elsewhere,
@@ -267,7 +270,9 @@ impl<S: StreamLink> Connection<S> {
         };
         let n_before = self.told.n_told;
         let routes = &self.broker.shared.routes;
-        if route.is_current(routes) {
+        if is_call {
+            // It is for the service alone.
+        } else if route.is_current(routes) {
             route.deliver(&publication, &mut self.told);
         } else {
             routes

@@ -38,6 +38,8 @@ pub(super) struct Publishing {
     pub(super) route: Arc<Route>,
     /// With QoS 1 and 2.
     pub(super) id: Option<u16>,
+    /// A service is called, and no subscriber is told.
+    pub(super) is_call: bool,
 }
 
 /// What a SUBSCRIBE or UNSUBSCRIBE has come to.
