@@ -219,9 +219,8 @@ impl App {
         let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         gateway.set_admin_address(admin_address);
         gateway.set_bound_addresses(listeners.bound_addresses(), listeners.lost());
-        let gateway = Arc::new(gateway);
         Ok(Self {
-            gateway,
+            gateway: Arc::new(gateway),
             pipeline,
             control,
             runtime,
