@@ -16,16 +16,14 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{
-    kv_table::{KvStore, Table},
-    store::{
-        BYTES_OF_COPY_MAX, Change, KEYS_OF_COPY_MAX, ReadStore as _, StoreError, StoreSnapshot,
-    },
+use crate::store::{
+    BYTES_OF_COPY_MAX, Change, KEYS_OF_COPY_MAX, OverlaidTable, ReadStore as _, StoreError,
+    StoreSnapshot,
 };
 
 /// The table of one copy.
 pub(crate) struct KvOverlay {
-    table: Table,
+    table: Box<dyn OverlaidTable>,
     /// Of the gateway's own file, as it was when the call came, or what reads are told where it could not be
     /// read then.
     before: Option<Result<StoreSnapshot, StoreError>>,
@@ -41,21 +39,17 @@ struct Written {
 
 impl KvOverlay {
     /// Over `table` as it is.
-    pub(crate) fn new(table: &Table) -> Self {
-        let before = match &table.store {
-            KvStore::Local(store) => Some(store.snapshot()),
-            KvStore::Other(_) => None,
-        };
+    pub(crate) fn new(table: impl OverlaidTable + 'static) -> Self {
         Self {
-            table: table.clone(),
-            before,
+            before: table.snapshot(),
+            table: Box::new(table),
             written: Mutex::default(),
         }
     }
 
     /// Whether it lies over `table`.
     pub(crate) fn is_over(&self, table: &str) -> bool {
-        *self.table.name == *table
+        **self.table.name() == *table
     }
 
     pub(crate) async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
@@ -63,7 +57,7 @@ impl KvOverlay {
             return Ok(written.clone());
         }
         match self.before()? {
-            Some(before) => before.get(&self.table.name, key).await,
+            Some(before) => before.get(self.table.name(), key).await,
             None => self.table.get(key).await,
         }
     }
@@ -79,7 +73,7 @@ impl KvOverlay {
         // Each key that was written hides one of the table at most.
         let n_keys = limit.saturating_add(written.len());
         let before = match self.before()? {
-            Some(before) => before.keys(&self.table.name, prefix, after, n_keys).await?,
+            Some(before) => before.keys(self.table.name(), prefix, after, n_keys).await?,
             None => self.table.keys(prefix, after, n_keys).await?,
         };
         let mut keys: BTreeSet<String> = before.into_iter().collect();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use postern_core::{Error, Kind, key_value};
+use postern_core::{BoxFuture, Error, Kind, key_value};
 
 pub(crate) use postern_core::key_value::KEYS_MAX;
 
@@ -10,7 +10,7 @@ use crate::{
     bindings::Failure,
     convert::failure,
     named_stores::NamedStores,
-    store::{Change, ReadStore as _, Store, StoreError},
+    store::{Change, OverlaidTable, ReadStore as _, Store, StoreError, StoreSnapshot},
 };
 
 /// A plugin's view of the store.
@@ -86,6 +86,34 @@ impl Table {
                 Ok(store.write(&self.name, change, other.ttl).await?)
             }
         }
+    }
+}
+
+impl OverlaidTable for Table {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn snapshot(&self) -> Option<Result<StoreSnapshot, StoreError>> {
+        match &self.store {
+            KvStore::Local(store) => Some(store.snapshot()),
+            KvStore::Other(_) => None,
+        }
+    }
+
+    fn get(&self, key: String) -> BoxFuture<Result<Option<Vec<u8>>, StoreError>> {
+        let table = self.clone();
+        Box::pin(async move { Self::get(&table, key).await })
+    }
+
+    fn keys(
+        &self,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<Result<Vec<String>, StoreError>> {
+        let table = self.clone();
+        Box::pin(async move { Self::keys(&table, prefix, after, limit).await })
     }
 }
 

@@ -24,6 +24,7 @@ use redb::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use postern_core::BoxFuture;
 pub(crate) use postern_core::key_value::KeyChange as Change;
 
 pub(crate) use self::failure::{BYTES_OF_COPY_MAX, KEYS_OF_COPY_MAX};
@@ -189,6 +190,25 @@ impl FailedReads {
         }
         StoreError::failed(fault, reason)
     }
+}
+
+/// A table that a copy's overlay lies over, whatever keeps it.
+pub(crate) trait OverlaidTable: Send + Sync {
+    fn name(&self) -> &Arc<str>;
+
+    /// The table as it is at this moment; `None` where it cannot be kept so.
+    fn snapshot(&self) -> Option<Result<StoreSnapshot, StoreError>>;
+
+    /// As `ReadStore::get`.
+    fn get(&self, key: String) -> BoxFuture<Result<Option<Vec<u8>>, StoreError>>;
+
+    /// As `ReadStore::keys`.
+    fn keys(
+        &self,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<Result<Vec<String>, StoreError>>;
 }
 
 /// What can be asked of the store, as it is or as it was.

@@ -120,7 +120,7 @@ impl Generation {
     /// What a copy of a call that comes at this moment works on; `None` where its guests have no store.
     pub(crate) fn state_for_copy(&self) -> Option<CopiedState> {
         let table = self.guest.shared.get::<Table>()?;
-        Some(Arc::new(KvOverlay::new(table)))
+        Some(Arc::new(KvOverlay::new(table.clone())))
     }
 
     /// Why its calls cannot be recorded, where they cannot.

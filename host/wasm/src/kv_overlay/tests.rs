@@ -5,7 +5,10 @@ use std::sync::Arc;
 use postern_core::Kind;
 
 use super::*;
-use crate::store::Store;
+use crate::{
+    kv_table::{KvStore, Table},
+    store::Store,
+};
 
 fn table() -> (tempfile::TempDir, Table) {
     let folder = tempfile::TempDir::new().unwrap();
@@ -22,7 +25,7 @@ fn store_of(table: &Table) -> &Arc<Store> {
 }
 
 fn over(table: &Table) -> KvOverlay {
-    KvOverlay::new(table)
+    KvOverlay::new(table.clone())
 }
 
 fn set(key: &str, value: &str) -> Change {
