@@ -15,7 +15,9 @@ mod topic;
 mod window;
 
 pub use self::{
-    connection::{InboundPublish, KeptState, MqttConnection, MqttInput, SendOutcome},
+    connection::{
+        InboundPublish, KeptState, MqttConnection, MqttInput, ReceivedStage, SendOutcome,
+    },
     delivery::{OutgoingPublish, OutgoingQueue, ShareKey},
     event::client_of,
     filters::FilterTable,

@@ -7,7 +7,7 @@
 //! What lies in a stored queue has its packet identifier by its position, so that it has the same one
 //! when it is sent again after a crash of the gateway, and the client knows it for a repetition.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::{OutgoingPublish, Qos};
 use crate::event::durable::Position;
@@ -18,6 +18,8 @@ pub struct Window {
     in_flight: HashMap<u16, InFlight>,
     /// Of those, what was sent over an earlier connection and not yet over this one.
     unsent: VecDeque<u16>,
+    /// What the client had when the gateway ended, also once it has completed it: the queue may not know.
+    had: BTreeSet<Position>,
     last_id: u16,
     last_number: u64,
 }
@@ -44,14 +46,16 @@ pub(super) enum Repeated<'a> {
 }
 
 impl Window {
-    /// One with what a client had when the gateway ended.
+    /// One with what a client had when the gateway ended: identifiers, and where they lie in the stored
+    /// queue.
     #[must_use]
-    pub fn with_released(ids: &[u16]) -> Self {
+    pub fn with_released(released: &[(u16, Option<Position>)]) -> Self {
         let mut window = Self::default();
-        for id in ids {
-            window.insert(*id, Stage::Released(None));
+        for (id, position) in released {
+            window.insert(*id, Stage::Released(*position));
+            window.had.extend(*position);
         }
-        window.unsent = ids.iter().copied().collect();
+        window.unsent = released.iter().map(|(id, _)| *id).collect();
         window
     }
 
@@ -136,12 +140,16 @@ impl Window {
         self.in_flight.is_empty()
     }
 
-    /// Identifiers that the client has and has not completed.
+    /// Identifiers that the client has and has not completed, and where they lie in the stored queue.
     #[must_use]
-    pub fn released(&self) -> Vec<u16> {
-        let released = self.in_flight.iter().filter_map(|(id, in_flight)| {
-            matches!(in_flight.stage, Stage::Released(_)).then_some(*id)
-        });
+    pub fn released(&self) -> Vec<(u16, Option<Position>)> {
+        let released = self
+            .in_flight
+            .iter()
+            .filter_map(|(id, in_flight)| match &in_flight.stage {
+                Stage::Released(position) => Some((*id, *position)),
+                Stage::Sent(_) => None,
+            });
         let mut released: Vec<_> = released.collect();
         released.sort_unstable();
         released
@@ -150,14 +158,16 @@ impl Window {
     /// How what lies at `position` stands: none where the client was not sent it.
     #[must_use]
     pub fn standing(&self, position: Position) -> Option<WindowStanding> {
+        if self.had.contains(&position) {
+            return Some(WindowStanding::Released);
+        }
         match &self.in_flight.get(&id_of(position))?.stage {
             Stage::Sent(outgoing) if outgoing.position == Some(position) => {
                 Some(WindowStanding::Sent)
             }
             Stage::Sent(_) => None,
-            // One of an earlier run: nothing says whose it was but the identifier.
             Stage::Released(known) => {
-                let is_same = known.is_none_or(|known| known == position);
+                let is_same = *known == Some(position);
                 is_same.then_some(WindowStanding::Released)
             }
         }
@@ -281,7 +291,7 @@ mod tests {
         assert!(window.on_puback(one).is_some() && window.on_puback(one).is_none());
         assert!(matches!(window.on_pubrec(two), Ok(Some(_))));
         assert!(matches!(window.on_pubrec(two), Ok(None)));
-        assert_eq!(window.released(), [two]);
+        assert_eq!(window.released(), [(two, None)]);
         assert!(window.on_pubcomp(two) && window.is_empty());
     }
 
@@ -315,10 +325,14 @@ mod tests {
             window.standing(Position(65_536)),
             Some(WindowStanding::Released)
         );
+        let mut restored = Window::with_released(&[(7, Some(Position(7)))]);
+        assert!(restored.on_pubcomp(7));
         assert_eq!(
-            Window::with_released(&[7]).standing(Position(7)),
-            Some(WindowStanding::Released)
+            restored.standing(Position(7)),
+            Some(WindowStanding::Released),
+            "the queue may not know that it is complete"
         );
+        assert_eq!(restored.standing(Position(65_542)), None);
     }
 
     #[test]
@@ -340,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_was_released_before_a_crash_is_released_again() {
-        let mut window = Window::with_released(&[9, 7]);
+        let mut window = Window::with_released(&[(9, None), (7, None)]);
         assert_eq!(window.n_open(), 0);
         assert_eq!(repeated(&mut window), [(9, false), (7, false)]);
         assert!(window.on_pubcomp(7) && window.on_pubcomp(9) && window.is_empty());

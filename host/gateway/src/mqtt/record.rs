@@ -4,7 +4,7 @@
 //! message  version:u8  qos:u8  is_text:u8  expires_at_ms:u64  topic  payload  content_type?
 //!          response_topic?  correlation?  n:u32 × (name value)
 //! session  version:u8  expiry_s:u32  ended_at_ms:u64 (0: connected)  n:u32 × (subscription)
-//!          n:u32 × received:u16  n:u32 × released:u16  will:u8 (0, or 1 and the will)
+//!          n:u32 × received:u16  n:u32 × (released:u16 position:u64, 0: none)  will:u8 (0, or 1 and the will)
 //! will     delay_s:u32  expiry_s:u32 (u32::MAX: none)  is_retained:u8  message, as the octets of its record
 //! subscription  filter  options:u8 (qos, bit 2 no-local, bit 3 retain-as-published, bits 4-5 handling)  id:u32 (0: none)
 //! ```
@@ -14,6 +14,7 @@
 use bytes::{Buf, Bytes};
 use postern_core::{
     Text,
+    event::durable::Position,
     mqtt::{
         Publication, PublicationProperties, Qos, RetainHandling, SharedFilter, SubscriptionOptions,
         TopicName, Will,
@@ -115,10 +116,15 @@ pub(super) fn write_session(session: &StoredSession) -> Vec<u8> {
         out.push(options_bits(options));
         out.extend_from_slice(&options.id.unwrap_or_default().to_be_bytes());
     }
-    for ids in [&session.received, &session.released] {
-        push_count(&mut out, ids.len());
-        ids.iter()
-            .for_each(|id| out.extend_from_slice(&id.to_be_bytes()));
+    push_count(&mut out, session.received.len());
+    for id in &session.received {
+        out.extend_from_slice(&id.to_be_bytes());
+    }
+    push_count(&mut out, session.released.len());
+    for (id, position) in &session.released {
+        out.extend_from_slice(&id.to_be_bytes());
+        let position = position.map_or(0, |position| position.0);
+        out.extend_from_slice(&position.to_be_bytes());
     }
     out.push(u8::from(session.will.is_some()));
     if let Some(will) = &session.will {
@@ -173,13 +179,16 @@ pub(super) fn read_session(
         let id = (id > 0).then_some(id);
         subscriptions.push((filter, SubscriptionOptions { id, ..options }));
     }
-    let mut ids = || -> Result<Vec<u16>, MqttRecordError> {
-        let count = count_of(&mut rest)?;
-        (0..count)
-            .map(|_| rest.try_get_u16().map_err(|_| MqttRecordError))
-            .collect()
-    };
-    let (received, released) = (ids()?, ids()?);
+    let mut received = Vec::new();
+    for _ in 0..count_of(&mut rest)? {
+        received.push(rest.try_get_u16().map_err(|_| MqttRecordError)?);
+    }
+    let mut released = Vec::new();
+    for _ in 0..count_of(&mut rest)? {
+        let id = rest.try_get_u16().map_err(|_| MqttRecordError)?;
+        let position = rest.try_get_u64().map_err(|_| MqttRecordError)?;
+        released.push((id, (position > 0).then_some(Position(position))));
+    }
     Ok(StoredSession {
         client_id: client_id.into(),
         expiry_s,
@@ -341,7 +350,7 @@ mod tests {
                     (plain.clone(), SubscriptionOptions::default()),
                 ],
                 received: vec![1, 65_535],
-                released: vec![2],
+                released: vec![(2, None), (3, Some(Position(9)))],
                 will: ended_at_ms.map(|_| Box::new(will.clone())),
             };
             let read = read_session("c".to_owned(), write_session(&session));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use postern_core::mqtt::KeptState;
+use postern_core::mqtt::{KeptState, ReceivedStage};
 use postern_system::clock;
 
 use super::{StoredSession, session::Session};
@@ -15,10 +15,8 @@ pub(super) fn stored(
     has_ended: bool,
 ) -> StoredSession {
     let ended_at = has_ended.then(|| clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default());
-    let received = kept
-        .received
-        .iter()
-        .filter(|(_, is_answered)| **is_answered);
+    let is_taken = |stage: &ReceivedStage| *stage != ReceivedStage::Taking;
+    let received = kept.received.iter().filter(|(_, stage)| is_taken(stage));
     let subscriptions = session.subscriptions.lock();
     StoredSession {
         client_id: session.client_id.clone(),

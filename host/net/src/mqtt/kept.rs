@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use postern_core::{
     BoxFuture, Error, Text,
-    event::durable::EventConsumer,
+    event::durable::{EventConsumer, Position},
     mqtt::{Publication, SharedFilter, SubscriptionOptions, TopicFilter, Will},
 };
 
@@ -76,7 +76,7 @@ pub struct StoredSession {
     /// Packet identifiers of QoS 2 that came and were not released by the client.
     pub received: Vec<u16>,
     /// Packet identifiers of QoS 2 that the client has, and that were not completed.
-    pub released: Vec<u16>,
+    pub released: Vec<(u16, Option<Position>)>,
     /// What is to be published when the client does not come back in time.
     pub will: Option<Box<Will>>,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postern_core::mqtt::{KeptState, Window};
+use postern_core::mqtt::{KeptState, ReceivedStage, Window};
 use postern_system::clock;
 
 use super::{
@@ -46,7 +46,7 @@ impl Broker {
         let left = left_of(&stored);
         let expires_at = left.and_then(|left| now.checked_add(left));
         let will_at = will_left_of(&stored).and_then(|left| now.checked_add(left));
-        let received = stored.received.iter().map(|id| (*id, true)).collect();
+        let received = stored.received.iter().map(|id| (*id, ReceivedStage::Answered)).collect();
         let kept = KeptState {
             window: Window::with_released(&stored.released),
             received,

@@ -43,8 +43,19 @@ pub struct MqttConnection {
 #[derive(Debug, Default)]
 pub struct KeptState {
     pub window: Window,
-    /// Packet identifiers of QoS 2 that came and were not released, and whether they were answered.
-    pub received: BTreeMap<u16, bool>,
+    /// Packet identifiers of QoS 2 that came and were not released.
+    pub received: BTreeMap<u16, ReceivedStage>,
+}
+
+/// How far a publication of the client's with QoS 2 is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceivedStage {
+    /// Nobody has decided about it.
+    Taking,
+    /// It is taken, and its identifier is being kept.
+    Taken,
+    /// PUBREC was said.
+    Answered,
 }
 
 /// What a packet asks for that the machine does not do by itself.
@@ -115,7 +126,9 @@ impl MqttConnection {
     #[must_use]
     pub fn into_kept(mut self) -> KeptState {
         self.kept.window.on_disconnected();
-        self.kept.received.retain(|_, is_answered| *is_answered);
+        self.kept
+            .received
+            .retain(|_, stage| *stage != ReceivedStage::Taking);
         self.kept
     }
 
@@ -180,15 +193,17 @@ impl MqttConnection {
         if let (Qos::ExactlyOnce, Some(id)) = (packet.qos, packet.id) {
             match self.kept.received.get(&id) {
                 // It is taken; the client has not read that.
-                Some(true) => {
+                Some(ReceivedStage::Answered) => {
                     self.acknowledge(AckKind::Pubrec, id, Reason::SUCCESS, None, out);
                     return Ok(MqttInput::Nothing);
                 }
-                Some(false) => return Ok(MqttInput::Nothing),
+                Some(ReceivedStage::Taking | ReceivedStage::Taken) => {
+                    return Ok(MqttInput::Nothing);
+                }
                 None => {}
             }
             self.check_receive_max()?;
-            self.kept.received.insert(id, false);
+            self.kept.received.insert(id, ReceivedStage::Taking);
         }
         self.n_taking += usize::from(packet.id.is_some());
         Ok(MqttInput::Publish(InboundPublish {
@@ -254,9 +269,9 @@ impl MqttConnection {
                 false => MqttInput::Nothing,
             },
             AckKind::Pubrel => match self.kept.received.get(&ack.id) {
-                Some(true) => MqttInput::Released(ack.id),
+                Some(ReceivedStage::Answered) => MqttInput::Released(ack.id),
                 // Nothing was answered yet that could be released.
-                Some(false) => MqttInput::Nothing,
+                Some(ReceivedStage::Taking | ReceivedStage::Taken) => MqttInput::Nothing,
                 None => {
                     let reason = Reason::PACKET_ID_NOT_FOUND;
                     self.acknowledge(AckKind::Pubcomp, ack.id, reason, None, out);
@@ -295,11 +310,16 @@ impl MqttConnection {
         if qos == Qos::ExactlyOnce {
             match reason.is_failure() {
                 true => self.kept.received.remove(&id),
-                false => self.kept.received.insert(id, true),
+                false => self.kept.received.insert(id, ReceivedStage::Answered),
             };
         }
         self.acknowledge(kind, id, reason, problem, out);
         true
+    }
+
+    /// A publication of the client's with QoS 2 is taken; what is kept of the session from here on says so.
+    pub fn on_taken(&mut self, id: u16) {
+        self.kept.received.insert(id, ReceivedStage::Taken);
     }
 
     /// Says PUBREL: the client's PUBREC is kept.

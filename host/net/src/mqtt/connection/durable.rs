@@ -155,8 +155,9 @@ impl<S: StreamLink> Connection<S> {
 
     /// A publication with QoS 2 is taken: its identifier is kept before PUBREC says so.
     pub(super) fn keep_received(&mut self, id: u16, reason: Reason) {
-        let (mut state, broker) = (self.state(), self.broker.clone());
-        state.received.push(id);
+        // Those that are kept at the same time are in what is kept last.
+        self.machine.on_taken(id);
+        let (state, broker) = (self.state(), self.broker.clone());
         self.taking.push(Box::pin(async move {
             Step::Kept(id, reason, broker.save_state(state).await)
         }));
