@@ -29,7 +29,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_core::Text;
 use postern_wasm::{StoreError, StoreFile, StoreHealth, StoreRecovery};
 use redb::{Database, DatabaseError};
 use tokio::sync::{Notify, Semaphore, mpsc};

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Error, Headers, Kind,
+    Error, Headers, Kind, Text,
     event::{
         Event, Publisher, TopicPattern,
         durable::{
