@@ -43,7 +43,7 @@ impl Broker {
         let port = address.port();
         let config = format!(
             "listener {port} 127.0.0.1\npersistence true\npersistence_location {root}/\n\
-             autosave_interval 1\nautosave_on_changes true\nmax_queued_messages 0\n\
+             max_queued_messages 0\n\
              log_dest file {root}/log\nlog_type all\n{}",
             lines.replace("ROOT", &root)
         );

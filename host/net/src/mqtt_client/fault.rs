@@ -12,8 +12,6 @@ pub enum BrokerFault {
     TooLong { declared: u64, limit: u32 },
     #[error("a packet of kind {kind} came where none may")]
     Unexpected { kind: u8 },
-    #[error("more than {limit} messages are under way, which is the receive maximum")]
-    TooMany { limit: u16 },
     #[error("topic alias {alias} stands for no topic; the limit is {limit}")]
     Alias { alias: u16, limit: u16 },
     #[error("the acknowledgement of packet {packet_id} belongs to none that was sent")]
@@ -52,7 +50,6 @@ impl BrokerFault {
             Self::Unexpected { .. } | Self::Unasked { .. } => {
                 Some(DisconnectReasonCode::ProtocolError)
             }
-            Self::TooMany { .. } => Some(DisconnectReasonCode::ReceiveMaximumExceeded),
             Self::Alias { .. } => Some(DisconnectReasonCode::TopicAliasInvalid),
             Self::AckLate { .. } | Self::PingLate { .. } => {
                 Some(DisconnectReasonCode::UnspecifiedError)

@@ -28,8 +28,6 @@ pub(super) enum OnPublish {
     Known,
     /// It is answered with this.
     Answer { qos: Qos, reason: Reason },
-    /// There are as many as may be.
-    TooMany,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +56,10 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// A PUBLISH has come.
-    pub(super) fn on_publish(&mut self, packet_id: u16, qos: Qos, most: u16) -> OnPublish {
-        let n_here = self.entries.values().filter(|one| one.is_here).count();
+    /// A PUBLISH has come. How many may be here is not counted: whoever reads stops reading while enough
+    /// are being judged, because mosquitto 2.0 goes beyond the receive maximum when a session resumes.
+    pub(super) fn on_publish(&mut self, packet_id: u16, qos: Qos) -> OnPublish {
         let Some(known) = self.entries.get_mut(&packet_id) else {
-            if n_here >= usize::from(most) {
-                return OnPublish::TooMany;
-            }
             let received = Received {
                 judgement: Judgement::Open { qos },
                 is_here: true,
@@ -72,9 +67,6 @@ impl Incoming {
             self.entries.insert(packet_id, received);
             return OnPublish::Judge(self.token(packet_id));
         };
-        if !known.is_here && n_here >= usize::from(most) {
-            return OnPublish::TooMany;
-        }
         known.is_here = true;
         match known.judgement {
             Judgement::Open { .. } => OnPublish::Known,
@@ -152,7 +144,7 @@ mod tests {
     use super::*;
 
     fn judged(incoming: &mut Incoming, packet_id: u16, qos: Qos) -> MessageToken {
-        match incoming.on_publish(packet_id, qos, 10) {
+        match incoming.on_publish(packet_id, qos) {
             OnPublish::Judge(token) => token,
             other => panic!("{other:?}"),
         }
@@ -167,7 +159,7 @@ mod tests {
         // QoS 1: the broker sends it again, and it counts again.
         let token = judged(&mut incoming, 1, Qos::AtLeastOnce);
         incoming.on_lost();
-        let again = incoming.on_publish(1, Qos::AtLeastOnce, 10);
+        let again = incoming.on_publish(1, Qos::AtLeastOnce);
         assert_eq!(again, OnPublish::Known);
         let told = incoming.on_judged(token, Reason::SUCCESS, true);
         assert_eq!(told, Some((1, Qos::AtLeastOnce)));
@@ -183,8 +175,8 @@ mod tests {
             qos: Qos::ExactlyOnce,
             reason: Reason::SUCCESS,
         };
-        assert_eq!(incoming.on_publish(1, Qos::ExactlyOnce, 10), answer);
-        assert_eq!(incoming.on_publish(1, Qos::ExactlyOnce, 10), answer);
+        assert_eq!(incoming.on_publish(1, Qos::ExactlyOnce), answer);
+        assert_eq!(incoming.on_publish(1, Qos::ExactlyOnce), answer);
         assert!(incoming.on_release(1));
         assert!(!incoming.on_release(1));
         judged(&mut incoming, 1, Qos::ExactlyOnce);
@@ -199,26 +191,5 @@ mod tests {
         assert_eq!(incoming.on_judged(before, Reason::SUCCESS, true), None);
         let told = incoming.on_judged(after, Reason::SUCCESS, true);
         assert_eq!(told, Some((1, Qos::ExactlyOnce)));
-    }
-
-    #[test]
-    fn no_more_are_taken_than_the_receive_maximum() {
-        let mut incoming = Incoming::default();
-        assert!(matches!(
-            incoming.on_publish(1, Qos::AtLeastOnce, 2),
-            OnPublish::Judge(_)
-        ));
-        assert!(matches!(
-            incoming.on_publish(2, Qos::ExactlyOnce, 2),
-            OnPublish::Judge(_)
-        ));
-        assert_eq!(
-            incoming.on_publish(3, Qos::AtLeastOnce, 2),
-            OnPublish::TooMany
-        );
-        assert_eq!(
-            incoming.on_publish(2, Qos::ExactlyOnce, 2),
-            OnPublish::Known
-        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postern_core::mqtt::{MqttVersion, Qos, Reason};
+use postern_core::mqtt::{Qos, Reason};
 
 use super::{ClientSession, SessionEvent, SessionPhase, Unsettled};
 use crate::mqtt_client::{
@@ -132,12 +132,7 @@ impl ClientSession {
                 .push_back(SessionEvent::Message { message, token });
             return Ok(());
         };
-        // A broker of 3.1.1 knows no such bound; whoever drives this stops reading instead.
-        let most = match self.config.version {
-            MqttVersion::V3 => u16::MAX,
-            MqttVersion::V5 => self.config.receive_maximum,
-        };
-        match self.incoming.on_publish(packet_id, message.qos, most) {
+        match self.incoming.on_publish(packet_id, message.qos) {
             OnPublish::Judge(token) => {
                 let token = Some(token);
                 self.events
@@ -149,7 +144,6 @@ impl ClientSession {
                 self.incoming.on_answered(packet_id, reason);
                 self.answer(now, packet_id, qos, reason)
             }
-            OnPublish::TooMany => Err(BrokerFault::TooMany { limit: most }),
         }
     }
 

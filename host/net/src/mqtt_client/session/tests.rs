@@ -262,18 +262,29 @@ fn a_message_that_is_refused_for_good_says_why_in_mqtt_5() {
 }
 
 #[test]
-fn more_than_the_receive_maximum_ends_the_connection() {
+fn more_than_the_receive_maximum_is_taken_as_mosquitto_sends_it_when_a_session_resumes() {
     let config = BrokerClientConfig {
         receive_maximum: 1,
         ..v5()
     };
     let mut fixture = Fixture::greeted(config, CONNACK_V5);
-    fixture.receive(&[0x32, 7, 0, 1, b'a', 0, 1, 0, b'x']);
-    let over = fixture.try_receive(&[0x32, 7, 0, 1, b'a', 0, 2, 0, b'x']);
-    let fault = BrokerFault::TooMany { limit: 1 };
-    assert_eq!(over, Err(fault.clone()));
+    for packet_id in 1..=3 {
+        fixture.receive(&[0x32, 7, 0, 1, b'a', 0, packet_id, 0, b'x']);
+    }
+    let tokens = [fixture.token(), fixture.token(), fixture.token()];
+    for token in tokens {
+        fixture.judge(token, Reason::SUCCESS);
+    }
+    let acknowledged = [1, 2, 3].map(|packet_id| vec![0x40, 2, 0, packet_id]);
+    assert_eq!(fixture.written(), acknowledged);
+}
+
+#[test]
+fn a_fault_is_told_to_a_broker_of_mqtt_5() {
+    let mut fixture = Fixture::greeted(v5(), CONNACK_V5);
+    let fault = BrokerFault::Unasked { packet_id: 7 };
     fixture.session.disconnect(fixture.now, Some(&fault));
-    assert_eq!(fixture.written()[0][..3], [0xe0, 1, 0x93]);
+    assert_eq!(fixture.written()[0][..3], [0xe0, 1, 0x82]);
 }
 
 #[test]
