@@ -88,7 +88,7 @@ async fn nothing_that_was_answered_is_lost_when_the_gateway_is_killed() {
         answers.after_handled.load(Relaxed)
     ));
     assert_eq!(answers.after_handled.load(Relaxed), 0);
-    assert!(stored > 10 * n_kills, "{stored} events are no load");
+    assert!(stored > n_kills, "{stored} events are no load");
 }
 
 impl Answers {
