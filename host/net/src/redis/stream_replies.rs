@@ -99,7 +99,8 @@ pub(super) fn number(value: Value) -> Option<u64> {
 fn entry(row: Value) -> Option<StreamEntry> {
     let mut row = row.into_sequence().ok()?.into_iter();
     let id = text(row.next()?)?;
-    let fields = row.next().and_then(|fields| fields.into_sequence().ok());
+    let fields = row.next().filter(|fields| *fields != Value::Nil);
+    let fields = fields.and_then(|fields| fields.into_sequence().ok());
     let fields = fields.map(|fields| {
         let mut octets = fields.into_iter().map(octets);
         let mut pairs = Vec::new();

@@ -71,7 +71,7 @@ async fn server(authority: &Authority) -> Server {
     );
     let (certificate, key) = certificate(authority);
     let acl = "user default off\nuser postern on >secret ~postern:* &postern:* +@all -@dangerous\n\
-               user reader on >secret ~postern:* +get +ping +hello +client|setinfo\n\
+               user reader on >secret ~postern:* +get +ping +hello +client\n\
                user admin on >secret ~* &* +@all\n";
     let folder = server.folder().to_owned();
     for (name, content) in [
