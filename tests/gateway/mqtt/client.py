@@ -61,9 +61,10 @@ class Client:
 
     def wait(self, what, name, patience=PATIENCE):
         with self.news:
-            if not self.news.wait_for(what, patience):
-                raise TimeoutError(f"no {name}")
-        return what()
+            found = self.news.wait_for(what, patience)
+        if not found:
+            raise TimeoutError(f"no {name}")
+        return found
 
     def subscribe(self, filters, qos=0, identifier=None, **options):
         if self.version == V5:

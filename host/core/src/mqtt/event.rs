@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{ClientKey, Publication, PublicationProperties, Qos, TopicName};
+use super::{ClientKey, Publication, PublicationProperties, Qos, Receipt, TopicName};
 use crate::{
     event::{Event, Publisher, is_carried},
     headers::{Headers, HeadersBuilder},
@@ -55,6 +55,9 @@ impl Publication {
         }
         if let Some(client_id) = client_id {
             push(CLIENT, client_id.as_bytes());
+            if let Some(Receipt { number, packet_id }) = self.receipt {
+                push(RECEIPT, format!("{number} {packet_id}").as_bytes());
+            }
         }
         if let Some(properties) = &self.properties {
             put_properties(properties, push);
@@ -74,6 +77,7 @@ impl Publication {
             properties: None,
             expires_at: None,
             client: ClientKey::default(),
+            receipt: None,
         };
         for (name, value) in event.headers.iter() {
             publication.take_header(name, &value, now, age);
@@ -112,7 +116,7 @@ impl Publication {
                     self.expires_at = now.checked_add(left);
                 }
             }
-            CLIENT => {}
+            CLIENT | RECEIPT => {}
             FORMAT => self.properties.get_or_insert_default().is_text = value == TEXT,
             CONTENT_TYPE => {
                 self.properties.get_or_insert_default().content_type = Some(value.into());
@@ -142,6 +146,23 @@ pub fn client_of(event: &Event) -> Option<Text> {
         .map(|client| Text::from(&*client))
 }
 
+/// Which of its client's publications a stored event is, where it has QoS 2.
+#[must_use]
+pub fn receipt_of(event: &Event) -> Option<Receipt> {
+    let value = event.headers.get_str(RECEIPT)?;
+    let (number, packet_id) = value.split_once(' ')?;
+    Some(Receipt {
+        number: number.parse().ok()?,
+        packet_id: packet_id.parse().ok()?,
+    })
+}
+
+/// Whether a header says whose publication an event is, which nobody says but the broker.
+#[must_use]
+pub fn is_of_broker(key: &[u8]) -> bool {
+    key == CLIENT.as_bytes() || key == RECEIPT.as_bytes()
+}
+
 fn put_properties(properties: &PublicationProperties, mut push: impl FnMut(&str, &[u8])) {
     if properties.is_text {
         push(FORMAT, TEXT.as_bytes());
@@ -167,6 +188,7 @@ fn put_properties(properties: &PublicationProperties, mut push: impl FnMut(&str,
 const QOS: &str = "event-qos";
 const EXPIRY: &str = "event-expiry";
 const CLIENT: &str = "event-client";
+const RECEIPT: &str = "event-receipt";
 const FORMAT: &str = "event-format";
 const TEXT: &str = "text";
 const CONTENT_TYPE: &str = "content-type";
@@ -174,10 +196,11 @@ const RESPONSE_TOPIC: &str = "event-response-topic";
 const CORRELATION: &str = "event-correlation";
 const PROPERTY: &str = "event-property-";
 /// Names that a user property may not take for itself.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     QOS,
     EXPIRY,
     CLIENT,
+    RECEIPT,
     FORMAT,
     CONTENT_TYPE,
     RESPONSE_TOPIC,
@@ -240,6 +263,24 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_publication_says_which_of_its_client_it_is() {
+        let receipt = Receipt {
+            number: u64::MAX,
+            packet_id: 7,
+        };
+        let publication = Publication {
+            receipt: Some(receipt),
+            ..publication()
+        };
+        let event = publication.to_event(epoch(), Publisher::default(), Some("c1"));
+        assert_eq!(receipt_of(&event), Some(receipt));
+        let back = Publication::of_event(&event, epoch(), Duration::ZERO);
+        assert_eq!(back.properties, None, "subscribers are not told");
+        let plain = publication.to_event(epoch(), Publisher::default(), None);
+        assert_eq!(receipt_of(&plain), None, "nothing is stored");
+    }
+
+    #[test]
     fn what_was_stored_for_a_while_has_less_time_left() {
         let publication = Publication {
             expires_at: Some(epoch() + Duration::from_secs(60)),
@@ -247,6 +288,7 @@ mod tests {
         };
         let event = publication.to_event(epoch(), Publisher::default(), Some("c1"));
         assert_eq!(client_of(&event).as_deref(), Some("c1"));
+        assert_eq!(receipt_of(&event), None);
         let back = Publication::of_event(&event, epoch(), Duration::from_secs(50));
         assert_eq!(back.expiry_s(epoch()), Some(10));
         assert!(!back.is_expired(epoch() + Duration::from_millis(9_999)));

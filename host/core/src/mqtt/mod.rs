@@ -19,7 +19,7 @@ pub use self::{
         InboundPublish, KeptState, MqttConnection, MqttInput, ReceivedStage, SendOutcome,
     },
     delivery::{OutgoingPublish, OutgoingQueue, ShareKey},
-    event::client_of,
+    event::{client_of, is_of_broker, receipt_of},
     filters::FilterTable,
     limits::{ClientLimits, Negotiated},
     output::PacketBuffer,
@@ -29,7 +29,7 @@ pub use self::{
         Will, decode, encode_ack, encode_connack, encode_disconnect, encode_pingresp,
         encode_publish_head, encode_suback, encode_unsuback, publish_bytes,
     },
-    publication::{ClientKey, Publication, PublicationProperties},
+    publication::{ClientKey, Publication, PublicationProperties, Receipt},
     reason::Reason,
     topic::{
         MqttNameError, SHARE_PREFIX, SYS_PREFIX, SharedFilter, TopicFilter, TopicName, check_name,

@@ -21,6 +21,18 @@ pub struct Publication {
     pub expires_at: Option<Instant>,
     /// The client that published it, for subscribers that do not want their own; 0 of none.
     pub client: ClientKey,
+    /// Of a client's publication with QoS 2, where its session is kept.
+    pub receipt: Option<Receipt>,
+}
+
+/// Which publication with QoS 2 of a session that is kept: what is stored says so, so that one that was
+/// stored and not answered when the gateway was killed is not taken twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Grows with each of the client's.
+    pub number: u64,
+    /// Its packet identifier.
+    pub packet_id: u16,
 }
 
 /// What MQTT 5 says of a message beside topic and payload (section 3.3.2.3), and what goes along to
@@ -51,6 +63,7 @@ impl Publication {
             properties: None,
             expires_at: None,
             client: ClientKey::default(),
+            receipt: None,
         }
     }
 

@@ -19,6 +19,7 @@ use postern_core::{
         Event, EventSink, Hub, Published,
         durable::{EventLog, Position},
     },
+    mqtt::is_of_broker,
 };
 
 use super::topics::DurableTopics;
@@ -75,7 +76,8 @@ impl EventPublisher {
     ///
     /// # Errors
     /// As `publish_stored`; `failed-precondition` where no log keeps the topic.
-    pub(crate) async fn publish_at(&self, event: Event) -> Result<Position, Error> {
+    pub(crate) async fn publish_at(&self, mut event: Event) -> Result<Position, Error> {
+        event.headers = event.headers.without(is_of_broker);
         let logs = self.topics.logs_for(&event.topic);
         if !self.topics.is_durable(&event.topic) {
             let message = format!("{} is no durable topic", event.topic);
@@ -128,7 +130,9 @@ impl EventPublisher {
 }
 
 impl EventSink for EventPublisher {
-    fn publish(&self, event: Event) -> Result<Published, Error> {
+    fn publish(&self, mut event: Event) -> Result<Published, Error> {
+        // Whose message it is nobody says but the broker.
+        event.headers = event.headers.without(is_of_broker);
         let logs = self.topics.logs_for(&event.topic);
         self.publish_to(logs, event, Hub::publish)
     }

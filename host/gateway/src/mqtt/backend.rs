@@ -9,7 +9,9 @@ use postern_core::{
     Call, Context, Error, Handler, Kind, event,
     mqtt::{Publication, Reason, SYS_PREFIX, SharedFilter, TopicName},
 };
-use postern_net::mqtt::{Acceptance, MqttAdmission, ConnectAttempt, MqttBackend, MqttClient, MqttRefusal};
+use postern_net::mqtt::{
+    Acceptance, ConnectAttempt, MqttAdmission, MqttBackend, MqttClient, MqttRefusal,
+};
 
 use super::{
     MqttGateway, calls, principal_of,
@@ -68,7 +70,8 @@ async fn admit(
     let has_credentials = password.is_some();
     let known = &settings.credentials;
     let shown = known.read(user_name.as_deref(), password.as_ref());
-    let shown = shown.map_err(|error| MqttRefusal::new(Reason::BAD_CREDENTIALS, error.to_string()))?;
+    let shown =
+        shown.map_err(|error| MqttRefusal::new(Reason::BAD_CREDENTIALS, error.to_string()))?;
     let mut call = Call::unary(SERVICE, CONNECT, bytes::Bytes::new());
     call.headers = shown.headers.clone();
     call.context = Context::of(Arc::clone(&peer));
@@ -96,8 +99,9 @@ async fn admit(
         let may_publish = TopicName::new(&topic)
             .map_err(|_| Reason::TOPIC_NAME_INVALID)
             .and_then(|topic| mqtt.may_publish(&client, &topic));
-        may_publish
-            .map_err(|reason| MqttRefusal::new(reason, format!("a will to {topic} is not allowed")))?;
+        may_publish.map_err(|reason| {
+            MqttRefusal::new(reason, format!("a will to {topic} is not allowed"))
+        })?;
     }
     mqtt.on_connected(&client_id, principal.as_deref());
     Ok(MqttAdmission {

@@ -3,7 +3,7 @@
 //! ```text
 //! message  version:u8  qos:u8  is_text:u8  expires_at_ms:u64  topic  payload  content_type?
 //!          response_topic?  correlation?  n:u32 × (name value)
-//! session  version:u8  expiry_s:u32  ended_at_ms:u64 (0: connected)  n:u32 × (subscription)
+//! session  version:u8  expiry_s:u32  taken_receipt:u64  ended_at_ms:u64 (0: connected)  n:u32 × (subscription)
 //!          n:u32 × received:u16  n:u32 × (released:u16 position:u64, 0: none)  will:u8 (0, or 1 and the will)
 //! will     delay_s:u32  expiry_s:u32 (u32::MAX: none)  is_retained:u8  message, as the octets of its record
 //! subscription  filter  options:u8 (qos, bit 2 no-local, bit 3 retain-as-published, bits 4-5 handling)  id:u32 (0: none)
@@ -109,6 +109,7 @@ pub(super) fn read_retained(record: Vec<u8>) -> Result<RetainedRecord, MqttRecor
 pub(super) fn write_session(session: &StoredSession) -> Vec<u8> {
     let mut out = vec![VERSION];
     out.extend_from_slice(&session.expiry_s.to_be_bytes());
+    out.extend_from_slice(&session.taken_receipt.to_be_bytes());
     out.extend_from_slice(&session.ended_at_ms.unwrap_or_default().to_be_bytes());
     push_count(&mut out, session.subscriptions.len());
     for (filter, options) in &session.subscriptions {
@@ -170,6 +171,7 @@ pub(super) fn read_session(
         return Err(MqttRecordError);
     }
     let expiry_s = rest.try_get_u32().map_err(|_| MqttRecordError)?;
+    let taken_receipt = rest.try_get_u64().map_err(|_| MqttRecordError)?;
     let ended_at_ms = rest.try_get_u64().map_err(|_| MqttRecordError)?;
     let mut subscriptions = Vec::new();
     for _ in 0..count_of(&mut rest)? {
@@ -196,6 +198,7 @@ pub(super) fn read_session(
         subscriptions,
         received,
         released,
+        taken_receipt,
         will: read_will(&mut rest)?,
     })
 }
@@ -351,6 +354,7 @@ mod tests {
                 ],
                 received: vec![1, 65_535],
                 released: vec![(2, None), (3, Some(Position(9)))],
+                taken_receipt: 1_700_000_000_000_000,
                 will: ended_at_ms.map(|_| Box::new(will.clone())),
             };
             let read = read_session("c".to_owned(), write_session(&session));

@@ -1,16 +1,18 @@
 //! What the broker keeps over a restart: retained messages, sessions, and what waits for them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use postern_core::{
     BoxFuture, Error, Text,
     event::{
         Event, Published, Publisher,
-        durable::{ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, WhenFull},
+        durable::{
+            ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, Position, WhenFull,
+        },
     },
-    mqtt::{Publication, Qos, Reason, TopicFilter},
+    mqtt::{Publication, Qos, Reason, TopicFilter, client_of, receipt_of},
 };
-use postern_net::mqtt::{Acceptance, MqttStore, MqttRefusal, StoredSession};
+use postern_net::mqtt::{Acceptance, MqttRefusal, MqttStore, StoredSession};
 use postern_system::clock;
 use postern_wasm::Records;
 use tokio::sync::OnceCell;
@@ -145,10 +147,11 @@ impl MqttStore for SessionStore {
                 });
                 told.ok()
             };
-            let sessions: Vec<_> = all.into_iter().filter_map(read).collect();
+            let mut sessions: Vec<_> = all.into_iter().filter_map(read).collect();
             if !sessions.is_empty() {
                 // From here on it keeps what is published for them.
-                queues.log().await?;
+                let log = queues.log().await?;
+                find_receipts(&**log, &mut sessions).await?;
             }
             Ok(sessions)
         })
@@ -226,6 +229,38 @@ impl MqttStore for SessionStore {
     }
 }
 
+/// Publications with QoS 2 that were stored, and whose identifiers were not kept when the gateway was
+/// killed: their clients will send them again, and they are not to be taken twice.
+async fn find_receipts(log: &dyn EventLog, sessions: &mut [StoredSession]) -> Result<(), Error> {
+    let taken = sessions
+        .iter()
+        .enumerate()
+        .map(|(idx, session)| (session.client_id.clone(), (idx, session.taken_receipt)));
+    let taken: HashMap<Text, (usize, u64)> = taken.collect();
+    let last = log.info().await?.last;
+    let mut from = Position(last.0.saturating_sub(RECEIPTS_MAX).max(1));
+    loop {
+        let events = log.read(from, READ_MAX).await?;
+        let Some(newest) = events.last().map(|stored| stored.position) else {
+            return Ok(());
+        };
+        for stored in &events {
+            let receipt = receipt_of(&stored.event);
+            let known = client_of(&stored.event).and_then(|client_id| taken.get(&client_id));
+            let (Some(receipt), Some((idx, taken_receipt))) = (receipt, known) else {
+                continue;
+            };
+            if receipt.number > *taken_receipt
+                && let Some(session) = sessions.get_mut(*idx)
+            {
+                session.received.push(receipt.packet_id);
+                session.taken_receipt = session.taken_receipt.max(receipt.number);
+            }
+        }
+        from = Position(newest.0 + 1);
+    }
+}
+
 impl fmt::Debug for SessionStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionStore")
@@ -234,5 +269,10 @@ impl fmt::Debug for SessionStore {
     }
 }
 
+/// Messages at the end of the log that are looked at for publications that were not answered: more than
+/// all clients have under way when a gateway is killed.
+const RECEIPTS_MAX: u64 = 100_000;
+/// Messages that are read at one time.
+const READ_MAX: usize = 1_024;
 /// The log's name in the store.
 const LOG: &str = "mqtt sessions";

@@ -25,6 +25,7 @@ pub(super) fn stored(
         subscriptions: subscriptions.iter().map(|(f, o)| (f.clone(), *o)).collect(),
         received: received.map(|(id, _)| *id).collect(),
         released: kept.window.released(),
+        taken_receipt: kept.taken_receipt,
         will: session.will(),
     }
 }

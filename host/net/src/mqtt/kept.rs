@@ -77,6 +77,8 @@ pub struct StoredSession {
     pub received: Vec<u16>,
     /// Packet identifiers of QoS 2 that the client has, and that were not completed.
     pub released: Vec<(u16, Option<Position>)>,
+    /// Number of the client's last publication with QoS 2 of which `received` knows (`Receipt::number`).
+    pub taken_receipt: u64,
     /// What is to be published when the client does not come back in time.
     pub will: Option<Box<Will>>,
 }

@@ -46,10 +46,16 @@ impl Broker {
         let left = left_of(&stored);
         let expires_at = left.and_then(|left| now.checked_add(left));
         let will_at = will_left_of(&stored).and_then(|left| now.checked_add(left));
-        let received = stored.received.iter().map(|id| (*id, ReceivedStage::Answered)).collect();
+        let received = stored
+            .received
+            .iter()
+            .map(|id| (*id, ReceivedStage::Answered))
+            .collect();
         let kept = KeptState {
             window: Window::with_released(&stored.released),
             received,
+            last_receipt: stored.taken_receipt,
+            taken_receipt: stored.taken_receipt,
         };
         let store = &self.shared.store;
         let owed = stored.will.clone();

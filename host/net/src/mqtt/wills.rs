@@ -71,6 +71,7 @@ impl PendingWill {
             properties: will.properties,
             expires_at,
             client: key,
+            receipt: None,
         });
         let is_kept = routes.route(&publication.topic.name).is_kept;
         let acceptance = match &publisher {

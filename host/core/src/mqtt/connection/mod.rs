@@ -20,7 +20,7 @@ use std::{
 pub use self::sending::SendOutcome;
 use super::{
     AckKind, AckPacket, Disconnect, MqttVersion, Negotiated, OutgoingPublish, Packet, PacketBuffer,
-    PacketFault, PublishPacket, Qos, Reason, Subscribe, Unsubscribe, Window, encode_ack,
+    PacketFault, PublishPacket, Qos, Reason, Receipt, Subscribe, Unsubscribe, Window, encode_ack,
     encode_pingresp,
 };
 use crate::text::Text;
@@ -45,6 +45,10 @@ pub struct KeptState {
     pub window: Window,
     /// Packet identifiers of QoS 2 that came and were not released.
     pub received: BTreeMap<u16, ReceivedStage>,
+    /// Number of the last publication with QoS 2 that began, and of the last that is taken
+    /// (`Receipt::number`).
+    pub last_receipt: u64,
+    pub taken_receipt: u64,
 }
 
 /// How far a publication of the client's with QoS 2 is.
@@ -318,8 +322,21 @@ impl MqttConnection {
     }
 
     /// A publication of the client's with QoS 2 is taken; what is kept of the session from here on says so.
-    pub fn on_taken(&mut self, id: u16) {
+    pub fn on_taken(&mut self, id: u16, receipt: Option<Receipt>) {
         self.kept.received.insert(id, ReceivedStage::Taken);
+        if let Some(receipt) = receipt {
+            self.kept.taken_receipt = receipt.number;
+        }
+    }
+
+    /// Of the next publication with QoS 2. `first` is the number where none has begun: higher than any of
+    /// a session that the client had before.
+    pub fn next_receipt(&mut self, packet_id: u16, first: u64) -> Receipt {
+        self.kept.last_receipt = self.kept.last_receipt.max(first).saturating_add(1);
+        Receipt {
+            number: self.kept.last_receipt,
+            packet_id,
+        }
     }
 
     /// Says PUBREL: the client's PUBREC is kept.

@@ -15,7 +15,7 @@ use std::{
 
 use postern_core::{
     event::durable::StoredEvent,
-    mqtt::{OutgoingPublish, Publication, Qos, Reason, WindowStanding, client_of},
+    mqtt::{OutgoingPublish, Publication, Qos, Reason, Receipt, WindowStanding, client_of},
 };
 use postern_system::clock;
 
@@ -153,10 +153,19 @@ impl<S: StreamLink> Connection<S> {
         }));
     }
 
+    /// What the stored message of a publication with QoS 2 says of it, where the session is kept.
+    pub(super) fn receipt_of(&mut self, packet_id: Option<u16>) -> Option<Receipt> {
+        let packet_id = packet_id.filter(|_| self.session.is_durable())?;
+        let wall = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // In microseconds: no client publishes more than one in each for long.
+        let first = u64::try_from(wall.as_micros()).unwrap_or(0);
+        Some(self.machine.next_receipt(packet_id, first))
+    }
+
     /// A publication with QoS 2 is taken: its identifier is kept before PUBREC says so.
-    pub(super) fn keep_received(&mut self, id: u16, reason: Reason) {
+    pub(super) fn keep_received(&mut self, id: u16, receipt: Option<Receipt>, reason: Reason) {
         // Those that are kept at the same time are in what is kept last.
-        self.machine.on_taken(id);
+        self.machine.on_taken(id, receipt);
         let (state, broker) = (self.state(), self.broker.clone());
         self.taking.push(Box::pin(async move {
             Step::Kept(id, reason, broker.save_state(state).await)

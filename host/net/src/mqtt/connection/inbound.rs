@@ -157,6 +157,7 @@ impl<S: StreamLink> Connection<S> {
     #[inline]
     fn on_publish(&mut self, now: Instant, inbound: &InboundPublish<'_>) -> Result<(), End> {
         let packet = &inbound.packet;
+        let receipt = self.receipt_of(packet.id.filter(|_| packet.qos == Qos::ExactlyOnce));
         let backend = &self.service.backend;
         let routes = &self.broker.shared.routes;
         let known = self
@@ -192,6 +193,7 @@ impl<S: StreamLink> Connection<S> {
                 .expiry_s(packet.expiry_s)
                 .and_then(|seconds| now.checked_add(Duration::from_secs(seconds.into()))),
             client: self.session.key,
+            receipt,
         });
         let accepted = backend.publish(&self.client, &publication, route.is_kept);
         let publishing = Publishing {
@@ -289,7 +291,7 @@ impl<S: StreamLink> Connection<S> {
             Reason::NO_MATCHING_SUBSCRIBERS
         };
         if publication.qos == Qos::ExactlyOnce && self.session.is_durable() {
-            self.keep_received(id, reason);
+            self.keep_received(id, publication.receipt, reason);
             return Ok(());
         }
         self.acknowledge(id, publication.qos, reason, "")
