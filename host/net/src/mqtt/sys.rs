@@ -40,7 +40,8 @@ impl SysTopics {
 
 /// Those that `filter` wants.
 pub(super) fn retained(broker: &Broker, filter: &TopicFilter) -> Vec<Arc<Publication>> {
-    if !filter.as_str().starts_with('$') {
+    let is_told = broker.shared.config.read().sys_interval.is_some();
+    if !is_told || !filter.as_str().starts_with('$') {
         return Vec::new();
     }
     let mut all = publications(&broker.numbers());
