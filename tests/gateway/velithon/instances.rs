@@ -149,7 +149,7 @@ async fn a_server_that_is_killed_and_started_again_is_called_again() {
     let _machine = share().await;
     let mut server = Server::start().await;
     let keys = "[services.table]\nvelithon.health-interval = \"200ms\"\n\
-        breaker.timeout = \"500ms\"\nretry.attempts = 1\n\
+        breaker.enabled = false\noutlier.enabled = false\nretry.attempts = 1\n\
         [directory]\nprobe-down-interval = \"200ms\"\n";
     let gateway = gateway(&server, keys).await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
@@ -163,7 +163,7 @@ async fn a_server_that_is_killed_and_started_again_is_called_again() {
     let load = Load::begin(&handler);
     patiently("it is under load", async || load.right.load(SeqCst) > 100).await;
     server.kill();
-    patiently("the instance is seen to be down", is_down).await;
+    patiently("the instance is seen to be down", async || is_down().await).await;
     assert!(load.failed.load(SeqCst) > 0);
     server.start_again().await;
     let listened = Instant::now();
