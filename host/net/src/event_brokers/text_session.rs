@@ -119,6 +119,8 @@ impl<S: StreamLink> TextSession<S> {
                 Poll::Ready(ended) => return Poll::Ready(TextStep::Over(self.reason(ended.err()))),
             }
         }
+        // Pongs leave by the way; what cannot leave is met above.
+        let _ = self.channel.poll_send(cx);
         // What is not taken from here on is held up where it is asked for.
         if self.channel.queued().0 >= QUEUED_MAX || self.pending.len() >= PENDING_MAX {
             return Poll::Pending;
