@@ -1,6 +1,6 @@
 //! Every feature, by clients of others.
 
-use postern_tests::node_packages;
+use postern_tests::{Setup, node_packages};
 use tokio::process::Command;
 
 use super::{Broker, folder};
@@ -17,7 +17,11 @@ async fn every_feature_is_there_for_paho() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_feature_is_there_for_mqtt_js_over_tcp_and_websocket() {
     let _machine = share().await;
-    let broker = Broker::start("").await;
+    let setup = Setup {
+        http: "websocket.paths = [\"/mqtt\"]".to_owned(),
+        ..Setup::default()
+    };
+    let broker = Broker::of(setup.plugin("echo"), "").await;
     let mut command = Command::new("node");
     command
         .arg(folder().join("mqttjs.mjs"))

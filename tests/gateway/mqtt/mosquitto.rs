@@ -12,23 +12,23 @@ use crate::{
 };
 
 /// Where a client connects, as its options.
-struct Carrier {
+struct ClientTransport {
     name: &'static str,
     options: Vec<String>,
 }
 
-fn carrier(name: &'static str, options: &[&str]) -> Carrier {
-    Carrier {
+fn transport(name: &'static str, options: &[&str]) -> ClientTransport {
+    ClientTransport {
         name,
         options: options.iter().map(ToString::to_string).collect(),
     }
 }
 
 /// mosquitto_sub, which ends by itself with that many messages.
-fn subscriber(carrier: &Carrier, n_messages: usize, words: &[&str]) -> Child {
+fn subscriber(transport: &ClientTransport, n_messages: usize, words: &[&str]) -> Child {
     let mut command = Command::new(system_tool("mosquitto_sub"));
     command
-        .args(&carrier.options)
+        .args(&transport.options)
         .args(["-C", &n_messages.to_string(), "-W", "60", "-F", "%t %q %p"])
         .args(words)
         .stdin(Stdio::null())
@@ -38,9 +38,9 @@ fn subscriber(carrier: &Carrier, n_messages: usize, words: &[&str]) -> Child {
     command.spawn().expect("mosquitto_sub starts")
 }
 
-async fn published(carrier: &Carrier, words: &[&str]) -> Said {
+async fn published(transport: &ClientTransport, words: &[&str]) -> Said {
     let mut command = Command::new(system_tool("mosquitto_pub"));
-    said(command.args(&carrier.options).args(words)).await
+    said(command.args(&transport.options).args(words)).await
 }
 
 /// Waits until the gateway has that many subscriptions of MQTT.
@@ -55,7 +55,7 @@ async fn subscribed(broker: &Broker, wanted: u64) {
 }
 
 /// A gateway that listens on everything, with certificates below `folder`.
-async fn everywhere(folder: &Path) -> (Broker, Vec<Carrier>) {
+async fn everywhere(folder: &Path) -> (Broker, Vec<ClientTransport>) {
     let authority = Authority::new("own");
     let (server, client) = (
         authority.pair("gateway", 1, VALID),
@@ -103,35 +103,35 @@ async fn everywhere(folder: &Path) -> (Broker, Vec<Carrier>) {
         "--key",
         &own[1],
     ];
-    let carriers = vec![
-        carrier("tcp", &["-h", &host, "-p", &port]),
-        carrier("tls", &of_tls),
-        carrier("unix", &["--unix", &socket]),
+    let transports = vec![
+        transport("tcp", &["-h", &host, "-p", &port]),
+        transport("tls", &of_tls),
+        transport("unix", &["--unix", &socket]),
     ];
-    (broker, carriers)
+    (broker, transports)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mosquittos_clients_are_served_over_tcp_tls_and_a_unix_socket() {
     let _machine = share().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let (broker, carriers) = everywhere(folder.path()).await;
-    for carrier in &carriers {
+    let (broker, transports) = everywhere(folder.path()).await;
+    for transport in &transports {
         for version in ["mqttv311", "mqttv5"] {
             let words = ["-V", version, "-q", "2", "-t", "m/+/temp"];
-            let reader = subscriber(carrier, 3, &words);
+            let reader = subscriber(transport, 3, &words);
             subscribed(&broker, 1).await;
             for qos in ["0", "1", "2"] {
                 let topic = format!("m/{qos}/temp");
                 let words = ["-V", version, "-q", qos, "-t", &topic, "-m", "21"];
-                let said = published(carrier, &words).await;
-                assert_eq!(said.code, Some(0), "{}: {}", carrier.name, said.err);
+                let said = published(transport, &words).await;
+                assert_eq!(said.code, Some(0), "{}: {}", transport.name, said.err);
             }
             let output = tokio::time::timeout(Duration::from_secs(60), reader.wait_with_output());
             let output = output.await.expect("it ends").expect("it is awaited");
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let expected = "m/0/temp 0 21\nm/1/temp 1 21\nm/2/temp 2 21\n";
-            assert_eq!(text, expected, "{} {version}", carrier.name);
+            assert_eq!(text, expected, "{} {version}", transport.name);
             subscribed(&broker, 0).await;
         }
     }
@@ -145,18 +145,18 @@ async fn mosquitto_sub_is_given_what_is_retained_after_a_restart() {
         broker.address.ip().to_string(),
         broker.address.port().to_string(),
     );
-    let carrier = carrier("tcp", &["-h", &host, "-p", &port]);
+    let transport = transport("tcp", &["-h", &host, "-p", &port]);
     for (topic, text) in [("kept/a", "1"), ("kept/b", "2"), ("kept/c", "3")] {
         let words = ["-r", "-q", "1", "-t", topic, "-m", text];
-        assert_eq!(published(&carrier, &words).await.code, Some(0));
+        assert_eq!(published(&transport, &words).await.code, Some(0));
     }
     // An empty one removes it.
     let words = ["-r", "-q", "1", "-t", "kept/b", "-n"];
-    assert_eq!(published(&carrier, &words).await.code, Some(0));
+    assert_eq!(published(&transport, &words).await.code, Some(0));
     broker.signal("KILL");
     broker.ended().await;
     broker.start_again().await;
-    let reader = subscriber(&carrier, 2, &["-q", "1", "-t", "kept/#"]);
+    let reader = subscriber(&transport, 2, &["-q", "1", "-t", "kept/#"]);
     let output = tokio::time::timeout(Duration::from_secs(60), reader.wait_with_output());
     let output = output.await.expect("it ends").expect("it is awaited");
     let mut lines: Vec<_> = output.stdout.split(|octet| *octet == b'\n').collect();

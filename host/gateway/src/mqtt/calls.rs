@@ -10,16 +10,17 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::{
-    Body, Error, Handler, Headers, Kind, Reply, Text,
-    mqtt::{Publication, Qos, Reason},
+    Body, Error, Handler, Headers, Reply, Text,
+    mqtt::{Publication, Qos},
 };
-use postern_net::mqtt::{Acceptance, MqttClient, MqttRefusal, PublishOutcome};
+use postern_net::mqtt::{Acceptance, MqttClient, PublishOutcome};
 use postern_system::clock;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{
     MqttGateway,
+    refusal::refusal,
     request::{
         ReplyAddress, ReplyPart, call_of, failure_publication, reply_address, reply_publication,
     },
@@ -198,28 +199,6 @@ impl Drop for RunningCall {
             }
         }
     }
-}
-
-/// What a client is told of a publish that was not taken (MQTT 5 section 3.4.2.1).
-pub(super) fn refusal(error: &Error) -> MqttRefusal {
-    let reason = match error.kind {
-        Kind::PermissionDenied | Kind::Unauthenticated => Reason::NOT_AUTHORIZED,
-        Kind::ResourceExhausted => Reason::QUOTA_EXCEEDED,
-        Kind::Cancelled
-        | Kind::InvalidArgument
-        | Kind::NotFound
-        | Kind::AlreadyExists
-        | Kind::FailedPrecondition
-        | Kind::Aborted
-        | Kind::OutOfRange
-        | Kind::Unimplemented => Reason::IMPLEMENTATION_SPECIFIC,
-        Kind::Unknown
-        | Kind::DeadlineExceeded
-        | Kind::Internal
-        | Kind::Unavailable
-        | Kind::DataLoss => Reason::UNSPECIFIED,
-    };
-    MqttRefusal::new(reason, error.to_string())
 }
 
 /// Reads a reply that nobody wants: whether it ends well is not known before.

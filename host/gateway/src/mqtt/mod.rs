@@ -15,6 +15,7 @@ mod calls;
 pub(crate) mod credentials;
 mod expiry;
 mod record;
+mod refusal;
 mod request;
 mod retained;
 mod routes;

@@ -19,8 +19,8 @@ use tokio::sync::OnceCell;
 use tracing::warn;
 
 use super::{
-    calls::refusal,
     record::{read_session, write_session},
+    refusal::refusal,
     retained::{RetainedMessages, unavailable},
 };
 use crate::{
