@@ -212,7 +212,7 @@ impl Hub {
         let state = self.read();
         let mut counts = state.ended;
         for subscriber in state.subscribers.values() {
-            counts.add(subscriber.mailbox.counts());
+            counts.add(subscriber.counts());
         }
         HubTotals {
             published: self.shared.published.load(Relaxed),
@@ -291,8 +291,8 @@ impl Subscriber {
             id: self.name.clone(),
             owner: self.owner.clone(),
             topics: self.all_topics(),
-            counts: self.mailbox.counts(),
-            queued_bytes: self.mailbox.bytes(),
+            counts: self.counts(),
+            queued_bytes: self.queued_bytes(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod mailbox;
 mod outbox;
 mod pattern;
 mod queue;
+mod shared_queue;
 mod table;
 mod tap;
 
@@ -46,6 +47,7 @@ pub use self::{
     outbox::{Outbox, Push},
     pattern::{TopicError, TopicPattern, check_topic},
     queue::{EventCounts, EventQueue, QueueBounds},
+    shared_queue::QueueTaken,
     table::{PatternInfo, SubscriptionTable},
     tap::EventTap,
 };

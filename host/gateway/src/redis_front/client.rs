@@ -2,6 +2,7 @@
 //! future; everything else is answered in place.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -14,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use postern_core::{
     BoxFuture, Headers, Kind, Peer, Principal, Text,
-    event::{ChangingSubscription, Delivery},
+    event::{ChangingSubscription, Event, QueueTaken},
     resp::{
         ChannelKind, CommandAccess, Lane, RespCommand, RespError, RespRequest, RespValue,
         RespVersion, Subscriptions, Unknown, encode_event,
@@ -38,6 +39,8 @@ pub(super) struct RedisClient {
     pub(super) state: Arc<ClientState>,
     pub(super) subscriptions: Subscriptions,
     pub(super) events: Option<ChangingSubscription>,
+    /// Events that were taken and are not written.
+    taken: VecDeque<Arc<Event>>,
     pub(super) answers: Answers,
 }
 
@@ -89,6 +92,7 @@ impl RedisClient {
             }),
             subscriptions: Subscriptions::default(),
             events: None,
+            taken: VecDeque::new(),
             answers: Answers::On,
         }
     }
@@ -266,15 +270,16 @@ impl RespClient for RedisClient {
             return Poll::Pending;
         };
         while output.len() < bytes_max {
-            let Poll::Ready(delivery) = events.poll_next(cx) else {
-                return Poll::Pending;
+            let Some(event) = self.taken.pop_front() else {
+                match events.poll_take(cx, &mut self.taken) {
+                    Poll::Ready(QueueTaken::Events) => continue,
+                    Poll::Ready(QueueTaken::Lost) => return Poll::Ready(Err(EventsEnded::Lost)),
+                    Poll::Ready(QueueTaken::Ended) => {
+                        return Poll::Ready(Err(EventsEnded::Closed));
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
             };
-            let Some(Delivery { event, missed, .. }) = delivery else {
-                return Poll::Ready(Err(EventsEnded::Closed));
-            };
-            if missed > 0 {
-                return Poll::Ready(Err(EventsEnded::Lost));
-            }
             let channel = event.topic.as_bytes();
             self.subscriptions.deliveries(channel, |pattern| {
                 encode_event(version, pattern, channel, &event.payload, output);

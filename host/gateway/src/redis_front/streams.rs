@@ -1,11 +1,11 @@
 //! Durable topics as streams: storing events, and reading what is stored. A stream is called as the
 //! topic of its events, or as the pattern of a log, which has those of all its topics.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use postern_core::{
     BoxFuture, Text,
-    event::{ChangingSubscription, Event, Publisher, QueueBounds, durable::Position},
+    event::{ChangingSubscription, Event, Publisher, QueueBounds, QueueTaken, durable::Position},
     resp::{
         AddOptions, RangeEnd, ReadOptions, RespCommand, RespError, RespRequest, RespValue,
         StreamId, StreamStart,
@@ -258,10 +258,11 @@ struct News(ChangingSubscription);
 impl News {
     /// False when nothing comes any more.
     async fn next(&mut self) -> bool {
-        let told = std::future::poll_fn(|cx| self.0.poll_next(cx));
+        let mut events = VecDeque::new();
+        let told = std::future::poll_fn(|cx| self.0.poll_take(cx, &mut events));
         // Whoever stores events tells of them, unless that was told before they could be read.
         match tokio::time::timeout(LOOK_AGAIN, told).await {
-            Ok(delivery) => delivery.is_some(),
+            Ok(taken) => taken != QueueTaken::Ended,
             Err(_) => true,
         }
     }

@@ -5,6 +5,7 @@
 //! under the narrowest pattern that means all of them, with the glob beside it.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     task::{self, Poll},
 };
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Blame, Error, Kind},
-    event::{Delivery, QueueBounds, TopicError, TopicPattern, check_topic},
+    event::{Event, QueueBounds, QueueTaken, TopicError, TopicPattern, check_topic},
     resp::glob_literal_prefix,
     text::Text,
 };
@@ -95,15 +96,22 @@ impl ChangingSubscription {
         self.remove(&Wish::Glob(Bytes::copy_from_slice(glob)));
     }
 
-    /// The next event; `None` once the subscription was ended.
-    pub fn poll_next(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Delivery>> {
-        self.subscriber.mailbox.poll_take(cx)
+    /// Appends all events that wait to `into`.
+    pub fn poll_take(
+        &mut self,
+        cx: &mut task::Context<'_>,
+        into: &mut VecDeque<Arc<Event>>,
+    ) -> Poll<QueueTaken> {
+        match &self.subscriber.changing {
+            Some(changing) => changing.queue.poll_take(cx, into),
+            None => Poll::Ready(QueueTaken::Ended),
+        }
     }
 
     /// Octets that wait.
     #[must_use]
     pub fn n_bytes(&self) -> usize {
-        self.subscriber.mailbox.bytes()
+        self.subscriber.queued_bytes()
     }
 
     fn add(&self, wish: Wish, pattern: TopicPattern, glob: Option<Bytes>) {
@@ -194,11 +202,9 @@ mod tests {
 
     fn taken(subscription: &mut ChangingSubscription) -> Vec<String> {
         let mut cx = task::Context::from_waker(task::Waker::noop());
-        let mut taken = Vec::new();
-        while let Poll::Ready(Some(delivery)) = subscription.poll_next(&mut cx) {
-            taken.push(delivery.event.topic.to_string());
-        }
-        taken
+        let mut events = VecDeque::new();
+        while subscription.poll_take(&mut cx, &mut events) == Poll::Ready(QueueTaken::Events) {}
+        events.iter().map(|event| event.topic.to_string()).collect()
     }
 
     #[test]

@@ -74,15 +74,21 @@ impl Hub {
             return Ok(n_told);
         }
         let event = event.into_compact();
-        let mut n_offered = 0;
+        let (mut n_offered, mut shared) = (0, None);
         for (subscriber, n_times) in subscribers {
             // One that has just ended takes nothing.
-            let delivery = Delivery {
-                event: event.clone(),
-                missed: 0,
-                subscription: subscriber.name.clone(),
+            let is_taken = match &subscriber.changing {
+                Some(changing) => {
+                    let shared = shared.get_or_insert_with(|| Arc::new(event.clone()));
+                    changing.queue.push(shared)
+                }
+                None => subscriber.mailbox.push(Delivery {
+                    event: event.clone(),
+                    missed: 0,
+                    subscription: subscriber.name.clone(),
+                }),
             };
-            if subscriber.mailbox.push(delivery) {
+            if is_taken {
                 n_told += n_times;
                 n_offered += 1;
             }

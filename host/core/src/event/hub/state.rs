@@ -35,10 +35,11 @@ impl HubState {
         queue: Option<QueueBounds>,
         kind: SubscriberKind,
     ) -> Arc<Subscriber> {
+        let queue = queue.unwrap_or(self.config.queue);
         let (on_end, changing) = match kind {
             SubscriberKind::Plain => (None, None),
             SubscriberKind::Fed(on_end) => (Some(on_end), None),
-            SubscriberKind::Changing => (None, Some(Changing::default())),
+            SubscriberKind::Changing => (None, Some(Changing::new(queue))),
         };
         let id = self.next_id;
         self.next_id += 1;
@@ -47,7 +48,7 @@ impl HubState {
             name: id.to_string().into(),
             owner: Text::from(owner.as_str()),
             topics,
-            mailbox: Mailbox::new(queue.unwrap_or(self.config.queue)),
+            mailbox: Mailbox::new(queue),
             on_end: Mutex::new(on_end),
             changing,
         });
@@ -97,13 +98,13 @@ impl HubState {
                 self.owners.remove(&subscriber.owner);
             }
         }
-        subscriber.mailbox.discard();
+        subscriber.discard();
         let on_end = subscriber.on_end.lock();
         let on_end = on_end.unwrap_or_else(PoisonError::into_inner).take();
         if let Some(on_end) = on_end {
             on_end();
         }
-        self.ended.add(subscriber.mailbox.counts());
+        self.ended.add(subscriber.counts());
         Some(subscriber)
     }
 }

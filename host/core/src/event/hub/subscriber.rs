@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    event::{Mailbox, TopicPattern},
+    event::{EventCounts, Mailbox, QueueBounds, TopicPattern, shared_queue::SharedQueue},
     resp::glob_matches,
     text::Text,
 };
@@ -24,6 +24,7 @@ pub(super) struct Subscriber {
     pub owner: Text,
     /// Of one whose topics do not change.
     pub topics: Vec<TopicPattern>,
+    /// Of one whose topics do not change.
     pub mailbox: Mailbox,
     /// Of one that is fed.
     pub on_end: Mutex<Option<EndNotice>>,
@@ -41,9 +42,13 @@ pub(super) enum SubscriberKind {
     Changing,
 }
 
-/// What a subscription asks for at present. Its key in the table is unique over all of them.
-#[derive(Debug, Default)]
-pub(super) struct Changing(pub Mutex<BTreeMap<Wish, (TopicPattern, u64)>>);
+/// What a subscription asks for at present, and its events.
+#[derive(Debug)]
+pub(super) struct Changing {
+    /// The key of each in the table is unique over all of them.
+    wishes: Mutex<BTreeMap<Wish, (TopicPattern, u64)>>,
+    pub queue: SharedQueue,
+}
 
 /// One thing asked for, as it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,9 +83,16 @@ impl Wanted {
 }
 
 impl Changing {
+    pub(super) const fn new(bounds: QueueBounds) -> Self {
+        Self {
+            wishes: Mutex::new(BTreeMap::new()),
+            queue: SharedQueue::new(bounds),
+        }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<Wish, (TopicPattern, u64)>> {
         // Nothing in here is half-changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,6 +103,29 @@ impl Subscriber {
         changing.map_or_else(Vec::new, |changing| {
             changing.lock().values().cloned().collect()
         })
+    }
+
+    pub(super) fn counts(&self) -> EventCounts {
+        match &self.changing {
+            Some(changing) => changing.queue.counts(),
+            None => self.mailbox.counts(),
+        }
+    }
+
+    /// Octets that wait.
+    pub(super) fn queued_bytes(&self) -> usize {
+        match &self.changing {
+            Some(changing) => changing.queue.bytes(),
+            None => self.mailbox.bytes(),
+        }
+    }
+
+    /// Takes nothing any more, and drops what waits.
+    pub(super) fn discard(&self) {
+        self.mailbox.discard();
+        if let Some(changing) = &self.changing {
+            changing.queue.discard();
+        }
     }
 
     pub(super) fn all_topics(&self) -> Vec<TopicPattern> {
