@@ -18,8 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{Call, Error, Handler};
-use postern_net::{Client, ClientConfig, Target};
+use postern_core::{Call, Error, Handler, event::Delivery};
+use postern_net::{Client, ClientConfig, Target, client::Events};
 use postern_tests::{Gateway, patiently, python};
 use serde_json::Value;
 
@@ -115,6 +115,12 @@ async fn publish(
         call.headers.push("event-id", id).expect("short");
     }
     client.call(call).await.map(drop)
+}
+
+/// The next event, which comes within a minute.
+async fn next(events: &mut Events) -> Delivery {
+    let delivery = tokio::time::timeout(Duration::from_secs(60), events.next()).await;
+    delivery.expect("an event in time").expect("a session")
 }
 
 /// Waits until the channel `name` goes over `broker`, which is well.

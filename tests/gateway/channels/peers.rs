@@ -4,7 +4,7 @@ use postern_core::{Call, Handler};
 use postern_tests::{Gateway, Setup, patiently};
 use serde_json::{Value, json};
 
-use super::{Observer, carries, connect, pause, publish};
+use super::{Observer, carries, connect, next, pause, publish};
 use crate::share;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +47,7 @@ async fn check_exchange(gateway: &Gateway, other: &Gateway) {
     publish(&here, "shared.out", None, r#"{"n":1}"#.to_owned())
         .await
         .expect("published");
-    let event = heard_there.next().await.expect("an event").event;
+    let event = next(&mut heard_there).await.event;
     assert_eq!(
         (event.topic.as_str(), &event.payload[..]),
         ("shared.out", &b"{\"n\":1}"[..])
@@ -57,13 +57,13 @@ async fn check_exchange(gateway: &Gateway, other: &Gateway) {
         "the channel gives it an id"
     );
     // The publisher's own gateway tells it once, whatever comes back.
-    let event = heard_here.next().await.expect("an event").event;
+    let event = next(&mut heard_here).await.event;
     assert_eq!(event.topic, "shared.out");
     for (id, payload) in [("a", "1"), ("b", "2")] {
         publish(&there, "shared.in", Some(id), payload.to_owned())
             .await
             .expect("published");
-        let delivery = heard_here.next().await.expect("an event");
+        let delivery = next(&mut heard_here).await;
         assert_eq!(
             (&delivery.event.payload[..], delivery.missed),
             (payload.as_bytes(), 0)
@@ -97,6 +97,8 @@ async fn plain_values_of_a_websocket_are_events_of_one_topic() {
     let gateway = Gateway::start(setup).await;
     carries(&gateway, "updates", &format!("ws://127.0.0.1:{port}")).await;
     assert_eq!(server.first("authorization").await, "Bearer t0p");
+    // The channel takes what comes a moment after it is connected.
+    pause(500).await;
     let client = connect(&gateway).await;
     let mut events = client.events();
     let subscribe = Call::unary("events", "subscribe", r#"{"topics":["updates.>"]}"#);
@@ -107,9 +109,9 @@ async fn plain_values_of_a_websocket_are_events_of_one_topic() {
         .expect("published");
     let expected = r#"{"event": "status", "value": "\u00b0"}"#;
     assert_eq!(server.first("message").await, expected);
-    assert_eq!(events.next().await.expect("our own").event.payload, payload);
+    assert_eq!(next(&mut events).await.event.payload, payload);
     server.say(&json!({ "event": "status", "value": "online" }));
-    let event = events.next().await.expect("an event").event;
+    let event = next(&mut events).await.event;
     assert_eq!(event.topic, "updates.status");
     let payload: Value = serde_json::from_slice(&event.payload).expect("JSON");
     assert_eq!(payload, json!({ "event": "status", "value": "online" }));
