@@ -24,6 +24,7 @@ mod queue;
 mod shared_queue;
 mod table;
 mod tap;
+mod wakes;
 
 use std::{fmt, sync::Arc};
 
@@ -50,6 +51,7 @@ pub use self::{
     shared_queue::QueueTaken,
     table::{PatternInfo, SubscriptionTable},
     tap::EventTap,
+    wakes::wake_together,
 };
 
 /// The service that takes `publish`, `subscribe` and `unsubscribe`.

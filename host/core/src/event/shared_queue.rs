@@ -10,6 +10,7 @@ use std::{
 use super::{
     Event, bytes_of,
     queue::{EventCounts, QueueBounds},
+    wakes::wake,
 };
 
 /// A bounded queue with a reader that sleeps. The lock is held for a few instructions, by nobody who
@@ -60,7 +61,7 @@ impl SharedQueue {
         }
     }
 
-    /// Puts an event in and wakes the reader. False once it is closed. An event alone always has room.
+    /// Puts an event in and wakes the reader, as `wakes` says when. False once it is closed. An event alone always has room.
     pub(super) fn push(&self, event: &Arc<Event>) -> bool {
         let n_bytes = bytes_of(event);
         let mut inner = self.lock();
@@ -80,7 +81,7 @@ impl SharedQueue {
         let reader = inner.reader.take();
         drop(inner);
         if let Some(reader) = reader {
-            reader.wake();
+            wake(reader);
         }
         true
     }

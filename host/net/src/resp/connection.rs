@@ -13,6 +13,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use postern_core::{
     BoxFuture, Peer,
+    event::wake_together,
     resp::{Lane, RespCommand, RespDecoder, RespRequest, RespValue, Unknown},
 };
 use postern_system::clock;
@@ -247,8 +248,13 @@ impl<'s, S: StreamLink> Connection<'s, S> {
         self.replies.len() < self.config.in_flight_max && waiting < self.config.output_bytes_max
     }
 
-    /// Begins what may begin, and encodes what is ready; whether there was something.
+    /// Begins what may begin, and encodes what is ready; whether there was something. Subscribers of what
+    /// was published meanwhile are woken behind it.
     fn answer(&mut self, cx: &mut Context<'_>) -> bool {
+        wake_together(|| self.begin_all(cx))
+    }
+
+    fn begin_all(&mut self, cx: &mut Context<'_>) -> bool {
         let mut has_done = self.encode(cx);
         self.resume(cx);
         let mut n_begun = 0_u64;
