@@ -239,9 +239,9 @@ async fn what_comes_in_to_a_durable_topic_is_kept_whenever_the_gateway_is_killed
     let mut gateway = bridged(&broker.url(), &keys).await;
     let (mut random, mut n) = (Rng::new(3), 0);
     for _ in 0..10 {
-        let lines = (n..n + 100).map(|number| format!("{number}\n"));
+        let lines = (n..n + 40).map(|number| format!("{number}\n"));
         let lines: String = lines.collect();
-        n += 100;
+        n += 40;
         let (id, pause) = (gateway.id().to_string(), random.below(30));
         // Publishing takes its thread for itself.
         let killing = tokio::spawn(async move {
