@@ -45,7 +45,7 @@ def failures_are_told_as_on_every_front(address, version):
     client = asker(address)
     for topic, payload, kind, code in [
         ("$call/nobody/Echo", "{}", "not-found", 404),
-        ("$call/events/nothing", "{}", "unimplemented", 501),
+        ("$call/events/publish", "no JSON", "invalid-argument", 400),
         ("$call/users/GetUser", '{"id":"none"}', "not-found", 404),
     ]:
         status, answer, given = told(ask(client, topic, payload))
