@@ -30,7 +30,6 @@ use self::{
 };
 use super::{
     Delivery, Event, EventTap,
-    mailbox::Mailbox,
     pattern::TopicPattern,
     queue::{EventCounts, QueueBounds},
     table::{PatternInfo, SubscriptionTable},
@@ -95,6 +94,9 @@ struct Shared {
     offered: AtomicU64,
     tap: OnceLock<Arc<dyn EventTap>>,
 }
+
+/// Subscribers, and how often each is wanted.
+type Found = SmallVec<[(Arc<Subscriber>, u32); 8]>;
 
 impl Hub {
     #[must_use]
@@ -264,10 +266,7 @@ impl Hub {
     }
 
     /// Whoever is to get `event`, once each, with the times that it is told.
-    fn subscribers_of(
-        &self,
-        event: &Event,
-    ) -> Result<SmallVec<[(Arc<Subscriber>, u32); 8]>, Error> {
+    fn subscribers_of(&self, event: &Event) -> Result<Found, Error> {
         let state = self.read();
         state.config.check(event)?;
         let mut found = SmallVec::<[(Arc<Subscriber>, u32); 8]>::new();

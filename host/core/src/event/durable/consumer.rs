@@ -152,7 +152,7 @@ impl ConsumerState {
     pub fn acknowledged(&self) -> Position {
         let open = self.window.keys().next().into_iter();
         let first = open.chain(self.restored.keys().next()).min();
-        first.map_or(self.looked.max(self.reached), |first| first.previous())
+        first.map_or_else(|| self.looked.max(self.reached), |first| first.previous())
     }
 
     /// How many more events it looks at, so that `wanted` can be given out.
