@@ -92,7 +92,7 @@ impl DeliverySettings {
     /// The wait before the delivery after number `n_deliveries`.
     fn pause(&self, n_deliveries: u32) -> Duration {
         let idx = usize::try_from(n_deliveries.saturating_sub(1)).unwrap_or(usize::MAX);
-        let pause = self.back_off.get(idx).or(self.back_off.last());
+        let pause = self.back_off.get(idx).or_else(|| self.back_off.last());
         pause.copied().unwrap_or_default()
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 
 /// Why an entry is no event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EntryError {
+pub enum StreamEntryError {
     #[error("it has no field \"topic\"")]
     NoTopic,
     #[error("its field \"topic\" is not UTF-8")]
@@ -105,7 +105,9 @@ pub fn fields_of(event: &Event) -> Vec<(Bytes, Bytes)> {
 ///
 /// # Errors
 /// Why it is none.
-pub fn event_of(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event, EntryError> {
+pub fn event_of(
+    fields: impl IntoIterator<Item = (Bytes, Bytes)>,
+) -> Result<Event, StreamEntryError> {
     let mut topic = None;
     let mut payload = Bytes::new();
     let mut publisher = Publisher::default();
@@ -113,7 +115,7 @@ pub fn event_of(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Even
     for (name, value) in fields {
         let text = || str::from_utf8(&value).ok();
         match &name[..] {
-            TOPIC => topic = Some(Text::from_utf8(value).map_err(|_| EntryError::NotText)?),
+            TOPIC => topic = Some(Text::from_utf8(value).map_err(|_| StreamEntryError::NotText)?),
             PAYLOAD => payload = value,
             PUBLISHER => {
                 // What a principal may do is not in the entry: the name alone keeps events in order.
@@ -136,12 +138,12 @@ pub fn event_of(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Even
             name => {
                 if let Some(name) = name.strip_prefix(HEADER).filter(|name| is_carried(name)) {
                     let pushed = headers.push(name, &value);
-                    pushed.map_err(|_| EntryError::Headers)?;
+                    pushed.map_err(|_| StreamEntryError::Headers)?;
                 }
             }
         }
     }
-    let topic = topic.ok_or(EntryError::NoTopic)?;
+    let topic = topic.ok_or(StreamEntryError::NoTopic)?;
     check_topic(&topic)?;
     Ok(Event {
         topic,
@@ -276,9 +278,9 @@ mod tests {
         assert_eq!((read.topic.as_str(), read.payload.len()), ("a.b", 0));
         assert_eq!(
             event_of([field("payload", "x")]).unwrap_err(),
-            EntryError::NoTopic
+            StreamEntryError::NoTopic
         );
         let error = event_of([field("topic", "a.*")]).unwrap_err();
-        assert!(matches!(error, EntryError::Topic(_)), "{error}");
+        assert!(matches!(error, StreamEntryError::Topic(_)), "{error}");
     }
 }

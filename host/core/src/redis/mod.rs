@@ -11,7 +11,7 @@ pub use self::{
     channel::{ChannelPattern, escape_glob},
     deliveries::{DeadDelivery, Deliveries, DeliverySettings},
     entry::{
-        EntryError, event_of, fields_of, order_key, position_of, publisher_key, stored_at_ms,
+        StreamEntryError, event_of, fields_of, order_key, position_of, publisher_key, stored_at_ms,
         stream_id,
     },
     location::{RedisLocation, RedisLocationError, RedisNode, RedisTopology},

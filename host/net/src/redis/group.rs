@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    log::SharedLog,
+    log_stream::LogStream,
     routing::Repeat,
     stream_replies::{StreamEntry, number},
 };
@@ -50,7 +50,7 @@ pub(super) struct Group {
 
 /// What members and tasks share.
 struct SharedGroup {
-    log: Arc<SharedLog>,
+    log: Arc<LogStream>,
     name: Text,
     /// This gateway, as the server knows it.
     consumer: String,
@@ -88,7 +88,7 @@ pub(super) struct GroupNumbers {
 
 impl Group {
     /// Makes the group on the server where there is none, and the stream with it.
-    pub(super) async fn create(log: &SharedLog, settings: &ConsumerSettings) -> Result<(), Error> {
+    pub(super) async fn create(log: &LogStream, settings: &ConsumerSettings) -> Result<(), Error> {
         let start = match settings.start {
             ConsumerStart::First => "0".to_owned(),
             ConsumerStart::New => "$".to_owned(),
@@ -107,7 +107,7 @@ impl Group {
         }
     }
 
-    pub(super) fn start(log: Arc<SharedLog>, settings: &ConsumerSettings) -> Arc<Self> {
+    pub(super) fn start(log: Arc<LogStream>, settings: &ConsumerSettings) -> Arc<Self> {
         let shared = Arc::new(SharedGroup {
             log,
             name: settings.name.clone(),

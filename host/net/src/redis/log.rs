@@ -14,7 +14,6 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -29,22 +28,17 @@ use postern_core::{
     redis::{event_of, fields_of, position_of, stored_at_ms, stream_id},
 };
 use postern_system::clock;
-use redis::{Cmd, Value};
+use redis::Value;
 
 use super::{
     config::RedisLogConfig,
-    connection::Request,
     consumer::RedisConsumer,
     counts::count,
     group::Group,
-    routing::{Repeat, Route, Routing},
+    log_stream::{DeadLetters, LogStream},
+    routing::{Repeat, Routing},
     stream_replies::{entries, number, pending, text, value_of},
 };
-
-/// Keeps each event that is not given out again: the event, its group and the reason. It stays with the group
-/// until that has succeeded.
-pub type DeadLetters =
-    Arc<dyn Fn(StoredEvent, Text, Text) -> BoxFuture<Result<(), Error>> + Send + Sync>;
 
 /// A log of one store. Clones are the same.
 #[derive(Debug, Clone)]
@@ -52,13 +46,9 @@ pub struct RedisLog {
     shared: Arc<SharedLog>,
 }
 
-/// What the consumers of a log share.
-pub(super) struct SharedLog {
-    pub(super) routing: Arc<Routing>,
-    pub(super) config: RedisLogConfig,
-    pub(super) key: String,
-    pub(super) dead_key: String,
-    pub(super) dead_letters: Option<DeadLetters>,
+/// A log and its groups.
+struct SharedLog {
+    stream: Arc<LogStream>,
     groups: Mutex<HashMap<Text, Weak<Group>>>,
     n_appended: AtomicU64,
 }
@@ -69,14 +59,9 @@ impl RedisLog {
         config: RedisLogConfig,
         dead_letters: Option<DeadLetters>,
     ) -> Self {
-        let key = format!("{}log:{{{}}}", routing.config().key_prefix, config.name);
         Self {
             shared: Arc::new(SharedLog {
-                dead_key: format!("{key}:dead"),
-                key,
-                routing,
-                config,
-                dead_letters,
+                stream: Arc::new(LogStream::new(routing, config, dead_letters)),
                 groups: Mutex::default(),
                 n_appended: AtomicU64::new(0),
             }),
@@ -86,7 +71,7 @@ impl RedisLog {
 
 impl EventLog for RedisLog {
     fn wants(&self, topic: &str) -> bool {
-        let mut patterns = self.shared.config.patterns.iter();
+        let mut patterns = self.shared.stream.config.patterns.iter();
         patterns.any(|pattern| pattern.matches(topic))
     }
 
@@ -128,8 +113,8 @@ impl EventLog for RedisLog {
 impl SharedLog {
     async fn append(self: Arc<Self>, event: Event) -> Result<Position, Error> {
         let mut command = redis::cmd("XADD");
-        command.arg(&self.key);
-        match (self.config.events_max, self.oldest_kept()) {
+        command.arg(&self.stream.key);
+        match (self.stream.config.events_max, self.oldest_kept()) {
             (Some(events_max), _) => {
                 command.arg("MAXLEN").arg("~").arg(events_max);
             }
@@ -142,8 +127,8 @@ impl SharedLog {
         for (name, value) in fields_of(&event) {
             command.arg(&name[..]).arg(&value[..]);
         }
-        let reply = self.ask(command, Repeat::Never).await?;
-        count(&self.routing.counters.appended);
+        let reply = self.stream.ask(command, Repeat::Never).await?;
+        count(&self.stream.routing.counters.appended);
         let id = text(reply).unwrap_or_default();
         let position = position_of(&id).ok_or_else(|| {
             let message = format!("the server gives the entry the id {id:?}, which is no position");
@@ -156,20 +141,24 @@ impl SharedLog {
     /// Where both bounds are set, a command has room for one of them.
     async fn trim_by_age(&self) {
         let n_appended = self.n_appended.fetch_add(1, Relaxed);
-        if self.config.events_max.is_none() || !n_appended.is_multiple_of(TRIM_EVERY) {
+        if self.stream.config.events_max.is_none() || !n_appended.is_multiple_of(TRIM_EVERY) {
             return;
         }
         if let Some(oldest) = self.oldest_kept() {
             let mut command = redis::cmd("XTRIM");
-            command.arg(&self.key).arg("MINID").arg("~").arg(oldest);
+            command
+                .arg(&self.stream.key)
+                .arg("MINID")
+                .arg("~")
+                .arg(oldest);
             // What is not trimmed this time is next time.
-            drop(self.ask(command, Repeat::Harmless).await);
+            drop(self.stream.ask(command, Repeat::Harmless).await);
         }
     }
 
     /// The id from which on entries are young enough.
     fn oldest_kept(&self) -> Option<String> {
-        let age_max = self.config.age_max?;
+        let age_max = self.stream.config.age_max?;
         let oldest = clock::unix_time().saturating_sub(age_max);
         Some(format!("{}-0", oldest.as_millis()))
     }
@@ -186,7 +175,7 @@ impl SharedLog {
             group.apply(&settings);
             return Ok(group);
         }
-        Group::create(&self, &settings).await?;
+        Group::create(&self.stream, &settings).await?;
         let mut groups = self.groups.lock();
         groups.retain(|_, group| group.strong_count() > 0);
         // Somebody else may have been faster.
@@ -194,7 +183,7 @@ impl SharedLog {
             group.apply(&settings);
             return Ok(group);
         }
-        let group = Group::start(Arc::clone(&self), &settings);
+        let group = Group::start(Arc::clone(&self.stream), &settings);
         groups.insert(name, Arc::downgrade(&group));
         Ok(group)
     }
@@ -206,8 +195,11 @@ impl SharedLog {
 
     async fn delete_group(&self, name: &Text) -> Result<bool, Error> {
         let mut command = redis::cmd("XGROUP");
-        command.arg("DESTROY").arg(&self.key).arg(name.as_str());
-        let destroyed = self.ask(command, Repeat::Harmless).await;
+        command
+            .arg("DESTROY")
+            .arg(&self.stream.key)
+            .arg(name.as_str());
+        let destroyed = self.stream.ask(command, Repeat::Harmless).await;
         let is_gone = match destroyed {
             Ok(reply) => number(reply) == Some(1),
             // There is no stream, and so no group of it.
@@ -223,9 +215,9 @@ impl SharedLog {
 
     async fn read(&self, from: Position, events_max: usize) -> Result<Vec<StoredEvent>, Error> {
         let mut command = redis::cmd("XRANGE");
-        command.arg(&self.key).arg(stream_id(from)).arg("+");
+        command.arg(&self.stream.key).arg(stream_id(from)).arg("+");
         command.arg("COUNT").arg(events_max.min(READ_MAX));
-        let reply = self.ask(command, Repeat::Harmless).await?;
+        let reply = self.stream.ask(command, Repeat::Harmless).await?;
         let events = entries(reply).into_iter().filter_map(|entry| {
             let position = entry.position()?;
             Some(StoredEvent {
@@ -240,8 +232,8 @@ impl SharedLog {
 
     async fn info(&self) -> Result<LogInfo, Error> {
         let mut about = redis::cmd("XINFO");
-        about.arg("STREAM").arg(&self.key);
-        let stream = match self.ask(about, Repeat::Harmless).await {
+        about.arg("STREAM").arg(&self.stream.key);
+        let stream = match self.stream.ask(about, Repeat::Harmless).await {
             Ok(stream) => stream,
             Err(error) if is_no_stream(&error) => Value::Nil,
             Err(error) => return Err(error),
@@ -253,7 +245,7 @@ impl SharedLog {
             Vec::new()
         };
         let mut usage = redis::cmd("MEMORY");
-        usage.arg("USAGE").arg(&self.key);
+        usage.arg("USAGE").arg(&self.stream.key);
         let n_bytes = self
             .ask(usage, Repeat::Harmless)
             .await
@@ -264,8 +256,8 @@ impl SharedLog {
             position_of(&text(entry.into_iter().next()?)?)
         };
         Ok(LogInfo {
-            name: self.config.name.clone(),
-            store: self.routing.config().name.clone(),
+            name: self.stream.config.name.clone(),
+            store: self.stream.routing.config().name.clone(),
             n_events: value_of(&stream, "length")
                 .and_then(number)
                 .unwrap_or_default(),
@@ -278,8 +270,8 @@ impl SharedLog {
 
     async fn consumers(&self) -> Result<Vec<ConsumerInfo>, Error> {
         let mut about = redis::cmd("XINFO");
-        about.arg("GROUPS").arg(&self.key);
-        let groups = self.ask(about, Repeat::Harmless).await?;
+        about.arg("GROUPS").arg(&self.stream.key);
+        let groups = self.stream.ask(about, Repeat::Harmless).await?;
         let groups = groups.into_sequence().unwrap_or_default();
         let mut consumers = Vec::new();
         for group in groups.into_iter().take(CONSUMERS_SHOWN_MAX) {
@@ -312,30 +304,28 @@ impl SharedLog {
 
     async fn oldest_pending(&self, group: &str) -> Result<Option<Position>, Error> {
         let mut command = redis::cmd("XPENDING");
-        command.arg(&self.key).arg(group).arg("-").arg("+").arg(1);
-        let reply = self.ask(command, Repeat::Harmless).await?;
+        command
+            .arg(&self.stream.key)
+            .arg(group)
+            .arg("-")
+            .arg("+")
+            .arg(1);
+        let reply = self.stream.ask(command, Repeat::Harmless).await?;
         let first = pending(reply).into_iter().next();
         Ok(first.and_then(|first| position_of(&first.id)))
-    }
-
-    pub(super) async fn ask(&self, command: Cmd, repeat: Repeat) -> Result<Value, Error> {
-        let route = Route::Key(self.key.as_bytes());
-        self.routing
-            .ask(route, &Request::One(command), repeat)
-            .await
     }
 }
 
 impl fmt::Debug for SharedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedLog")
-            .field("key", &self.key)
+            .field("key", &self.stream.key)
             .finish_non_exhaustive()
     }
 }
 
 /// Whether a server says that there is no such key.
-pub(super) fn is_no_stream(error: &Error) -> bool {
+fn is_no_stream(error: &Error) -> bool {
     error.message.contains("no such key") || error.message.contains("requires the key to exist")
 }
 
@@ -347,5 +337,3 @@ const READ_MAX: usize = 10_000;
 const CONSUMERS_SHOWN_MAX: usize = 1000;
 /// Appends from one look at the age of entries to the next.
 const TRIM_EVERY: u64 = 256;
-/// How long the server may wait for entries before it answers that there are none.
-pub(super) const BLOCK: Duration = Duration::from_secs(2);

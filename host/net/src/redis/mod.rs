@@ -25,15 +25,16 @@ mod failure;
 mod group;
 mod key_values;
 mod log;
+mod log_stream;
 mod node_pool;
 mod routing;
 mod sentinel;
+mod snapshot;
 mod standing;
 mod stream_replies;
 
 use std::{sync::Arc, time::Duration};
 
-use postern_core::redis::{RedisLocation, RedisNode};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::routing::Routing;
@@ -42,7 +43,9 @@ pub use self::{
     config::{RedisChannelsConfig, RedisConfig, RedisCredentials, RedisLogConfig},
     counts::RedisCounts,
     key_values::RedisKeyValues,
-    log::{DeadLetters, RedisLog},
+    log::RedisLog,
+    log_stream::DeadLetters,
+    snapshot::RedisSnapshot,
     standing::RedisStanding,
 };
 use crate::tls::ClientTls;
@@ -53,21 +56,6 @@ pub struct RedisStore {
     routing: Arc<Routing>,
     channels: RedisChannels,
     _keeper: AbortOnDropHandle<()>,
-}
-
-/// A store, for whoever looks at it.
-#[derive(Debug, Clone)]
-pub struct RedisSnapshot {
-    pub location: RedisLocation,
-    pub standing: RedisStanding,
-    pub counts: RedisCounts,
-    /// Connections that are open.
-    pub n_connections: usize,
-    pub connections_max: usize,
-    /// Commands that wait for their replies.
-    pub n_in_flight: usize,
-    /// Nodes that there are connections to.
-    pub nodes: Vec<RedisNode>,
 }
 
 impl RedisStore {

@@ -19,12 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RedisSnapshot,
     config::RedisConfig,
     connection::{Dialing, Pushes, RedisConnection, Request},
     counts::{StoreCounters, count},
     failure::{Failure, unknown},
     node_pool::{Choice, NodePool, Opening},
+    snapshot::RedisSnapshot,
     standing::Standing,
 };
 use crate::tls::ClientTls;

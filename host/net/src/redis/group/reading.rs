@@ -12,7 +12,7 @@ use crate::{
     redis::{
         connection::{RedisConnection, Request},
         failure::Failure,
-        log::BLOCK,
+        log_stream::BLOCK,
         routing::Route,
         stream_replies::{PendingEntry, entries, entries_read, pending},
     },
