@@ -54,10 +54,7 @@ impl<V> FilterTable<V> {
                     break;
                 }
                 "+" => node.any.get_or_insert_default(),
-                _ if node.literal.contains_key(level) => match node.literal.get_mut(level) {
-                    Some(node) => node,
-                    None => return None,
-                },
+                _ if node.literal.contains_key(level) => node.literal.get_mut(level)?,
                 // A buffer of its own: the filter's would keep all of it.
                 _ => node.literal.entry(Text::from(level)).or_default(),
             };

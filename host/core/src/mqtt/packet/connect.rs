@@ -183,10 +183,12 @@ impl Will {
         };
         if version == MqttVersion::V5 {
             property::read(reader, PropertySet::WILL, |property| {
-                match property {
-                    Property::WillDelay(seconds) => will.delay_s = seconds,
-                    Property::MessageExpiry(seconds) => will.expiry_s = Some(seconds),
-                    other => take_described(&mut will.properties, other)?,
+                if let Property::WillDelay(seconds) = property {
+                    will.delay_s = seconds;
+                } else if let Property::MessageExpiry(seconds) = property {
+                    will.expiry_s = Some(seconds);
+                } else {
+                    take_described(&mut will.properties, property)?;
                 }
                 Ok(())
             })?;

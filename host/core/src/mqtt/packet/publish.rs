@@ -65,11 +65,14 @@ impl<'a> PublishPacket<'a> {
 
     fn read_properties(&mut self, reader: &mut Reader<'a>) -> Result<(), PacketFault> {
         property::read(reader, PropertySet::PUBLISH, |property| {
-            match property {
-                Property::TopicAlias(alias) => self.alias = Some(alias),
-                Property::MessageExpiry(seconds) => self.expiry_s = Some(seconds),
-                Property::SubscriptionId(_) => return Err(PacketFault::SubscriptionId),
-                other => take_described(&mut self.properties, other)?,
+            if let Property::TopicAlias(alias) = property {
+                self.alias = Some(alias);
+            } else if let Property::MessageExpiry(seconds) = property {
+                self.expiry_s = Some(seconds);
+            } else if let Property::SubscriptionId(_) = property {
+                return Err(PacketFault::SubscriptionId);
+            } else {
+                take_described(&mut self.properties, property)?;
             }
             Ok(())
         })
