@@ -106,7 +106,7 @@ impl Connections {
             Some(one) if one.n_calls() == 0 || n_all >= self.config.connections_max => {
                 Choice::Take(one.lease())
             }
-            _ if n_all < self.config.connections_max => Choice::Open,
+            Some(_) | None if n_all < self.config.connections_max => Choice::Open,
             Some(_) | None => Choice::Wait,
         }
     }
