@@ -73,18 +73,17 @@ impl DurableSubscriptions {
             );
             return Err(Error::new(Kind::FailedPrecondition, Blame::Client, message));
         }
-        let (mut members, mut in_flight_max) = (Vec::new(), 0);
+        let mut members = Vec::new();
         for topic in durable {
             let (name, patterns) = (wish.name.clone(), wish.patterns.clone());
             let mut settings = topic.consumers.settings(name, patterns, wish.start);
             let most = wish.queue_max.unwrap_or(usize::MAX).max(1);
             settings.in_flight_max = settings.in_flight_max.min(most);
-            in_flight_max += settings.in_flight_max;
             members.push(topic.log.consumer(settings).await?);
         }
-        // No more can be in flight, so nothing is dropped.
+        // What may be in flight is the bound, so that nothing is dropped here.
         let queue = QueueBounds {
-            events_max: in_flight_max,
+            events_max: usize::MAX,
             bytes_max: usize::MAX,
         };
         let end = CancellationToken::new();

@@ -166,6 +166,12 @@ impl ConsumerSet {
         self.names.iter().map(|(name, id)| (name, *id))
     }
 
+    /// Whether one more of that name would be one too many of `n_max`.
+    #[must_use]
+    pub fn is_full_for(&self, name: &Text, n_max: usize) -> bool {
+        self.names.len() >= n_max && !self.names.contains_key(name)
+    }
+
     /// Has the consumer look at as many events of its queue as it can give out; by limits it has none.
     pub fn look(&mut self, id: ConsumerId, wanted: usize) {
         let Some(consumer) = self.consumers.get_mut(&id) else {
@@ -388,6 +394,10 @@ mod tests {
         assert_eq!(set.remove(&"a".into()), Some(a));
         assert_eq!(set.remove(&"a".into()), None);
         assert_eq!(freed(&mut set), (1..=20).collect::<Vec<_>>());
+        let (b, _) = set.open(settings("b", &[">"]), Position(20));
+        assert!(!set.is_full_for(&"c".into(), 2) && set.is_full_for(&"c".into(), 1));
+        assert!(!set.is_full_for(&"b".into(), 1), "{b:?} is there");
+        set.remove(&"b".into());
         assert!(!set.wants("t"));
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postern_core::{
-    BoxFuture, Error, Text,
+    Blame, BoxFuture, Error, Kind, Text,
     event::{
         Event, OWN_TOPICS,
         durable::{
@@ -57,6 +57,7 @@ impl LogCore {
 
     async fn consumer(self: Arc<Self>, settings: ConsumerSettings) -> Result<LocalConsumer, Error> {
         settings.check()?;
+        self.admit(&settings.name)?;
         let name = settings.name.clone();
         let log = Arc::clone(&self);
         let id = self
@@ -75,6 +76,20 @@ impl LogCore {
         drop(inner);
         members.ids.lock().insert(member);
         Ok(LocalConsumer::new(self, id, member, members, name))
+    }
+
+    /// Names are kept for ever, so there is a bound; consumers by interest are counted by who has them.
+    fn admit(&self, name: &Text) -> Result<(), Error> {
+        let is_full = self.lock().set.is_full_for(name, CONSUMERS_MAX);
+        if self.pattern.is_none() || !is_full {
+            return Ok(());
+        }
+        let log = &self.name;
+        let message = format!(
+            "the log {log} has {CONSUMERS_MAX} durable names, which is the limit; `postern topics forget` \
+             takes one away"
+        );
+        Err(Error::new(Kind::ResourceExhausted, Blame::Gateway, message))
     }
 
     async fn delete_consumer(self: Arc<Self>, name: Text) -> Result<bool, Error> {
@@ -177,3 +192,6 @@ impl EventLog for LocalLog {
         Box::pin(std::future::ready(Ok(core.info())))
     }
 }
+
+/// Durable names of one log. Each is some hundred octets in memory and a row in the file.
+const CONSUMERS_MAX: usize = 10_000;

@@ -167,6 +167,16 @@ impl LogCore {
         Ok(events.pop())
     }
 
+    /// Has the writer see to consumers of which the file does not have all: those that have just changed,
+    /// and those whose commit failed.
+    pub(super) fn sync_again(self: &Arc<Self>, inner: &mut LogInner) {
+        if !inner.unsynced.is_empty() && !inner.is_sync_requested {
+            inner.is_sync_requested = true;
+            // A store that is closed drops whoever waits, which is the answer.
+            drop(self.store.requests.send(Request::Sync(Arc::clone(self))));
+        }
+    }
+
     /// Has the state of `id` written. What is returned need not be polled for that.
     pub(super) fn sync(
         self: &Arc<Self>,
@@ -176,11 +186,7 @@ impl LogCore {
         let (done, written) = oneshot::channel();
         inner.unsynced.insert(id);
         inner.waiting.push(done);
-        if !inner.is_sync_requested {
-            inner.is_sync_requested = true;
-            // A store that is closed drops the sender, which is the answer.
-            drop(self.store.requests.send(Request::Sync(Arc::clone(self))));
-        }
+        self.sync_again(inner);
         Box::pin(async move {
             let written = written.await.unwrap_or(Err(StoreError::Closed));
             written.map_err(|error| error.to_error())

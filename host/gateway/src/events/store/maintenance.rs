@@ -79,6 +79,7 @@ fn handle_timeouts(log: &Arc<LogCore>, has_sink: bool) -> Vec<Dead> {
     let members = told.iter().filter_map(|id| inner.members.get(id).cloned());
     let members: Vec<_> = members.collect();
     let is_excess = inner.is_excess(now_ms);
+    log.sync_again(&mut inner);
     drop(inner);
     members.iter().for_each(|members| members.told.notify_one());
     if is_excess {
