@@ -17,7 +17,7 @@ use std::{
 use super::entry::{order_key, publisher_key, stored_at_ms};
 use crate::{
     event::{
-        Event,
+        EVENT_OVERHEAD_BYTES, Event,
         durable::{ConsumerSettings, Position, Redelivery, StoredEvent},
     },
     text::Text,
@@ -48,6 +48,10 @@ pub struct Deliveries {
     n_in_flight: usize,
     dead: VecDeque<DeadDelivery>,
     n_redelivered: u64,
+    /// Octets of what is held.
+    n_bytes: usize,
+    /// What an entry has, as those that came last had it.
+    usual_bytes: usize,
 }
 
 /// An event that is not to be given out again.
@@ -109,6 +113,8 @@ impl Deliveries {
             n_in_flight: 0,
             dead: VecDeque::new(),
             n_redelivered: 0,
+            n_bytes: 0,
+            usual_bytes: FIRST_BYTES,
         }
     }
 
@@ -117,11 +123,15 @@ impl Deliveries {
         self.settings = settings;
     }
 
-    /// Entries that may be read beside those that are held: as many as may be in flight wait here.
+    /// Entries that may be read beside those that are held: as many as may be in flight wait here, and no
+    /// more than have room. While nothing is held there is room for one.
     #[must_use]
     pub fn room(&self) -> usize {
+        let n_held = self.held.len() + self.dead.len();
         let most = self.settings.in_flight_max.saturating_mul(2).min(HELD_MAX);
-        most.saturating_sub(self.held.len() + self.dead.len())
+        let by_bytes = BYTES_MAX.saturating_sub(self.n_bytes) / self.usual_bytes.max(1);
+        let at_least = usize::from(n_held == 0);
+        most.saturating_sub(n_held).min(by_bytes.max(at_least))
     }
 
     /// Takes over an entry that was read. `n_deliveries` have begun before, with whomever. False where it
@@ -130,6 +140,9 @@ impl Deliveries {
         if self.held.contains_key(&position) {
             return false;
         }
+        let n_bytes = bytes_of(&event);
+        self.n_bytes += n_bytes;
+        self.usual_bytes = (self.usual_bytes * 7 + n_bytes) / 8;
         let is_ordered = self.settings.is_ordered;
         let lane = is_ordered.then(|| (publisher_key(&event.publisher), order_key(&event)));
         if let Some(lane) = &lane {
@@ -342,6 +355,7 @@ impl Deliveries {
         self.set_timer(position, None);
         self.ready.remove(&position);
         let held = self.held.remove(&position)?;
+        self.n_bytes -= bytes_of(&held.event);
         if let Some(lane) = &held.lane
             && let Some(positions) = self.lanes.get_mut(lane)
         {
@@ -378,8 +392,17 @@ impl Held {
     }
 }
 
+fn bytes_of(event: &Event) -> usize {
+    let headers = event.headers.section().len();
+    EVENT_OVERHEAD_BYTES + event.topic.len() + headers + event.payload.len()
+}
+
 /// Entries that one group holds here, whatever may be in flight.
 const HELD_MAX: usize = 4096;
+/// Octets of them, but for what the last read had beyond that.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Of an entry, as long as none has come: the largest event that a gateway takes by default.
+const FIRST_BYTES: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -165,6 +165,30 @@ fn no_more_is_in_flight_or_held_than_may_be() {
 }
 
 #[test]
+fn large_events_leave_less_room() {
+    let many = DeliverySettings {
+        in_flight_max: 1000,
+        ..settings()
+    };
+    let mut deliveries = Deliveries::new(many);
+    assert_eq!(deliveries.room(), 16);
+    for position in 1..=64 {
+        deliveries.insert(Position(position), event("a"), 0);
+    }
+    assert!(deliveries.room() > 1000, "{}", deliveries.room());
+    let large = Event {
+        payload: Bytes::from(vec![0; 20 * 1024 * 1024]),
+        ..event("a")
+    };
+    deliveries.insert(Position(65), large, 0);
+    assert_eq!(deliveries.room(), 0);
+    let positions: Vec<_> = (1..=65).map(Position).collect();
+    assert_eq!(deliveries.forget(&positions), 65);
+    assert!(deliveries.room() >= 1);
+    assert_eq!(deliveries.n_bytes, 0);
+}
+
+#[test]
 fn whatever_happens_an_event_is_held_until_it_is_acknowledged_or_dead() {
     let mut rng = Rng::new(7);
     let ordered = DeliverySettings {
