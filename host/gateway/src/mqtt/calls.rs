@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::{
-    Body, Error, Handler, Headers, Reply, Text,
+    Body, Error, Handler, Reply, Text,
     mqtt::{Publication, Qos},
 };
 use postern_net::mqtt::{Acceptance, MqttClient, PublishOutcome};
@@ -155,7 +155,7 @@ impl PublishedCall {
                 Err(error) => return self.fail(address, &error).await,
             }
         }
-        let trailers = messages.trailers().unwrap_or_else(Headers::new);
+        let trailers = messages.trailers().unwrap_or_default();
         let end = reply_publication(address, &trailers, Default::default(), ReplyPart::End);
         self.publish(end).await
     }
