@@ -96,7 +96,7 @@ impl AddOptions {
         }
         let fields_idx = idx + 1;
         let n_fields = request.len().saturating_sub(fields_idx);
-        match n_fields == 0 || n_fields % 2 != 0 {
+        match n_fields == 0 || !n_fields.is_multiple_of(2) {
             true => Err(RespError::wrong_arity("xadd")),
             false => Ok(Self {
                 needs_stream,
@@ -193,7 +193,7 @@ impl<'r> ReadOptions<'r> {
     ) -> Result<(), RespError> {
         let n_rest = request.len() - first;
         let command = if is_group { "XREADGROUP" } else { "XREAD" };
-        if n_rest % 2 != 0 {
+        if !n_rest.is_multiple_of(2) {
             return Err(RespError::new(format!(
                 "ERR Unbalanced {command} list of streams: for each stream key an ID or '$' must be \
                  specified."

@@ -83,7 +83,7 @@ async fn get_each(table: &Arc<KeyTable>, request: &RespRequest) -> Result<RespVa
 /// All are begun at one time, so that one commit may hold them; a gateway that is killed meanwhile may
 /// have set some.
 async fn set_each(table: &Arc<KeyTable>, request: &RespRequest) -> Result<RespValue, Refusal> {
-    if request.len() % 2 == 0 {
+    if request.len().is_multiple_of(2) {
         return Err(RespError::wrong_arity("mset").into());
     }
     let mut pairs = std::collections::BTreeMap::new();
