@@ -427,8 +427,7 @@ mod tests {
     #[test]
     fn an_unknown_scheme_is_told_all_that_there_are() {
         let unknown = Address::parse("carrier://h:1").expect_err("no scheme");
-        let expected =
-            "`carrier` is not one of tcp, tls, udp, quic, ws, wss, http, https, grpc, grpcs, velithon, velithons, unix";
+        let expected = "`carrier` is not one of tcp, tls, udp, quic, ws, wss, http, https, grpc, grpcs, velithon, velithons, unix";
         assert_eq!(unknown.to_string(), expected);
     }
 
