@@ -247,6 +247,7 @@ impl SharedLog {
         let mut usage = redis::cmd("MEMORY");
         usage.arg("USAGE").arg(&self.stream.key);
         let n_bytes = self
+            .stream
             .ask(usage, Repeat::Harmless)
             .await
             .ok()
