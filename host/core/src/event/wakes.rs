@@ -20,7 +20,11 @@ pub fn wake_together<T>(work: impl FnOnce() -> T) -> T {
             true
         }
     });
-    let _held = is_outermost.then_some(HeldWakes);
+    // Made for the outermost alone: dropping it wakes.
+    let _held = match is_outermost {
+        true => Some(HeldWakes),
+        false => None,
+    };
     work()
 }
 
