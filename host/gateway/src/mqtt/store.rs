@@ -1,6 +1,11 @@
 //! What the broker keeps over a restart: retained messages, sessions, and what waits for them.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use postern_core::{
     BoxFuture, Error, Text,
@@ -151,7 +156,14 @@ impl MqttStore for SessionStore {
             if !sessions.is_empty() {
                 // From here on it keeps what is published for them.
                 let log = queues.log().await?;
-                find_receipts(&**log, &mut sessions).await?;
+                // Kept before anybody gets what was found: it leaves the log then.
+                for idx in find_receipts(&**log, &mut sessions).await? {
+                    if let Some(session) = sessions.get(idx) {
+                        let name = session.client_id.to_string();
+                        let put = records.put(name, write_session(session)).await;
+                        put.map_err(|error| unavailable(&error))?;
+                    }
+                }
             }
             Ok(sessions)
         })
@@ -230,8 +242,13 @@ impl MqttStore for SessionStore {
 }
 
 /// Publications with QoS 2 that were stored, and whose identifiers were not kept when the gateway was
-/// killed: their clients will send them again, and they are not to be taken twice.
-async fn find_receipts(log: &dyn EventLog, sessions: &mut [StoredSession]) -> Result<(), Error> {
+/// killed: their clients will send them again, and they are not to be taken twice. Gives the sessions
+/// that have any.
+async fn find_receipts(
+    log: &dyn EventLog,
+    sessions: &mut [StoredSession],
+) -> Result<BTreeSet<usize>, Error> {
+    let mut found = BTreeSet::new();
     let taken = sessions
         .iter()
         .enumerate()
@@ -242,7 +259,7 @@ async fn find_receipts(log: &dyn EventLog, sessions: &mut [StoredSession]) -> Re
     loop {
         let events = log.read(from, READ_MAX).await?;
         let Some(newest) = events.last().map(|stored| stored.position) else {
-            return Ok(());
+            return Ok(found);
         };
         for stored in &events {
             let receipt = receipt_of(&stored.event);
@@ -253,6 +270,7 @@ async fn find_receipts(log: &dyn EventLog, sessions: &mut [StoredSession]) -> Re
             if receipt.number > *taken_receipt
                 && let Some(session) = sessions.get_mut(*idx)
             {
+                found.insert(*idx);
                 session.received.push(receipt.packet_id);
                 session.taken_receipt = session.taken_receipt.max(receipt.number);
             }
