@@ -137,7 +137,8 @@ async fn kept(
     let client = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default()).await;
     let client = client.expect("the gateway takes connections");
     let mut events = client.events();
-    let message = serde_json::json!({ "topics": [topic], "durable": "reader", "start": "first" });
+    let name = topic.replace('.', "-");
+    let message = serde_json::json!({ "topics": [topic], "durable": name, "start": "first" });
     let subscribing = Call::unary("events", "subscribe", message.to_string());
     client.call(subscribing).await.expect("a subscription");
     let (mut came, mut n_came) = (BTreeSet::new(), 0);
