@@ -56,9 +56,18 @@ impl Fixture {
     }
 
     pub(crate) async fn with(limits: ClientLimits, store: Arc<Store>) -> Self {
+        Self::telling(limits, store, None).await
+    }
+
+    /// With `$SYS`, published so often.
+    pub(crate) async fn telling(
+        limits: ClientLimits,
+        store: Arc<Store>,
+        sys_interval: Option<Duration>,
+    ) -> Self {
         let shared = Arc::new(SharedStore(Arc::clone(&store)));
         let config = BrokerConfig {
-            sys_interval: None,
+            sys_interval,
             ..BrokerConfig::default()
         };
         let broker = Broker::open(config, shared).await.expect("a broker");

@@ -1,5 +1,7 @@
 //! SUBSCRIBE, UNSUBSCRIBE, retained messages, and the options of MQTT 5.
 
+use std::{sync::Arc, time::Duration};
+
 use postern_core::mqtt::ClientLimits;
 
 use crate::{
@@ -157,7 +159,7 @@ async fn what_a_listener_does_not_have_is_refused_by_its_reason() {
         subscriptions_max: 1,
         ..ClientLimits::default()
     };
-    let fixture = Fixture::with(limits, std::sync::Arc::default()).await;
+    let fixture = Fixture::with(limits, Arc::default()).await;
     let mut client = fixture.open();
     client.send(&connect_v5("c", CLEAN, b"")).await;
     let connack = client.packet().await;
@@ -181,7 +183,8 @@ async fn what_a_listener_does_not_have_is_refused_by_its_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn the_brokers_numbers_are_retained_below_sys() {
-    let fixture = Fixture::new().await;
+    let interval = Some(Duration::from_secs(10));
+    let fixture = Fixture::telling(ClientLimits::default(), Arc::default(), interval).await;
     let mut client = fixture.v3("c").await;
     client
         .ask(
@@ -193,6 +196,19 @@ async fn the_brokers_numbers_are_retained_below_sys() {
     client.expect(&expected).await;
     client
         .ask(&subscribe_v3(2, "#", 0), b"\x90\x03\0\x02\0")
+        .await;
+    client.silent().await;
+    // They are published again and again.
+    let expected = publish_v3(0x30, "$SYS/broker/clients/connected", None, b"1");
+    client.expect(&expected).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_they_are_off_nothing_is_told() {
+    let fixture = Fixture::new().await;
+    let mut client = fixture.v3("c").await;
+    client
+        .ask(&subscribe_v3(1, "$SYS/#", 0), b"\x90\x03\0\x01\0")
         .await;
     client.silent().await;
 }
