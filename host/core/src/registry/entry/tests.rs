@@ -125,6 +125,8 @@ fn an_address_stands_once_for_its_scheme() {
         "https://h:1",
         "grpc://h:1",
         "grpcs://h:1",
+        "velithon://h:1",
+        "velithons://h:1",
         "unix:///s",
     ];
     assert_eq!(with(&all), Ok(()));
@@ -133,9 +135,9 @@ fn an_address_stands_once_for_its_scheme() {
         with(&["tcp://h:1", "tcp://i:1"]),
         Err(EntryError::TransportTwice { transport })
     );
-    let (what, limit) = ("addresses", 11);
+    let (what, limit) = ("addresses", 13);
     assert_eq!(
-        with(&["tcp://h:1"; 12]),
+        with(&["tcp://h:1"; 14]),
         Err(EntryError::TooMany { what, limit })
     );
     // Written field by field, an address is checked all the same.
