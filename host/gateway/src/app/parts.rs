@@ -56,8 +56,8 @@ impl Parts {
         let extensions = Arc::<Extensions>::default();
         let hub = config.events.to_hub(config.calls.depth_max);
         let events = EventService::new(hub, &config.data_dir);
-        let stores = Arc::new(Stores::new(Arc::clone(&runtime)));
-        events.topics().set_stores(Arc::clone(&stores) as _);
+        let stores = Arc::new(Stores::new(&runtime));
+        events.topics().set_stores(Arc::downgrade(&stores) as _);
         let logs = events.topics().prepare(config).await;
         events.topics().apply(logs.map_err(StartError::Topics)?);
         runtime.set_events(Arc::new(events.publisher().clone()));

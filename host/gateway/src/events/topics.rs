@@ -4,7 +4,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use arc_swap::ArcSwap;
@@ -34,8 +34,8 @@ pub(crate) struct DurableTopics {
     path: PathBuf,
     health: Arc<StoreHealth>,
     store: Mutex<Option<Arc<EventStore>>>,
-    /// Those of others.
-    stores: OnceLock<Arc<dyn NamedLogs>>,
+    /// Those of others, which hold the topics themselves.
+    stores: OnceLock<Weak<dyn NamedLogs>>,
     set: ArcSwap<LogSet>,
     changed: watch::Sender<()>,
 }
@@ -81,7 +81,7 @@ impl DurableTopics {
     }
 
     /// Logs may be in one of `stores` from here on.
-    pub(crate) fn set_stores(&self, stores: Arc<dyn NamedLogs>) {
+    pub(crate) fn set_stores(&self, stores: Weak<dyn NamedLogs>) {
         // There is one set for the life of a gateway.
         let _ = self.stores.set(stores);
     }
@@ -305,13 +305,14 @@ impl DurableTopics {
         store: &str,
         settings: LogSettings,
     ) -> Result<Arc<dyn EventLog>, Error> {
-        let (LogTopics::Of(pattern), Some(stores)) = (settings.keeps, self.stores.get()) else {
+        let stores = self.stores.get().and_then(Weak::upgrade);
+        let (LogTopics::Of(pattern), Some(stores)) = (settings.keeps, stores) else {
             let message = format!("topics.\"{}\": no store is called {store:?}", settings.name);
             let kind = Kind::FailedPrecondition;
             return Err(Error::new(kind, Blame::Gateway, message));
         };
         let limits = (settings.limits, settings.dead_letter);
-        Arc::clone(stores).open_log(store, pattern, limits, self.dead_letters())
+        stores.open_log(store, pattern, limits, self.dead_letters())
     }
 
     /// The embedded store, opened.

@@ -15,7 +15,7 @@ mod view;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -40,7 +40,8 @@ use crate::{
 
 /// All stores of a gateway.
 pub(crate) struct Stores {
-    runtime: Arc<Runtime>,
+    /// It holds the events, and they hold this.
+    runtime: Weak<Runtime>,
     /// Whose events go out and come in; none before the gateway serves.
     events: OnceLock<EventService>,
     open_stores: Mutex<BTreeMap<String, OpenStore>>,
@@ -64,9 +65,9 @@ struct StreamSettings {
 
 impl Stores {
     /// None is open until `apply`.
-    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
+    pub(crate) fn new(runtime: &Arc<Runtime>) -> Self {
         Self {
-            runtime,
+            runtime: Arc::downgrade(runtime),
             events: OnceLock::new(),
             open_stores: Mutex::default(),
         }
@@ -101,7 +102,9 @@ impl Stores {
             let store: Arc<dyn KeyValueStore> = Arc::new(one.store.key_values());
             (name.clone(), store)
         });
-        self.runtime.set_stores(key_values.collect());
+        if let Some(runtime) = self.runtime.upgrade() {
+            runtime.set_stores(key_values.collect());
+        }
     }
 
     fn open_store(
