@@ -85,7 +85,7 @@ impl Broker {
             will => (None, will.map(|will| (now + will.delay(), will))),
         };
         if is_durable {
-            session.set_will(will_later.as_ref().map(|(_, will)| &will.will));
+            session.set_will(will_later.as_ref().map(|(_, will)| &*will.will));
             self.save(session, &kept, expiry_s, true).await;
         }
         let expires_at = (expiry_s != u32::MAX)

@@ -71,7 +71,7 @@ impl Broker {
         };
         let sessions = &self.shared.sessions;
         let session = sessions.restore(&stored.client_id, kept, expires_at, will);
-        session.set_will(stored.will.as_ref());
+        session.set_will(stored.will.as_deref());
         sessions.set_durable(&session, store.keeps_queues());
         for (filter, options) in &stored.subscriptions {
             self.shared.routes.subscribe(filter, &session, *options);

@@ -107,8 +107,8 @@ impl Session {
         *self.client.lock() = Some(client);
     }
 
-    pub(super) fn set_will(&self, will: Option<&Box<Will>>) {
-        *self.will.lock() = will.cloned();
+    pub(super) fn set_will(&self, will: Option<&Will>) {
+        *self.will.lock() = will.cloned().map(Box::new);
     }
 
     pub(super) fn will(&self) -> Option<Box<Will>> {

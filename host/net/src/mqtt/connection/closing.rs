@@ -43,11 +43,10 @@ impl<S: StreamLink> Connection<S> {
             let _ = tokio::time::timeout(FINISH_TIMEOUT, stored.finish()).await;
         }
         session.give_back(waiting);
-        let expiry_s = end
-            .session_expiry_s
-            .map_or(machine.negotiated().session_expiry_s, |asked| {
-                asked.min(seconds(limits.session_expiry_max))
-            });
+        let expiry_s = match end.session_expiry_s {
+            Some(asked) => asked.min(seconds(limits.session_expiry_max)),
+            None => machine.negotiated().session_expiry_s,
+        };
         let will = will.filter(|_| end.has_will).map(|will| PendingWill {
             will,
             key: session.key,

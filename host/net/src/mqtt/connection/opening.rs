@@ -205,7 +205,7 @@ async fn attach(
         will.expiry_s = limits.expiry_s(will.expiry_s);
     }
     let will = connect.will.take().map(Box::new);
-    session.set_will(will.as_ref().filter(|_| session.is_durable()));
+    session.set_will(will.as_deref().filter(|_| session.is_durable()));
     let stored = keep(broker, &session, &kept, &negotiated, &limits).await;
     let stored = match stored {
         Ok(stored) => stored,
