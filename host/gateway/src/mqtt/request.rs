@@ -71,7 +71,7 @@ pub(super) fn call_of(
         Error::invalid_argument(format!("user properties: {error}")).with_source(error)
     })?;
     let said = |name| user_property(publication, name);
-    let trace = said("traceparent").and_then(|received| TraceContext::parse(received));
+    let trace = said("traceparent").and_then(TraceContext::parse);
     let timeout = said("timeout-ms").and_then(|ms| ms.parse().ok());
     let timeout = timeout.and_then(|ms| now.checked_add(Duration::from_millis(ms)));
     let context = Context {

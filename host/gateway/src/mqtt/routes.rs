@@ -81,7 +81,9 @@ impl RoutedCall {
                     let is_same =
                         value == param.as_bytes() || json::string(value).as_ref() == Some(param);
                     *is_said = true;
-                    conflict = conflict.or((!is_same).then_some(name));
+                    if !is_same {
+                        conflict = Some(name);
+                    }
                 }
             });
             // What is no JSON is for the service to refuse.
