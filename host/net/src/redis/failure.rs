@@ -136,9 +136,10 @@ mod tests {
 
     #[test]
     fn refusals_have_the_kinds_of_calls() {
-        let check = |line: &str, kind| match failure(line) {
-            Failure::Refused(error) => assert_eq!(error.kind, kind, "{line}"),
-            other => panic!("{line}: {other:?}"),
+        let check = |line: &str, kind: Kind| {
+            let failure = failure(line);
+            let is_it = matches!(&failure, Failure::Refused(error) if error.kind == kind);
+            assert!(is_it, "{line}: {failure:?}");
         };
         check("NOPERM no", Kind::PermissionDenied);
         check("OOM full", Kind::ResourceExhausted);

@@ -8,6 +8,7 @@ use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType};
 use super::{MetricsSnapshot, counter, encode_count, encode_level, gauge};
 
 type Read = fn(&RedisCounts) -> u64;
+type ReadLevel = fn(&RedisSnapshot) -> u64;
 
 /// Counters: name, what it says, where it is.
 const COUNTERS: [(&str, &str, Read); 8] = [
@@ -79,7 +80,7 @@ impl MetricsSnapshot {
                 encode_count(&mut family, &labels, count)?;
             }
         }
-        let levels: [(&str, &str, fn(&RedisSnapshot) -> u64); 3] = [
+        let levels: [(&str, &str, ReadLevel); 3] = [
             (
                 "named_store_connected",
                 "1 while the store can be asked",

@@ -39,7 +39,7 @@ impl SharedGroup {
     /// Reads until the connection is of no more use; says why.
     async fn read_from(&self, connection: &RedisConnection, n_failures: &mut u32) -> String {
         if let Err(failure) = self.recover(connection).await {
-            return self.on_failure(failure).await;
+            return self.on_failure(&failure);
         }
         loop {
             let room = self.wait_for_room().await;
@@ -50,7 +50,7 @@ impl SharedGroup {
                     *n_failures = 0;
                     self.insert(entries_read(reply), |_| 0);
                 }
-                Err(failure) => return self.on_failure(failure).await,
+                Err(failure) => return self.on_failure(&failure),
             }
         }
     }
@@ -124,14 +124,14 @@ impl SharedGroup {
         command
     }
 
-    async fn on_failure(&self, failure: Failure) -> String {
-        if let Failure::Refused(error) = &failure
+    fn on_failure(&self, failure: &Failure) -> String {
+        if let Failure::Refused(error) = failure
             && error.kind == Kind::NotFound
         {
             // Somebody deleted the group, or the stream with all of them.
             self.on_deleted();
         }
-        if let Failure::Moved { slot, node } = &failure {
+        if let Failure::Moved { slot, node } = failure {
             self.log.routing.on_moved(*slot, node.clone());
         }
         if matches!(failure, Failure::Later(_) | Failure::Lost(_)) {

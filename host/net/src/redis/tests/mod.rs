@@ -1,8 +1,4 @@
 //! Against real servers, which each test starts for itself.
-#![expect(
-    clippy::print_stderr,
-    reason = "figures of failures and recoveries are printed"
-)]
 
 mod away;
 mod channels;
