@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{next, publish, refuse, session, setup, subscribe};
 use crate::share;
 
-async fn run(gateway: &Gateway, arguments: &[&str]) -> Finished {
+fn run(gateway: &Gateway, arguments: &[&str]) -> Finished {
     let (vstp, admin) = (
         format!("vstp://{}", gateway.vstp),
         gateway.admin.to_string(),
@@ -32,7 +32,7 @@ async fn the_command_line_publishes_what_is_stored_and_acknowledges_what_it_prin
     let _machine = share().await;
     let mut gateway = Gateway::start(setup("")).await;
     for n in ["1", "2", "3"] {
-        run(&gateway, &["pub", "orders.created", n]).await;
+        run(&gateway, &["pub", "orders.created", n]);
     }
     let names = |finished: &Finished| {
         let lines = finished.out.lines();
@@ -51,21 +51,21 @@ async fn the_command_line_publishes_what_is_stored_and_acknowledges_what_it_prin
         "60s",
         "--count",
     ];
-    let first = run(&gateway, &[&sub[..], &["2"]].concat()).await;
+    let first = run(&gateway, &[&sub[..], &["2"]].concat());
     assert_eq!(names(&first), [(json!(1), json!(1)), (json!(2), json!(2))]);
     gateway.restart().await;
-    let second = run(&gateway, &[&sub[..], &["1"]].concat()).await;
+    let second = run(&gateway, &[&sub[..], &["1"]].concat());
     assert_eq!(names(&second), [(json!(3), json!(3))]);
-    let consumers = run(&gateway, &["topics", "consumers", "orders.>"]).await;
+    let consumers = run(&gateway, &["topics", "consumers", "orders.>"]);
     assert!(consumers.out.contains("shell"), "{}", consumers.out);
-    let json = run(&gateway, &["topics", "list", "--output", "json"]).await;
+    let json = run(&gateway, &["topics", "list", "--output", "json"]);
     let listed: Value = serde_json::from_str(&json.out).expect("JSON");
     assert_eq!(listed["topics"][0]["consumers"][0]["acknowledged"], 3);
-    let info = run(&gateway, &["topics", "info", "orders.>"]).await;
+    let info = run(&gateway, &["topics", "info", "orders.>"]);
     assert!(info.out.contains("orders.>"), "{}", info.out);
-    let kept = run(&gateway, &["topics", "events", "orders.>", "--from", "3"]).await;
+    let kept = run(&gateway, &["topics", "events", "orders.>", "--from", "3"]);
     assert!(kept.out.contains("\"position\":3"), "{}", kept.out);
-    let forgotten = run(&gateway, &["topics", "forget", "orders.>", "shell"]).await;
+    let forgotten = run(&gateway, &["topics", "forget", "orders.>", "shell"]);
     assert!(forgotten.out.contains("is forgotten"), "{}", forgotten.out);
     let topics = gateway.admin_json("/topics").await;
     assert_eq!(topics["topics"][0]["consumers"], json!([]));

@@ -17,9 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    brokered::Brokered,
-    listener::BoundAddress,
-    listener_settings::ListenerDependencies,
+    brokered::Brokered, listener::BoundAddress, listener_settings::ListenerDependencies,
     transports::Transports,
 };
 use crate::{

@@ -177,7 +177,7 @@ impl App {
             mqtt,
             redis,
             stores,
-        } = Parts::build(&config).await?;
+        } = Box::pin(Parts::build(&config)).await?;
         if loaded.is_development {
             runtime.tell_callers();
         }
@@ -375,11 +375,7 @@ fn announced(bound_addresses: &BTreeMap<String, Vec<BoundAddress>>) -> Vec<Addre
     addresses
 }
 
-fn deployer(
-    config: &Config,
-    control: &Arc<Control>,
-    troubles: &Arc<SourceTroubles>,
-) -> Deployer {
+fn deployer(config: &Config, control: &Arc<Control>, troubles: &Arc<SourceTroubles>) -> Deployer {
     let plugins = &config.plugins;
     let quiet = plugins.watch.then_some(plugins.settle);
     let (control, troubles) = (Arc::clone(control), Arc::clone(troubles));

@@ -163,12 +163,9 @@ async fn published(
     let counts = &shared.counts;
     let (mut publishing, mut pause) = (first, RETRY_MIN);
     loop {
-        let error = match publishing.await {
-            Ok(_) => {
-                BridgeCounts::count(&counts.taken, 1);
-                return Reason::SUCCESS;
-            }
-            Err(error) => error,
+        let Err(error) = publishing.await else {
+            BridgeCounts::count(&counts.taken, 1);
+            return Reason::SUCCESS;
         };
         if !may_pass(&error) {
             BridgeCounts::count(&counts.refused, 1);

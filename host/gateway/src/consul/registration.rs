@@ -197,7 +197,7 @@ mod tests {
         let expected = [Step::Register(heavier.clone())];
         assert_eq!(
             steps(
-                &[heavier.clone()],
+                std::slice::from_ref(&heavier),
                 &BTreeMap::from([(heavier.id.clone(), registration("users"))])
             ),
             expected

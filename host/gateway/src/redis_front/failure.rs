@@ -79,9 +79,11 @@ mod tests {
 
     #[test]
     fn the_first_word_is_the_kind_and_the_rest_is_one_line() {
-        let text = |kind| match told(&Error::new(kind, Blame::Client, "a\r\n+OK")) {
-            RespValue::Error(text) => text.into_owned(),
-            other => panic!("{other:?}"),
+        let text = |kind| {
+            let RespValue::Error(text) = told(&Error::new(kind, Blame::Client, "a\r\n+OK")) else {
+                panic!("{kind:?} is told as an error");
+            };
+            text.into_owned()
         };
         assert_eq!(text(Kind::NotFound), "NOT_FOUND a  +OK");
         assert_eq!(text(Kind::PermissionDenied), "NOPERM a  +OK");

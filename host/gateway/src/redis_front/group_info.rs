@@ -45,9 +45,9 @@ impl StreamJob {
         let info = stream.log.info().await?;
         let mut groups = Vec::new();
         for (name, consumer) in groups_of(&stream, &info) {
-            let (_, group) = match self.find(stream.key.as_bytes(), name.as_bytes()).await? {
-                Some(found) => found,
-                None => continue,
+            let found = self.find(stream.key.as_bytes(), name.as_bytes()).await?;
+            let Some((_, group)) = found else {
+                continue;
             };
             let pending = group.pending.lock();
             groups.push(RespValue::Map(vec![

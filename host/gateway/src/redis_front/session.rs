@@ -114,9 +114,8 @@ impl RedisClient {
         }
         let known = self.rules().known.clone();
         let user = shown.user.filter(|user| !is_default(user));
-        let credentials = match known.read(user.as_deref(), Some(&shown.password)) {
-            Ok(credentials) => credentials,
-            Err(_) => return at_once(Err(RespError::WRONG_PASS)),
+        let Ok(credentials) = known.read(user.as_deref(), Some(&shown.password)) else {
+            return at_once(Err(RespError::WRONG_PASS));
         };
         let headers = credentials.headers.clone();
         let identifying = self.listener.identify(&self.peer, headers.clone());
@@ -194,9 +193,8 @@ impl RedisClient {
             self.answers = Answers::On;
             return RespAnswer::Now(RespValue::OK);
         }
-        self.answers = if is(word, "OFF") {
-            Answers::Off
-        } else if is(word, "SKIP") && self.answers == Answers::Off {
+        let stays_off = self.answers == Answers::Off && is(word, "SKIP");
+        self.answers = if is(word, "OFF") || stays_off {
             Answers::Off
         } else if is(word, "SKIP") {
             Answers::Skip

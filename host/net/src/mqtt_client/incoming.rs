@@ -144,10 +144,10 @@ mod tests {
     use super::*;
 
     fn judged(incoming: &mut Incoming, packet_id: u16, qos: Qos) -> MessageToken {
-        match incoming.on_publish(packet_id, qos) {
-            OnPublish::Judge(token) => token,
-            other => panic!("{other:?}"),
-        }
+        let OnPublish::Judge(token) = incoming.on_publish(packet_id, qos) else {
+            panic!("{packet_id} is to be judged");
+        };
+        token
     }
 
     #[test]

@@ -22,10 +22,13 @@ use super::{
 };
 use crate::{ByteBudget, Counters, Shutdown};
 
+/// Events that nobody has taken, and who waits for them.
+type WaitingEvents = (Vec<Vec<u8>>, Option<Waker>);
+
 /// Answers `ECHO` at once, `GET` of a number after as many milliseconds, and `PUBLISH` with an event.
 #[derive(Default)]
 struct TestService {
-    events: Arc<Mutex<(Vec<Vec<u8>>, Option<Waker>)>>,
+    events: Arc<Mutex<WaitingEvents>>,
     running: Arc<AtomicUsize>,
     most_running: Arc<AtomicUsize>,
 }
@@ -38,7 +41,7 @@ struct TestClient {
 impl RespService for Arc<TestService> {
     fn open(&self, _: Arc<Peer>) -> Box<dyn RespClient> {
         Box::new(TestClient {
-            service: Arc::clone(self),
+            service: Self::clone(self),
             is_subscribed: false,
         })
     }
@@ -268,10 +271,11 @@ async fn a_client_that_takes_no_events_is_closed_as_a_slow_reader() {
     fixture.send("SUBSCRIBE a\r\n").await;
     fixture.expect("+OK\r\n").await;
     for _ in 0..200 {
-        let mut events = fixture.service.events.lock();
-        events.0.push(vec![b'x'; 100]);
-        let waker = events.1.take();
-        drop(events);
+        let waker = {
+            let mut events = fixture.service.events.lock();
+            events.0.push(vec![b'x'; 100]);
+            events.1.take()
+        };
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -103,7 +103,8 @@ impl Fixture {
 
     /// The next run of a gateway that was killed: nothing but what is stored is left.
     pub(crate) async fn crash(self) -> Self {
-        for task in self.tasks.lock().expect("no panic").drain(..) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().expect("no panic"));
+        for task in tasks {
             task.abort();
             let _ = task.await;
         }
