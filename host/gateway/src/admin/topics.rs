@@ -48,11 +48,15 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
         .route("/topics/{log}/consumers/{name}/delete", post(delete))
 }
 
-async fn topics(State(gateway): State<Arc<Gateway>>) -> Result<Response, AdminFailure> {
+async fn topics(State(gateway): State<Arc<Gateway>>) -> Response {
     let infos = gateway.control().events().topics().infos().await;
-    let infos = infos.map_err(|error| failed(&error))?;
-    let topics: Vec<_> = infos.iter().map(log_view).collect();
-    Ok(Json(json!({ "topics": topics })).into_response())
+    let view = |(name, info): &(Text, Result<LogInfo, Error>)| match info {
+        Ok(info) => log_view(info),
+        // The others are there while one store is away.
+        Err(error) => json!({ "topic": name.as_str(), "fault": error.to_string() }),
+    };
+    let topics: Vec<_> = infos.iter().map(view).collect();
+    Json(json!({ "topics": topics })).into_response()
 }
 
 async fn topic(
@@ -60,11 +64,10 @@ async fn topic(
     Path(name): Path<String>,
 ) -> Result<Response, AdminFailure> {
     let infos = gateway.control().events().topics().infos().await;
-    let infos = infos.map_err(|error| failed(&error))?;
-    match infos.iter().find(|log| log.name == name.as_str()) {
-        Some(log) => Ok(Json(log_view(log)).into_response()),
-        None => Err(unknown(&name)),
-    }
+    let found = infos.into_iter().find(|(log, _)| *log == name.as_str());
+    let (_, info) = found.ok_or_else(|| unknown(&name))?;
+    let info = info.map_err(|error| failed(&error))?;
+    Ok(Json(log_view(&info)).into_response())
 }
 
 /// Which events of a log.

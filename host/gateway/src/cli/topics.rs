@@ -157,6 +157,7 @@ fn list(logs: &[Json], output: &Output) -> Result<(), CommandFailure> {
             consumers.len().to_string(),
             most.unwrap_or(0).to_string(),
             dead.to_string(),
+            text(log, "/fault"),
         ]
     };
     let head = [
@@ -169,6 +170,7 @@ fn list(logs: &[Json], output: &Output) -> Result<(), CommandFailure> {
         "CONSUMERS",
         "PENDING MAX",
         "DEAD",
+        "FAULT",
     ];
     output.table(&head, logs.iter().map(row).collect())
 }

@@ -328,8 +328,9 @@ async fn a_session_acknowledges_what_it_got_under_its_durable_name() {
         Ok(r#"{"acknowledged":1}"#.to_owned())
     );
     drop(subscription);
-    let infos = events.topics().infos().await.expect("there");
-    assert_eq!(infos[0].consumers[0].name, "billing");
-    assert_eq!(infos[0].consumers[0].acknowledged.0, 1);
+    let mut infos = events.topics().infos().await;
+    let info = infos.remove(0).1.expect("there");
+    assert_eq!(info.consumers[0].name, "billing");
+    assert_eq!(info.consumers[0].acknowledged.0, 1);
     events.topics().close().await;
 }

@@ -200,18 +200,22 @@ impl DurableTopics {
         self.changed.subscribe()
     }
 
-    /// Every log, the configured ones first.
-    ///
-    /// # Errors
-    /// What a store says.
-    pub(crate) async fn infos(&self) -> Result<Vec<LogInfo>, Error> {
+    /// Every log, by its name, with what its store says of it, or why that says nothing.
+    pub(crate) async fn infos(&self) -> Vec<(Text, Result<LogInfo, Error>)> {
         let set = self.set.load_full();
-        let own = set.all().map(|topic| &topic.log);
         let mut infos = Vec::new();
-        for log in own.chain(&set.asked) {
-            infos.push(log.info().await?);
+        for topic in set.all() {
+            let name = Text::from(topic.pattern.as_str());
+            infos.push((name, topic.log.info().await));
         }
-        Ok(infos)
+        for log in &set.asked {
+            let info = log.info().await;
+            let name = info
+                .as_ref()
+                .map_or_else(|_| Text::default(), |info| info.name.clone());
+            infos.push((name, info));
+        }
+        infos
     }
 
     /// As `infos`, of logs that say at once; a store elsewhere is not waited for.
