@@ -137,7 +137,8 @@ pub(crate) async fn run(
 ) -> Result<(), StartError> {
     // Before anything is opened: a signal that comes meanwhile counts afterwards.
     let signals = Signals::new().map_err(StartError::Signals)?;
-    let app = App::start(loaded, passed, shutdown).await?;
+    // Boxed: what is built on the way is large, and nobody else's concern.
+    let app = Box::pin(App::start(loaded, passed, shutdown)).await?;
     announce(&app.serving());
     let gateway = Arc::clone(app.gateway());
     tokio::select! {
@@ -177,7 +178,7 @@ impl App {
             mqtt,
             redis,
             stores,
-        } = Box::pin(Parts::build(&config)).await?;
+        } = Parts::build(&config).await?;
         if loaded.is_development {
             runtime.tell_callers();
         }

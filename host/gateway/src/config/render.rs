@@ -10,6 +10,7 @@ use super::{
     cross::is_foreign_key,
     environment::variable,
     fault::position,
+    listener::{Listener, Protocol},
     manifest::Manifest,
     section::{ConfigKey, Shape, join},
     settings::Config,
@@ -22,7 +23,30 @@ pub(crate) fn sample() -> String {
     walk(&Config::default().keys(), "", &mut |visit| {
         sample_part(&mut text, &visit, "");
     });
+    for protocol in Protocol::ALL {
+        sample_of_others(&mut text, protocol.name());
+    }
     text
+}
+
+/// Keys that listeners of `protocol` have, and those that are always there have not.
+fn sample_of_others(text: &mut String, protocol: &str) {
+    let keys = Listener::default().keys();
+    let is_shown = |key: &ConfigKey| {
+        let mut built_in = ["vstp", "http"].into_iter();
+        built_in.any(|one| own_part(one, "", key).is_some())
+    };
+    let own = keys.iter().filter(|key| !is_shown(key));
+    let own = own.filter_map(|key| own_part(protocol, "", key));
+    let keys: Vec<_> = own.collect();
+    if !keys.is_empty() {
+        let visit = Visit::Template {
+            path: &format!("listeners.{protocol}"),
+            doc: &format!("A listener with protocol = \"{protocol}\" has these keys as well."),
+            keys: &keys,
+        };
+        sample_part(text, &visit, "");
+    }
 }
 
 /// One table or key; `mute` stands before what would otherwise be in force.

@@ -91,7 +91,13 @@ impl GatewayFixture {
         let mut n_tries = 0;
         let app = loop {
             let loaded = config::load(&source).expect("valid");
-            match App::start(loaded, PassedSockets::default(), shutdown.clone()).await {
+            match Box::pin(App::start(
+                loaded,
+                PassedSockets::default(),
+                shutdown.clone(),
+            ))
+            .await
+            {
                 // What a stage before it left to the threads that compile holds the store for a while.
                 Err(StartError::Store(_)) if n_tries < 50 => n_tries += 1,
                 started => break started?,
