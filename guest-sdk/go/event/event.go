@@ -21,8 +21,8 @@ func Decode[T any](e Event) (T, error) { return message.Decode[T](e.Payload) }
 
 var handler func(*postern.Context, Event) error
 
-// Handle gives events to a function. Each is told at most once: an error is counted and logged, and nothing is
-// tried again. It panics when the plugin has another such function.
+// Handle gives events to a function. Each is told at most once, an error is counted and logged; those of topics
+// that the gateway makes durable come again after an error. It panics when the plugin has another such function.
 func Handle(h func(*postern.Context, Event) error) {
 	if handler != nil {
 		panic("postern: event.Handle is called twice")

@@ -9,7 +9,8 @@ import (
 )
 
 // Publish hands a value as JSON to every subscriber of the topic and waits for none of them. It gives how many
-// there were. Delivery is at most once: a subscriber whose queue is full misses it.
+// there were. Delivery is at most once: a subscriber whose queue is full misses it. One of a topic that
+// the gateway makes durable is stored when this returns.
 func Publish[T any](topic string, value T) (subscribers int, err error) {
 	octets, err := message.Encode(value)
 	if err != nil {

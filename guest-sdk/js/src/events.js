@@ -1,5 +1,6 @@
 // Tells subscribers that something has happened. The manifest grants topics by pattern:
-// `[grants] events = ["orders.*"]`. Nobody is waited for, and delivery is at most once.
+// `[grants] events = ["orders.*"]`. Nobody is waited for, and delivery is at most once,
+// but for topics that the gateway makes durable: those are stored when the function returns.
 
 import { host } from "./host.js";
 import { stringify } from "./json.js";

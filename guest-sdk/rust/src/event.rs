@@ -24,7 +24,8 @@ use crate::{
 
 /// Takes events.
 pub trait EventHandler: Plugin {
-    /// Something has happened. It is told at most once.
+    /// Something has happened. It is told at most once; where the gateway makes its topic durable, until
+    /// this returns without an error.
     ///
     /// # Errors
     /// A failure is counted and logged, and nothing is tried again.

@@ -1,7 +1,8 @@
 //! Tells subscribers that something has happened. The manifest grants topics by pattern:
 //! `[grants] events = ["orders.*"]`.
 //!
-//! Nobody is waited for. Delivery is at most once: a subscriber whose queue is full misses it. Both
+//! Nobody is waited for. Delivery is at most once: a subscriber whose queue is full misses it,
+//! but for topics that the gateway makes durable: those are stored when the function returns. Both
 //! functions give how many subscribers there were.
 
 use serde::Serialize;
