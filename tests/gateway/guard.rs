@@ -111,6 +111,7 @@ async fn the_catalogue_has_what_a_peer_and_the_gateway_itself_answer_for() {
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
+        "mqtt",
         "routes",
         "user.UserService",
         "users",
