@@ -51,6 +51,23 @@ async fn octets_that_are_no_request_are_answered_and_the_connection_is_closed() 
             format!("-ERR Protocol error: {said}\\r\\n")
         );
     }
+    // A page has a browser send what it likes behind such a head.
+    for head in ["POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: redis\r\n"] {
+        let mut wire = front.wire().await;
+        wire.send(&format!("{head}\r\nSET stolen 1\r\n")).await;
+        let mut said = String::new();
+        loop {
+            match wire.text().await {
+                text if text == "the end" => break,
+                text => said.push_str(&text),
+            }
+        }
+        assert!(
+            said.ends_with("no listener of HTTP; the connection is closed\\r\\n"),
+            "{said}"
+        );
+    }
+    assert_eq!(front.wire().await.ask("EXISTS stolen").await, ":0\\r\\n");
     assert_eq!(front.wire().await.ask("PING").await, "+PONG\\r\\n");
     figure(&format!(
         "requests of RESP that are none: {} answered",

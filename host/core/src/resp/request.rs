@@ -292,6 +292,14 @@ impl RespRequest {
         self.try_octets(idx).unwrap_or_default()
     }
 
+    /// Whether it is a line of a request of HTTP, which a page of somebody else may have a browser send to
+    /// any port: what stands in its body would be requests. Redis ends such connections, too.
+    #[must_use]
+    pub fn is_of_http(&self) -> bool {
+        let name = self.octets(0);
+        name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+    }
+
     #[must_use]
     pub fn try_octets(&self, idx: usize) -> Option<&[u8]> {
         let range = self.arguments.get(idx)?;

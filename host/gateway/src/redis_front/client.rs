@@ -216,6 +216,10 @@ impl RespClient for RedisClient {
         request: RespRequest,
         command: Result<&'static RespCommand, Unknown>,
     ) -> RespAnswer {
+        if request.is_of_http() {
+            let said = "ERR this is no listener of HTTP; the connection is closed";
+            return RespAnswer::Last(RespValue::error(said));
+        }
         let is_told = self.take_told(command.ok());
         let answer = match command {
             Ok(row) => self.answer(request, row),
