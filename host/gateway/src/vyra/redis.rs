@@ -10,9 +10,9 @@ use postern_core::{
         broker::{EventBroker, EventSource},
     },
 };
-use postern_net::redis::{RedisKeyValues, RedisStore};
+use postern_net::redis::{RedisChannels, RedisChannelsConfig, RedisKeyValues, RedisStore};
 
-/// A Redis that peers speak over. Keys are as they are; channels have the prefixes of the store.
+/// A Redis that peers speak over. Keys and channels have the names that are given.
 pub(crate) trait VyraRedis: Send + Sync + fmt::Debug {
     /// `PUBLISH`.
     fn publish(&self, channel: String, payload: Bytes) -> BoxFuture<Result<(), Error>>;
@@ -35,12 +35,17 @@ pub(crate) trait VyraRedis: Send + Sync + fmt::Debug {
 pub(crate) struct StoreRedis {
     store: Arc<RedisStore>,
     keys: RedisKeyValues,
+    /// By their whole names, whatever prefixes events of the store have.
+    channels: RedisChannels,
 }
 
 impl StoreRedis {
     pub(crate) fn new(store: Arc<RedisStore>) -> Self {
         Self {
             keys: store.key_values(),
+            channels: store
+                .channels()
+                .with_prefixes(RedisChannelsConfig::default()),
             store,
         }
     }
@@ -48,7 +53,7 @@ impl StoreRedis {
 
 impl VyraRedis for StoreRedis {
     fn publish(&self, channel: String, payload: Bytes) -> BoxFuture<Result<(), Error>> {
-        self.store.channels().publish(Event {
+        self.channels.publish(Event {
             topic: channel.into(),
             headers: Headers::new(),
             payload,
@@ -61,7 +66,7 @@ impl VyraRedis for StoreRedis {
             TopicPattern::new(channel).map_err(|error| error.refuse("channel", channel))
         });
         match patterns.collect::<Result<Vec<_>, _>>() {
-            Ok(patterns) => self.store.channels().subscribe(patterns),
+            Ok(patterns) => self.channels.subscribe(patterns),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
