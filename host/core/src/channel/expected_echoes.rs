@@ -6,19 +6,19 @@
 //! whichever of the two comes first.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
 
+use super::aged_queue::AgedQueue;
+
 /// Contents that were sent to one broker and have not come back.
 #[derive(Debug)]
 pub struct ExpectedEchoes {
-    echoes_max: usize,
-    age_max: Duration,
     /// How many of each content are expected.
     counts: HashMap<Content, u32>,
-    by_age: VecDeque<(Instant, Content)>,
+    by_age: AgedQueue<Content>,
 }
 
 /// Of topic and payload.
@@ -28,22 +28,19 @@ impl ExpectedEchoes {
     #[must_use]
     pub fn new(echoes_max: usize, age_max: Duration) -> Self {
         Self {
-            echoes_max,
-            age_max,
             counts: HashMap::new(),
-            by_age: VecDeque::new(),
+            by_age: AgedQueue::new(echoes_max, age_max),
         }
     }
 
     /// An event leaves for the broker.
     pub fn on_sent(&mut self, now: Instant, topic: &str, payload: &[u8]) {
         self.forget_old(now);
-        if self.by_age.len() >= self.echoes_max {
-            self.forget_oldest();
-        }
         let content = content(topic, payload);
         *self.counts.entry(content).or_insert(0) += 1;
-        self.by_age.push_back((now, content));
+        if let Some(oldest) = self.by_age.push(now, content) {
+            self.take(oldest);
+        }
     }
 
     /// An event comes from the broker. Says whether it is one that was sent.
@@ -53,9 +50,7 @@ impl ExpectedEchoes {
         let is_expected = self.counts.contains_key(&content);
         if is_expected {
             self.take(content);
-            // Most often the oldest.
-            let at = self.by_age.iter().position(|(_, sent)| *sent == content);
-            at.and_then(|at| self.by_age.remove(at));
+            self.by_age.remove(&content);
         }
         is_expected
     }
@@ -73,19 +68,11 @@ impl ExpectedEchoes {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_age.is_empty()
+        self.by_age.len() == 0
     }
 
     fn forget_old(&mut self, now: Instant) {
-        while let Some((at, _)) = self.by_age.front()
-            && now.saturating_duration_since(*at) > self.age_max
-        {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some((_, content)) = self.by_age.pop_front() {
+        while let Some(content) = self.by_age.pop_old(now) {
             self.take(content);
         }
     }

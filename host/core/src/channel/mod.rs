@@ -11,6 +11,7 @@
 //! subscribes does so on all brokers at once: nothing is lost at a switch, and an event that comes twice
 //! is recognized by its header `event-id`.
 
+mod aged_queue;
 mod expected_echoes;
 mod queue;
 mod recent_ids;

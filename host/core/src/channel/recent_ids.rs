@@ -1,20 +1,19 @@
 //! Ids of events that came in, remembered for a while.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::HashSet,
     time::{Duration, Instant},
 };
 
-use super::EVENT_ID_BYTES_MAX;
+use super::{EVENT_ID_BYTES_MAX, aged_queue::AgedQueue};
 use crate::text::Text;
 
 /// The last ids, at most `ids_max` of them and none older than `age_max`.
 #[derive(Debug)]
 pub struct RecentIds {
     ids_max: usize,
-    age_max: Duration,
     known: HashSet<Text>,
-    by_age: VecDeque<(Instant, Text)>,
+    by_age: AgedQueue<Text>,
 }
 
 impl RecentIds {
@@ -22,9 +21,8 @@ impl RecentIds {
     pub fn new(ids_max: usize, age_max: Duration) -> Self {
         Self {
             ids_max,
-            age_max,
             known: HashSet::new(),
-            by_age: VecDeque::new(),
+            by_age: AgedQueue::new(ids_max, age_max),
         }
     }
 
@@ -37,12 +35,11 @@ impl RecentIds {
         if self.known.contains(id) {
             return false;
         }
-        if self.by_age.len() >= self.ids_max {
-            self.forget_oldest();
-        }
         let id = Text::from(id);
-        self.known.insert(id.clone());
-        self.by_age.push_back((now, id));
+        if let Some(oldest) = self.by_age.push(now, id.clone()) {
+            self.known.remove(&oldest);
+        }
+        self.known.insert(id);
         true
     }
 
@@ -53,19 +50,11 @@ impl RecentIds {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_age.is_empty()
+        self.by_age.len() == 0
     }
 
     fn forget_old(&mut self, now: Instant) {
-        while let Some((at, _)) = self.by_age.front()
-            && now.saturating_duration_since(*at) > self.age_max
-        {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some((_, id)) = self.by_age.pop_front() {
+        while let Some(id) = self.by_age.pop_old(now) {
             self.known.remove(&id);
         }
     }
