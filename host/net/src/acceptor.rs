@@ -16,6 +16,7 @@
 mod backoff;
 mod handshake;
 pub(crate) mod proxy_protocol;
+pub(crate) mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -27,14 +27,14 @@ use super::{
 use crate::{
     ByteBudget, Counters, ServerConfig, ServerControl, Shutdown,
     acceptor::{
-        self, AcceptLimits, ConnectionFacts, Plain, Serve,
-        proxy_protocol::{ProxyHandshake, ProxyTrust},
+        AcceptLimits, ConnectionFacts, Serve,
+        streams::{AcceptConfig, ConfiguredTrust, run_streams},
     },
     link::{StreamLink, WatchedLink},
     mqtt::MqttFront,
     sockets::{LocalAddress, SocketListener},
     tcp,
-    tls::{ChallengeAnswers, ServerTls, TlsHandshake},
+    tls::{ChallengeAnswers, ServerTls},
 };
 
 /// A bound HTTP listener.
@@ -274,44 +274,28 @@ async fn accept<A: Answer>(
     shared: Arc<Shared<A>>,
     shutdown: Shutdown,
 ) {
-    let trust = ListenerTrust(Arc::clone(&shared.config));
-    match tls {
-        None => {
-            let handshake = ProxyHandshake {
-                inner: Plain,
-                trust,
-            };
-            acceptor::run(listener, handshake, shared, shutdown).await;
-        }
-        Some(tls) => {
-            let handshake = ProxyHandshake {
-                inner: TlsHandshake(tls),
-                trust,
-            };
-            acceptor::run(listener, handshake, shared, shutdown).await;
-        }
-    }
+    let trust = ConfiguredTrust(Arc::clone(&shared.config));
+    run_streams(listener, (tls, trust), shared, shutdown).await;
 }
 
-/// Whose connections begin with a header of the PROXY protocol.
-struct ListenerTrust(Arc<ArcSwap<HttpConfig>>);
+impl AcceptConfig for HttpConfig {
+    fn accept_limits(&self) -> AcceptLimits {
+        AcceptLimits {
+            connections_max: self.connections_max,
+            handshakes_max: self.handshakes_max,
+            handshake_timeout: self.handshake_timeout,
+            drain_timeout: self.drain_timeout,
+        }
+    }
 
-impl ProxyTrust for ListenerTrust {
     fn expects_header(&self, origin: &Origin) -> bool {
-        let config = self.0.load();
-        config.proxy_protocol && config.forwarded.trusted.contain(origin)
+        self.proxy_protocol && self.forwarded.trusted.contain(origin)
     }
 }
 
 impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
     fn limits(&self) -> AcceptLimits {
-        let config = self.config.load();
-        AcceptLimits {
-            connections_max: config.connections_max,
-            handshakes_max: config.handshakes_max,
-            handshake_timeout: config.handshake_timeout,
-            drain_timeout: config.drain_timeout,
-        }
+        self.config.load().accept_limits()
     }
 
     fn counters(&self) -> &Arc<Counters> {

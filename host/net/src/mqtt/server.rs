@@ -10,12 +10,12 @@ use super::{Broker, MqttBackend, MqttConfig, connection::serve_stream, service::
 use crate::{
     Counters, Shutdown,
     acceptor::{
-        self, AcceptLimits, ConnectionFacts, Plain, Serve,
-        proxy_protocol::{ProxyHandshake, ProxyTrust},
+        AcceptLimits, ConnectionFacts, Serve,
+        streams::{AcceptConfig, ConfiguredTrust, run_streams},
     },
     link::StreamLink,
     sockets::{LocalAddress, SocketListener},
-    tls::{ServerTls, TlsHandshake},
+    tls::ServerTls,
 };
 
 /// A bound listener of MQTT.
@@ -127,23 +127,8 @@ impl MqttServer {
             tls,
             ..
         } = self;
-        let trust = MqttProxies(Arc::clone(&service.config));
-        match tls {
-            None => {
-                let handshake = ProxyHandshake {
-                    inner: Plain,
-                    trust,
-                };
-                acceptor::run(listener, handshake, service, shutdown).await;
-            }
-            Some(tls) => {
-                let handshake = ProxyHandshake {
-                    inner: TlsHandshake(tls),
-                    trust,
-                };
-                acceptor::run(listener, handshake, service, shutdown).await;
-            }
-        }
+        let trust = ConfiguredTrust(Arc::clone(&service.config));
+        run_streams(listener, (tls, trust), service, shutdown).await;
     }
 }
 
@@ -154,28 +139,25 @@ impl MqttControl {
     }
 }
 
-/// Whose connections begin with a header of the PROXY protocol.
-struct MqttProxies(Arc<ArcSwap<MqttConfig>>);
+impl AcceptConfig for MqttConfig {
+    fn accept_limits(&self) -> AcceptLimits {
+        AcceptLimits {
+            connections_max: self.connections_max,
+            handshakes_max: self.handshakes_max,
+            handshake_timeout: self.handshake_timeout,
+            drain_timeout: self.drain_timeout,
+        }
+    }
 
-impl ProxyTrust for MqttProxies {
     fn expects_header(&self, origin: &Origin) -> bool {
-        let config = self.0.load();
-        config
-            .proxies
-            .as_ref()
-            .is_some_and(|proxies| proxies.contain(origin))
+        let proxies = self.proxies.as_ref();
+        proxies.is_some_and(|proxies| proxies.contain(origin))
     }
 }
 
 impl<L: StreamLink, S: StreamLink> Serve<L, S> for MqttService {
     fn limits(&self) -> AcceptLimits {
-        let config = self.config.load();
-        AcceptLimits {
-            connections_max: config.connections_max,
-            handshakes_max: config.handshakes_max,
-            handshake_timeout: config.handshake_timeout,
-            drain_timeout: config.drain_timeout,
-        }
+        self.config.load().accept_limits()
     }
 
     fn counters(&self) -> &Arc<Counters> {

@@ -10,12 +10,12 @@ use super::{RespConfig, RespService, connection};
 use crate::{
     ByteBudget, Counters, Shutdown,
     acceptor::{
-        self, AcceptLimits, ConnectionFacts, Plain, Serve,
-        proxy_protocol::{ProxyHandshake, ProxyTrust},
+        AcceptLimits, ConnectionFacts, Serve,
+        streams::{AcceptConfig, ConfiguredTrust, run_streams},
     },
     link::StreamLink,
     sockets::{LocalAddress, SocketListener},
-    tls::{ServerTls, TlsHandshake},
+    tls::ServerTls,
 };
 
 /// A bound listener for RESP.
@@ -102,19 +102,8 @@ impl RespServer {
     /// `drain_timeout` or until `shutdown` ends.
     pub async fn serve(self, shutdown: Shutdown) {
         let (listener, shared) = (self.listener, Arc::new(self.shared));
-        let trust = ListenerTrust(Arc::clone(&shared.config));
-        match self.tls {
-            None => {
-                let inner = Plain;
-                let handshake = ProxyHandshake { inner, trust };
-                acceptor::run(listener, handshake, shared, shutdown).await;
-            }
-            Some(tls) => {
-                let inner = TlsHandshake(tls);
-                let handshake = ProxyHandshake { inner, trust };
-                acceptor::run(listener, handshake, shared, shutdown).await;
-            }
-        }
+        let trust = ConfiguredTrust(Arc::clone(&shared.config));
+        run_streams(listener, (self.tls, trust), shared, shutdown).await;
     }
 }
 
@@ -141,26 +130,25 @@ impl Shared {
     }
 }
 
-/// Whose connections begin with a header of the PROXY protocol.
-struct ListenerTrust(Arc<ArcSwap<RespConfig>>);
+impl AcceptConfig for RespConfig {
+    fn accept_limits(&self) -> AcceptLimits {
+        AcceptLimits {
+            connections_max: self.connections_max,
+            handshakes_max: self.handshakes_max,
+            handshake_timeout: self.handshake_timeout,
+            drain_timeout: self.drain_timeout,
+        }
+    }
 
-impl ProxyTrust for ListenerTrust {
     fn expects_header(&self, origin: &Origin) -> bool {
-        let config = self.0.load();
-        let proxies = config.proxies.as_ref();
+        let proxies = self.proxies.as_ref();
         proxies.is_some_and(|proxies| proxies.contain(origin))
     }
 }
 
 impl<L: StreamLink, S: StreamLink> Serve<L, S> for Shared {
     fn limits(&self) -> AcceptLimits {
-        let config = self.config.load();
-        AcceptLimits {
-            connections_max: config.connections_max,
-            handshakes_max: config.handshakes_max,
-            handshake_timeout: config.handshake_timeout,
-            drain_timeout: config.drain_timeout,
-        }
+        self.config.load().accept_limits()
     }
 
     fn counters(&self) -> &Arc<Counters> {

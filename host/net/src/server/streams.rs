@@ -17,14 +17,12 @@ use super::{
 };
 use crate::{
     acceptor::{
-        self, AcceptLimits, ConnectionFacts, Plain, Serve,
-        proxy_protocol::{ProxyHandshake, ProxyTrust},
+        AcceptLimits, ConnectionFacts, Serve, proxy_protocol::ProxyTrust, streams::run_streams,
     },
     counters::Counters,
     link::{Listener, StreamLink},
     memory::MemoryListener,
     shutdown::Shutdown,
-    tls::TlsHandshake,
     unix::{UnixAddress, UnixSocketListener},
 };
 
@@ -88,18 +86,7 @@ where
         settings,
         counters,
     });
-    match tls {
-        None => {
-            let inner = Plain;
-            let handshake = ProxyHandshake { inner, trust };
-            acceptor::run(link, handshake, sessions, shutdown).await;
-        }
-        Some(tls) => {
-            let inner = TlsHandshake(tls);
-            let handshake = ProxyHandshake { inner, trust };
-            acceptor::run(link, handshake, sessions, shutdown).await;
-        }
-    }
+    run_streams(link, (tls, trust), sessions, shutdown).await;
 }
 
 /// Whose connections begin with a header of the PROXY protocol.

@@ -9,12 +9,12 @@ use super::{config::VelithonConfig, front::Endpoints, served, silence::Peers};
 use crate::{
     ByteBudget, Counters, Shutdown,
     acceptor::{
-        self, AcceptLimits, ConnectionFacts, Plain, Serve,
-        proxy_protocol::{ProxyHandshake, ProxyTrust},
+        AcceptLimits, ConnectionFacts, Serve,
+        streams::{AcceptConfig, ConfiguredTrust, run_streams},
     },
     link::{StreamLink, WatchedLink},
     sockets::{LocalAddress, SocketListener},
-    tls::{ServerTls, TlsHandshake},
+    tls::ServerTls,
 };
 
 /// A bound listener.
@@ -93,19 +93,8 @@ impl VelithonServer {
     /// `drain_timeout` or until `shutdown` ends.
     pub async fn serve(self, shutdown: Shutdown) {
         let shared = Arc::new(self.shared);
-        let trust = ListenerTrust(Arc::clone(&shared.config));
-        match self.tls {
-            None => {
-                let inner = Plain;
-                let handshake = ProxyHandshake { inner, trust };
-                acceptor::run(self.listener, handshake, shared, shutdown).await;
-            }
-            Some(tls) => {
-                let inner = TlsHandshake(tls);
-                let handshake = ProxyHandshake { inner, trust };
-                acceptor::run(self.listener, handshake, shared, shutdown).await;
-            }
-        }
+        let trust = ConfiguredTrust(Arc::clone(&shared.config));
+        run_streams(self.listener, (self.tls, trust), shared, shutdown).await;
     }
 }
 
@@ -115,26 +104,25 @@ impl VelithonReconfigure {
     }
 }
 
-/// Whose connections begin with a header of the PROXY protocol.
-struct ListenerTrust(Arc<ArcSwap<VelithonConfig>>);
+impl AcceptConfig for VelithonConfig {
+    fn accept_limits(&self) -> AcceptLimits {
+        AcceptLimits {
+            connections_max: self.connections_max,
+            handshakes_max: self.handshakes_max,
+            handshake_timeout: self.handshake_timeout,
+            drain_timeout: self.drain_timeout,
+        }
+    }
 
-impl ProxyTrust for ListenerTrust {
     fn expects_header(&self, origin: &Origin) -> bool {
-        let config = self.0.load();
-        let proxies = config.proxies.as_ref();
+        let proxies = self.proxies.as_ref();
         proxies.is_some_and(|proxies| proxies.contain(origin))
     }
 }
 
 impl<A: StreamLink, S: WatchedLink> Serve<A, S> for Shared {
     fn limits(&self) -> AcceptLimits {
-        let config = self.config.load();
-        AcceptLimits {
-            connections_max: config.connections_max,
-            handshakes_max: config.handshakes_max,
-            handshake_timeout: config.handshake_timeout,
-            drain_timeout: config.drain_timeout,
-        }
+        self.config.load().accept_limits()
     }
 
     fn counters(&self) -> &Arc<Counters> {
