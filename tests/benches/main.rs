@@ -100,7 +100,7 @@ fn run(chosen: &[String]) -> io::Result<Table> {
             redis::run(&mut table).await;
         }
         // By its name only: it needs redis-server.
-        if chosen.iter().any(|word| word == "redis_front" || word == "redis-front") {
+        if chosen.iter().any(|word| word == "redis_front") {
             redis_front::run(&mut table).await;
         }
         if is_chosen("hostile") {
