@@ -19,7 +19,9 @@ fn every_promise_names_a_test_that_is_there() {
             faults.push(format!("there is no test {name:?}: {row}"));
         }
     }
-    figure(&format!("{n_promises} promises of events, each with its test"));
+    figure(&format!(
+        "{n_promises} promises of events, each with its test"
+    ));
     assert!(n_promises > 25, "found only {n_promises} promises");
     assert_none(&faults);
 }

@@ -28,15 +28,15 @@ use postern_net::tls::{
 use postern_system::clock;
 use tracing::info;
 
-pub(crate) use self::{
-    dialers::{bridge_table, store_table},
-    files::CertificatesError,
-    wanted::table_of,
-};
 use self::{
     dialers::{Dialers, PreparedDialers},
     files::{FileContents, IssuedFile, absolute, client_settings, read_all, server_settings},
     wanted::{WantedTls, authority_of, wanted},
+};
+pub(crate) use self::{
+    dialers::{bridge_table, store_table},
+    files::CertificatesError,
+    wanted::table_of,
 };
 use crate::{
     acme::{AcmeStatus, Answers, AuthorityFolder},

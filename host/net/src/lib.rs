@@ -46,11 +46,11 @@ pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
 pub use quic::{
     QuicConfig, QuicConfigError, QuicControl, QuicDialer, QuicListener, QuicTls, RestartKey,
 };
+pub use resp::{RespConfig, RespReconfigure, RespServer};
 pub use server::{
     Frames, MemoryDatagramServer, MemoryServer, QuicServer, ServedLink, Server, ServerConfig,
     ServerControl, TcpServer, UdpServer, UnixServer,
 };
-pub use resp::{RespConfig, RespReconfigure, RespServer};
 pub use shutdown::Shutdown;
 pub use sockets::{LocalAddress, SocketListener};
 pub use trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};

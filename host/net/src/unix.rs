@@ -55,7 +55,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Client, ClientConfig, Counters, Pool, PoolConfig, ServerConfig, Shutdown, Target, TcpServer, Upstream,
+        Client, ClientConfig, Counters, Pool, PoolConfig, ServerConfig, Shutdown, Target,
+        TcpServer, Upstream,
     };
 
     /// Answers with what it is sent.

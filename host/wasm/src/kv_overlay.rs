@@ -73,7 +73,11 @@ impl KvOverlay {
         // Each key that was written hides one of the table at most.
         let n_keys = limit.saturating_add(written.len());
         let before = match self.before()? {
-            Some(before) => before.keys(self.table.name(), prefix, after, n_keys).await?,
+            Some(before) => {
+                before
+                    .keys(self.table.name(), prefix, after, n_keys)
+                    .await?
+            }
             None => self.table.keys(prefix, after, n_keys).await?,
         };
         let mut keys: BTreeSet<String> = before.into_iter().collect();

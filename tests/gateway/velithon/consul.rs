@@ -227,7 +227,10 @@ async fn an_agent_that_says_nothing_is_waited_for_as_long_as_is_configured() {
     );
     let velithon = listening(&table, "").await;
     patiently("somebody is told", async || {
-        velithon.gateway.log().contains("gives no answer within 300 ms")
+        velithon
+            .gateway
+            .log()
+            .contains("gives no answer within 300 ms")
     })
     .await;
 }

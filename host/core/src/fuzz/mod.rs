@@ -33,8 +33,8 @@ mod websocket;
 
 pub use self::{
     decoder::decoder, endpoint::endpoint, events::events, headers::headers, mqtt::mqtt,
-    reassembly::reassembly, redis::redis, resp::resp, routes::routes, session::session, velithon::velithon,
-    websocket::websocket,
+    reassembly::reassembly, redis::redis, resp::resp, routes::routes, session::session,
+    velithon::velithon, websocket::websocket,
 };
 
 /// Takes octets off the front of a fuzzer's input; zeros when it is used up.

@@ -47,7 +47,10 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     config.services.check(reader);
     routes::check(config, reader);
     check_stores(&config.stores, reader);
-    config.plugins.kv.check("plugins.kv", &config.stores, reader);
+    config
+        .plugins
+        .kv
+        .check("plugins.kv", &config.stores, reader);
     config.pool.check(reader);
     config.topics.check(reader);
     stores::check(config, reader);
@@ -400,8 +403,13 @@ const OF_CALLS: &[Protocol] = &[Protocol::Vstp, Protocol::Redis, Protocol::Velit
 const HTTP: &[Protocol] = &[Protocol::Http];
 const OVER_HTTP: &[Protocol] = &[Protocol::Http, Protocol::Grpc];
 /// Clients of MQTT say for how long they may be silent; `mqtt.keep-alive-max` bounds it.
-const NOT_MQTT: &[Protocol] =
-    &[Protocol::Vstp, Protocol::Http, Protocol::Grpc, Protocol::Redis, Protocol::Velithon];
+const NOT_MQTT: &[Protocol] = &[
+    Protocol::Vstp,
+    Protocol::Http,
+    Protocol::Grpc,
+    Protocol::Redis,
+    Protocol::Velithon,
+];
 
 /// Whether a listener that speaks `protocol` refuses `key`, which is a path below its table.
 pub(crate) fn is_foreign_key(protocol: &str, key: &str) -> bool {

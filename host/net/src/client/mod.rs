@@ -34,15 +34,13 @@ use postern_system::wait;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::config::{ClientConfig, Speak};
 pub use self::events::Events;
 use self::{
     command::{Answered, Command, Request, StreamRequest},
     dispatch::{Dispatch, Established},
     failure::{lost, unanswered},
     life::Life,
-};
-pub use self::{
-    config::{ClientConfig, Speak},
 };
 use crate::{
     dial::{Destination, Target},

@@ -61,7 +61,10 @@ enum Endpoint {
     Sessions,
     Mqtt,
     /// JSON; calls are of this method where they name no other.
-    Calls { service: Text, method: Text },
+    Calls {
+        service: Text,
+        method: Text,
+    },
 }
 
 impl Endpoint {

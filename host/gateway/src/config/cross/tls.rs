@@ -116,7 +116,12 @@ fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader)
 }
 
 /// A certificate is of use with its key only.
-pub(super) fn check_pair(path: &str, has_certificate: bool, has_key: bool, reader: &mut SectionReader) {
+pub(super) fn check_pair(
+    path: &str,
+    has_certificate: bool,
+    has_key: bool,
+    reader: &mut SectionReader,
+) {
     let (written, missing) = match (has_certificate, has_key) {
         (true, false) => ("certificate-file", "key-file"),
         (false, true) => ("key-file", "certificate-file"),
@@ -134,11 +139,7 @@ fn check_plain(path: &str, listener: &Listener, reader: &mut SectionReader) {
     }
     let is_on = listener.tls.is_on();
     match listener.protocol {
-        Protocol::Http
-        | Protocol::Grpc
-        | Protocol::Mqtt
-        | Protocol::Redis
-        | Protocol::Velithon
+        Protocol::Http | Protocol::Grpc | Protocol::Mqtt | Protocol::Redis | Protocol::Velithon
             if is_on => {}
         protocol @ (Protocol::Http
         | Protocol::Grpc

@@ -269,7 +269,10 @@ impl ServerMessage {
         if let Some(id) = event.headers.get_str("delivery") {
             message.text("delivery", &id);
             for key in ["position", "deliveries"] {
-                let number = event.headers.get_str(key).and_then(|text| text.parse().ok());
+                let number = event
+                    .headers
+                    .get_str(key)
+                    .and_then(|text| text.parse().ok());
                 message.number(key, number.unwrap_or_default());
             }
         }
