@@ -4,7 +4,7 @@
 mod held;
 mod kept;
 mod pages;
-mod raw;
+pub(crate) mod raw;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -8,6 +8,7 @@
 //! | `buf_curl.rs` | `buf curl`: gRPC, gRPC-Web and Connect |
 //! | `raw.rs` | octets that are right and wrong |
 //! | `tonic.rs` | tonic, of messages that are octets |
+//! | `connections.rs` | frames of HTTP/2, by which connections are kept and ended |
 //! | `goaway.rs` | the same, before an upstream that says GOAWAY |
 //! | `page.rs` | a page in a browser |
 //! | `schemas.rs` | our own: schemas beside components, health, reflection |
@@ -17,6 +18,7 @@
 
 mod buf_curl;
 mod clients;
+mod connections;
 mod goaway;
 mod grpcurl;
 mod interop;

@@ -9,18 +9,18 @@ use tokio::{
     time::timeout,
 };
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const RST_STREAM: u8 = 3;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
-pub(super) const END_STREAM: u8 = 1;
+pub(crate) const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The window that every stream has unless something else is said.
-pub(super) const WINDOW: u32 = 65_535;
+pub(crate) const WINDOW: u32 = 65_535;
 /// Far above what a busy machine takes, and less than any default that a test has made shorter.
-pub(super) const SOON: Duration = Duration::from_secs(8);
+pub(crate) const SOON: Duration = Duration::from_secs(8);
 
 /// A connection whose kernel takes little that is not read.
 pub(super) async fn narrow(address: SocketAddr) -> TcpStream {
@@ -70,12 +70,12 @@ fn is_whole(text: &str) -> bool {
 }
 
 /// A client of HTTP/2 that gives its server windows of so many octets and never more.
-pub(super) struct Frames {
-    pub(super) socket: TcpStream,
+pub(crate) struct Frames {
+    pub(crate) socket: TcpStream,
 }
 
 impl Frames {
-    pub(super) async fn open(address: SocketAddr, window: u32) -> Self {
+    pub(crate) async fn open(address: SocketAddr, window: u32) -> Self {
         let mut socket = TcpStream::connect(address).await.expect("open");
         // SETTINGS_INITIAL_WINDOW_SIZE.
         let setting = [&[0, 4][..], &window.to_be_bytes()].concat();
@@ -84,7 +84,7 @@ impl Frames {
         Self { socket }
     }
 
-    pub(super) async fn send(&mut self, frames: &[u8]) {
+    pub(crate) async fn send(&mut self, frames: &[u8]) {
         let writing = self.socket.write_all(frames);
         let outcome = timeout(SOON, writing).await;
         outcome.expect("the gateway reads").expect("it is open");
@@ -92,7 +92,7 @@ impl Frames {
 
     /// The next frame: kind, stream, payload. `None` where the gateway has closed. Settings are
     /// acknowledged on the way.
-    pub(super) async fn next(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+    pub(crate) async fn next(&mut self) -> Option<(u8, u32, Vec<u8>)> {
         self.next_within(SOON).await
     }
 
@@ -114,7 +114,7 @@ impl Frames {
     }
 
     /// Reads until a frame of that kind and stream comes: its payload.
-    pub(super) async fn wait_for(&mut self, kind: u8, stream: u32) -> Vec<u8> {
+    pub(crate) async fn wait_for(&mut self, kind: u8, stream: u32) -> Vec<u8> {
         loop {
             let (next, of, payload) = self.next().await.expect("it stays open");
             if (next, of) == (kind, stream) {
@@ -130,12 +130,12 @@ impl Frames {
     }
 
     /// Reads until the gateway closes.
-    pub(super) async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         while self.next().await.is_some() {}
     }
 }
 
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
     [&head, payload].concat()
