@@ -155,7 +155,7 @@ pub use stats::{BUCKETS_MICROS, Entries, PluginStats, StatsSnapshot};
 pub use stats_table::{StatsTable, VersionStats};
 pub use status::{InlinePathStatus, PluginEvent, PluginState, PluginStatus, RefusalRecord};
 pub use store::{
-    OpenFile, StoreError, StoreFault, StoreFile, StoreHealth, StoreRecovery, store_fault,
+    CACHE_BYTES as STORE_CACHE_BYTES, CommitBatch, GroupCommit, StoreError, StoreHealth,
 };
 pub use store_stats::HostImport;
 pub use trap_policy::TrapStatus;

@@ -1,57 +1,38 @@
-//! The persistent key/value store behind `kv`: one redb file, one table per plugin or shared name.
+//! The persistent key/value store behind `kv`: one redb file, one table per plugin or shared name. A write
+//! that has been answered is on disk.
 //!
-//! redb makes one durable commit at a time. A single writer thread therefore gathers all writes
-//! that wait while a commit is on its way and commits them together, so that sixteen writers cost
-//! one sync, not sixteen. A write that has been answered is on disk.
-//!
-//! After an error of the disk the writer opens the file again (`recovery`); until that has been seen to
-//! help, writes are refused with their kind and the time to come again (`failure`).
+//! Any file of redb is written by one thread (`group_commit`, `writer`). After an error of the disk it opens
+//! the file again (`recovery`); until that has been seen to help, writes are refused with their kind and the
+//! time to come again (`failure`).
 
 mod failure;
+mod group_commit;
 mod recovery;
 mod writer;
 
-use std::{
-    fmt,
-    path::Path,
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
+use std::{fmt, path::Path, sync::Arc};
 
 use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError,
+    ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use postern_core::BoxFuture;
 pub(crate) use postern_core::key_value::KeyChange as Change;
 
 pub(crate) use self::failure::{BYTES_OF_COPY_MAX, KEYS_OF_COPY_MAX};
-use self::{
-    failure::fault,
-    writer::{ReadFailure, Request, Writer},
-};
+use self::group_commit::WriterQueue;
 pub use self::{
-    failure::{StoreError, StoreFault, StoreHealth, fault as store_fault},
-    recovery::{OpenFile, StoreFile, StoreRecovery},
+    failure::{StoreError, StoreHealth},
+    group_commit::{CACHE_BYTES, GroupCommit},
+    writer::CommitBatch,
 };
-
-/// Writes that may wait for the writer; a caller beyond waits until one is taken.
-const QUEUE_MAX: usize = 1024;
-/// Writes in one commit.
-const BATCH_MAX: usize = 256;
-/// Pages kept in memory, in octets. redb's own default of 1 GiB is for a process of its own.
-const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 type Table<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
 
 /// An open store.
 pub(crate) struct Store {
-    file: Arc<StoreFile>,
-    health: Arc<StoreHealth>,
-    writes: Option<mpsc::Sender<Request>>,
-    writer: Option<JoinHandle<()>>,
+    file: GroupCommit<Write>,
 }
 
 struct Write {
@@ -60,41 +41,19 @@ struct Write {
     done: oneshot::Sender<Result<bool, StoreError>>,
 }
 
+/// The writes of one commit.
+#[derive(Default)]
+struct Writes {
+    writes: Vec<Write>,
+    /// In their order, once they have been put into the commit.
+    changed: Vec<bool>,
+}
+
 impl Store {
     /// Opens or creates the file; `health` is told when it fails and when that is over.
     pub(crate) fn open(path: &Path, health: &Arc<StoreHealth>) -> Result<Self, StoreError> {
-        let owned = path.to_owned();
-        Self::open_with(path, health, move || {
-            Database::builder()
-                .set_cache_size(CACHE_BYTES)
-                .create(&owned)
-        })
-    }
-
-    fn open_with(
-        path: &Path,
-        health: &Arc<StoreHealth>,
-        open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
-    ) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Open {
-            path: path.to_owned(),
-            source: Arc::new(source),
-        };
-        let thread = |error| StoreError::Thread(Arc::new(error));
-        let file = Arc::new(StoreFile::new(open).map_err(failed)?);
-        let (writes, queue) = mpsc::channel(QUEUE_MAX);
-        let recovery = StoreRecovery::new(Arc::clone(&file), Arc::clone(health));
-        let writer = Writer::new(recovery, queue).map_err(thread)?;
-        let writer = thread::Builder::new()
-            .name("postern-kv".to_owned())
-            .spawn(move || writer.run())
-            .map_err(thread)?;
-        Ok(Self {
-            file,
-            health: Arc::clone(health),
-            writes: Some(writes),
-            writer: Some(writer),
-        })
+        let file = GroupCommit::open::<Writes>(path, health)?;
+        Ok(Self { file })
     }
 
     /// Every key of `table` with its value, in order.
@@ -115,18 +74,13 @@ impl Store {
     /// Applies a change and makes it durable. Says whether it changed anything: a `Swap` that did
     /// not find what it expected, or a `Delete` of nothing, did not.
     pub(crate) async fn write(&self, table: &Arc<str>, change: Change) -> Result<bool, StoreError> {
-        let (done, result) = oneshot::channel();
-        let write = Write {
-            table: Arc::clone(table),
+        let table = Arc::clone(table);
+        let write = |done| Write {
+            table,
             change,
             done,
         };
-        let Some(writes) = &self.writes else {
-            return Err(StoreError::Closed);
-        };
-        let sent = writes.send(Request::Write(write)).await;
-        sent.map_err(|_| StoreError::Closed)?;
-        result.await.map_err(|_| StoreError::Closed)?
+        self.file.ask(1, write).await
     }
 
     /// The store as it is. What it looks at is in memory but for one page at most, and a commit that is under
@@ -135,22 +89,15 @@ impl Store {
     /// # Errors
     /// As a read.
     pub(crate) fn snapshot(&self) -> Result<StoreSnapshot, StoreError> {
-        let opened = self.file.opened().ok_or_else(|| self.health.refusal())?;
-        let failed_reads = self.failed_reads(opened.opening);
+        let opened = self.file.opened()?;
+        let (queue, opening) = (Arc::clone(self.file.queue()), opened.opening);
         match opened.database.begin_read() {
             Ok(transaction) => Ok(StoreSnapshot {
                 transaction: Arc::new(transaction),
-                failed_reads,
+                queue,
+                opening,
             }),
-            Err(error) => Err(failed_reads.tell(error.into())),
-        }
-    }
-
-    fn failed_reads(&self, opening: u64) -> FailedReads {
-        let writes = self.writes.as_ref();
-        FailedReads {
-            writer: writes.map(mpsc::Sender::downgrade),
-            opening,
+            Err(error) => Err(queue.on_failed_read(opening, error.into())),
         }
     }
 }
@@ -160,36 +107,9 @@ impl Store {
 #[derive(Clone)]
 pub(crate) struct StoreSnapshot {
     transaction: Arc<ReadTransaction>,
-    failed_reads: FailedReads,
-}
-
-/// Where the reads of one opening of the file tell that they met an error of the disk.
-#[derive(Clone)]
-struct FailedReads {
-    /// Weak: the writer ends with the store, and not with its last snapshot.
-    writer: Option<mpsc::WeakSender<Request>>,
+    /// Told of errors of the disk; the writer ends with the store all the same.
+    queue: Arc<WriterQueue<Write>>,
     opening: u64,
-}
-
-impl FailedReads {
-    /// Has the file opened again where that may help. Says what the read is told.
-    fn tell(&self, error: redb::Error) -> StoreError {
-        let Some(fault) = fault(&error) else {
-            return StoreError::Database(Arc::new(error));
-        };
-        let reason: Arc<str> = error.to_string().into();
-        let writer = self.writer.as_ref().and_then(mpsc::WeakSender::upgrade);
-        if let Some(writer) = writer {
-            let failure = ReadFailure {
-                fault,
-                reason: Arc::clone(&reason),
-                opening: self.opening,
-            };
-            // Where the queue is full, the writes in it meet the same error.
-            drop(writer.try_send(Request::ReadFailed(failure)));
-        }
-        StoreError::failed(fault, reason)
-    }
 }
 
 /// A table that a copy's overlay lies over, whatever keeps it.
@@ -255,17 +175,10 @@ impl ReadStore for Store {
         T: Default + Send + 'static,
         F: FnOnce(&ReadTable) -> Result<T, redb::StorageError> + Send + 'static,
     {
-        let Some(opened) = self.file.opened() else {
-            return Err(self.health.refusal());
-        };
-        let failed_reads = self.failed_reads(opened.opening);
         let table = Arc::clone(table);
-        let task = tokio::task::spawn_blocking(move || {
-            let transaction = opened.database.begin_read().map_err(redb::Error::from)?;
-            read_within(&transaction, &table, read)
-        });
-        let result = task.await.map_err(|_| StoreError::Closed)?;
-        result.map_err(|error| failed_reads.tell(error))
+        self.file
+            .read(move |transaction| read_within(transaction, &table, read))
+            .await
     }
 }
 
@@ -278,7 +191,7 @@ impl ReadStore for StoreSnapshot {
         let (transaction, table) = (Arc::clone(&self.transaction), Arc::clone(table));
         let task = tokio::task::spawn_blocking(move || read_within(&transaction, &table, read));
         let result = task.await.map_err(|_| StoreError::Closed)?;
-        result.map_err(|error| self.failed_reads.tell(error))
+        result.map_err(|error| self.queue.on_failed_read(self.opening, error))
     }
 }
 
@@ -325,28 +238,46 @@ impl fmt::Debug for Store {
     }
 }
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.writes = None;
-        if let Some(writer) = self.writer.take() {
-            // What was queued has been committed when the thread ends; a panic has been printed.
-            drop(writer.join());
+impl CommitBatch for Writes {
+    type Request = Write;
+
+    const THREAD: &'static str = "postern-kv";
+    const REQUESTS_MAX: usize = 256;
+    /// One for each write.
+    const UNITS_MAX: usize = 1024;
+
+    fn add(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.writes.iter().map(|write| write.change.n_bytes()).sum()
+    }
+
+    fn write(&mut self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        for write in &self.writes {
+            let mut table = transaction.open_table(Table::new(&write.table))?;
+            self.changed.push(apply(&mut table, &write.change)?);
+        }
+        Ok(())
+    }
+
+    fn on_committed(self) {
+        for (write, changed) in self.writes.into_iter().zip(self.changed) {
+            // A caller that has gone away does not need to hear it.
+            drop(write.done.send(Ok(changed)));
         }
     }
-}
 
-fn commit<'a>(
-    database: &Database,
-    batch: impl Iterator<Item = (&'a str, &'a Change)>,
-) -> Result<Vec<bool>, redb::Error> {
-    let transaction = database.begin_write()?;
-    let mut changed = Vec::new();
-    for (table, change) in batch {
-        let mut table = transaction.open_table(Table::new(table))?;
-        changed.push(apply(&mut table, change)?);
+    fn on_failed(self, error: &StoreError) {
+        for write in self.writes {
+            drop(write.done.send(Err(error.clone())));
+        }
     }
-    transaction.commit()?;
-    Ok(changed)
 }
 
 fn apply(

@@ -193,8 +193,7 @@ impl StoreHealth {
 }
 
 /// What is wrong with the disk; `None` where the database is well and the change was at fault.
-#[must_use]
-pub fn fault(error: &redb::Error) -> Option<StoreFault> {
+pub(super) fn fault(error: &redb::Error) -> Option<StoreFault> {
     use redb::Error as E;
     if let E::Io(error) = error {
         return Some(io_fault(error));

@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 use super::failure::{StoreError, StoreFault, StoreHealth, fault};
 
 /// The file, open or about to be opened again.
-pub struct StoreFile {
+pub(super) struct StoreFile {
     open: Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>,
     opened: ArcSwapOption<OpenFile>,
     n_openings: AtomicU64,
@@ -38,7 +38,7 @@ pub struct OpenFile {
 }
 
 /// What whoever writes a file does about errors of its disk.
-pub struct StoreRecovery {
+pub(super) struct StoreRecovery {
     file: Arc<StoreFile>,
     health: Arc<StoreHealth>,
     outage: Option<Outage>,
@@ -55,11 +55,8 @@ struct Outage {
 }
 
 impl StoreFile {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// What `open` says.
-    pub fn new(
+    /// Opens it by `open`.
+    pub(super) fn new(
         open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, DatabaseError> {
         let file = Self {
@@ -72,8 +69,7 @@ impl StoreFile {
     }
 
     /// `None` between two openings.
-    #[must_use]
-    pub fn opened(&self) -> Option<Arc<OpenFile>> {
+    pub(super) fn opened(&self) -> Option<Arc<OpenFile>> {
         self.opened.load_full()
     }
 
@@ -97,7 +93,7 @@ impl StoreFile {
     }
 
     /// Closes the file; reads under way end first, if they do so soon.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         if let Some(before) = self.opened.swap(None) {
             // A file is open once at a time: reads under way end first.
             let waits = READS_MAX.as_millis() / READS_LOOK.as_millis();
@@ -113,8 +109,7 @@ impl StoreFile {
 
 impl StoreRecovery {
     /// `health` is told when the disk fails and when that is over.
-    #[must_use]
-    pub const fn new(file: Arc<StoreFile>, health: Arc<StoreHealth>) -> Self {
+    pub(super) const fn new(file: Arc<StoreFile>, health: Arc<StoreHealth>) -> Self {
         Self {
             file,
             health,
@@ -123,8 +118,7 @@ impl StoreRecovery {
     }
 
     /// The file, while it is written.
-    #[must_use]
-    pub fn writable(&self) -> Option<Arc<OpenFile>> {
+    pub(super) fn writable(&self) -> Option<Arc<OpenFile>> {
         match &self.outage {
             Some(_) => None,
             None => self.file.opened(),
@@ -132,14 +126,12 @@ impl StoreRecovery {
     }
 
     /// When `try_again` is due; none while the file is written.
-    #[must_use]
-    pub fn next_trial(&self) -> Option<Instant> {
+    pub(super) fn next_trial(&self) -> Option<Instant> {
         self.outage.as_ref().map(|outage| outage.next)
     }
 
     /// What a write is told while the file is not written.
-    #[must_use]
-    pub fn refusal(&self) -> StoreError {
+    pub(super) fn refusal(&self) -> StoreError {
         match &self.outage {
             Some(outage) => StoreError::failed(outage.fault, Arc::clone(&outage.reason)),
             None => StoreError::Closed,
@@ -147,7 +139,11 @@ impl StoreRecovery {
     }
 
     /// A commit of about `n_bytes` failed. None where the database is well and the change was at fault.
-    pub fn on_failed_commit(&mut self, error: &redb::Error, n_bytes: usize) -> Option<StoreFault> {
+    pub(super) fn on_failed_commit(
+        &mut self,
+        error: &redb::Error,
+        n_bytes: usize,
+    ) -> Option<StoreFault> {
         let fault = fault(error)?;
         self.begin(fault, error.to_string().into(), n_bytes);
         Some(fault)
@@ -155,7 +151,7 @@ impl StoreRecovery {
 
     /// A read of `opening` met an error of the disk. What an opening before the last one met says nothing
     /// about the file as it is open.
-    pub fn on_failed_read(&mut self, opening: u64, fault: StoreFault, reason: Arc<str>) {
+    pub(super) fn on_failed_read(&mut self, opening: u64, fault: StoreFault, reason: Arc<str>) {
         if self.outage.is_none() && self.file.is_latest(opening) {
             self.begin(fault, reason, 0);
         }
@@ -189,7 +185,7 @@ impl StoreRecovery {
     }
 
     /// Writes for a trial, and opens the file again where that does not help.
-    pub fn try_again(&mut self) {
+    pub(super) fn try_again(&mut self) {
         let Some(outage) = &mut self.outage else {
             return;
         };

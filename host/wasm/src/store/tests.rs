@@ -8,7 +8,7 @@ use std::{
 
 use postern_core::{Kind, Retry};
 use postern_system::clock;
-use redb::{StorageBackend, backends::FileBackend};
+use redb::{Database, StorageBackend, backends::FileBackend};
 
 use super::*;
 
@@ -195,20 +195,17 @@ async fn a_read_of_an_opening_before_the_last_begins_no_second_outage() {
     faults.is_full.store(false, SeqCst);
     patiently(async || store.write(&table, set("after", b"1")).await).await;
     let n_failures = health.failures();
-    let failed = |opening| ReadFailure {
-        fault: StoreFault::Io,
-        reason: "a read that was under way".into(),
-        opening,
+    let failed = |opening| {
+        let error = io::Error::other("a read that was under way");
+        let queue = store.file.queue();
+        drop(queue.on_failed_read(opening, redb::Error::Io(error)));
     };
-    let requests = store.writes.as_ref().unwrap();
     // A read that began before the outage and is told of after it.
-    let late = Request::ReadFailed(failed(before));
-    assert!(requests.send(late).await.is_ok());
+    failed(before);
     store.write(&table, set("later", b"2")).await.unwrap();
     assert_eq!(health.failures(), n_failures);
     let latest = store.file.opened().unwrap().opening;
-    let now = Request::ReadFailed(failed(latest));
-    assert!(requests.send(now).await.is_ok());
+    failed(latest);
     let error = store.write(&table, set("lost", b"3")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");
     assert_eq!(health.failures(), n_failures + 1);
@@ -270,8 +267,8 @@ fn store_on_a_disk() -> (tempfile::TempDir, Store, Arc<StoreHealth>, Arc<DiskFau
             .set_cache_size(0)
             .create_with_backend(disk)
     };
-    let store = Store::open_with(&path, &health, open).unwrap();
-    (folder, store, health, faults)
+    let file = GroupCommit::open_with::<Writes>(&path, &health, open).unwrap();
+    (folder, Store { file }, health, faults)
 }
 
 /// More than the file has room for as it is.

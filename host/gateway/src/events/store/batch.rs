@@ -1,7 +1,8 @@
-//! What one commit does to one log: it is put together, written, and then either shown to the log's
-//! members or taken back.
+//! What one commit does, to each log that it is for: it is put together, written, and then either shown to
+//! the log's members or taken back. The writer alone says where events lie, so they become visible in
+//! their order.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use postern_core::{
@@ -11,17 +12,21 @@ use postern_core::{
     },
 };
 use postern_system::clock;
-use postern_wasm::StoreError;
+use postern_wasm::{CommitBatch, StoreError};
 use redb::WriteTransaction;
 
 use super::{
     disk::{self, Events, LOGS, Rows},
-    log_core::LogCore,
+    log_core::{LogCore, QUEUED_UNITS_MAX},
     request::{AppendRequest, ConsumerRequest, Done, Request, Waiting, WriteFailure},
 };
 
+/// What one commit does, by the names of the logs.
+#[derive(Default)]
+pub(super) struct LogBatches(HashMap<Text, LogBatch>);
+
 /// The part of a commit that is one log's.
-pub(super) struct LogBatch {
+struct LogBatch {
     log: Arc<LogCore>,
     appends: Vec<AppendRequest>,
     openings: Vec<ConsumerRequest>,
@@ -47,8 +52,55 @@ struct Staged {
 type EventTable<'t> = redb::Table<'t, u64, &'static [u8]>;
 type RowTable<'t> = redb::Table<'t, &'static str, &'static [u8]>;
 
+impl CommitBatch for LogBatches {
+    type Request = Request;
+
+    const THREAD: &'static str = "postern-events";
+    const REQUESTS_MAX: usize = 1024;
+    const UNITS_MAX: usize = QUEUED_UNITS_MAX;
+
+    fn add(&mut self, request: Request) {
+        let log = match &request {
+            Request::Append(AppendRequest { log, .. })
+            | Request::Consumer(ConsumerRequest { log, .. })
+            | Request::Delete { log, .. }
+            | Request::Sync(log) => Arc::clone(log),
+            Request::Trim(log) => match log.upgrade() {
+                Some(log) => log,
+                None => return,
+            },
+        };
+        let batch = self.0.entry(log.name.clone());
+        batch.or_insert_with(|| LogBatch::new(log)).add(request);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.0.values().map(LogBatch::n_bytes).sum()
+    }
+
+    fn write(&mut self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        self.0
+            .values_mut()
+            .try_for_each(|batch| batch.write(transaction))
+    }
+
+    fn on_committed(self) {
+        self.0.into_values().for_each(LogBatch::on_committed);
+    }
+
+    fn on_failed(self, error: &StoreError) {
+        self.0
+            .into_values()
+            .for_each(|batch| batch.on_failed(error));
+    }
+}
+
 impl LogBatch {
-    pub(super) fn new(log: Arc<LogCore>) -> Self {
+    fn new(log: Arc<LogCore>) -> Self {
         Self {
             log,
             appends: Vec::new(),
@@ -58,22 +110,22 @@ impl LogBatch {
         }
     }
 
-    pub(super) fn add(&mut self, request: Request) {
+    fn add(&mut self, request: Request) {
         match request {
             Request::Append(append) => self.appends.push(append),
             Request::Consumer(opening) => self.openings.push(opening),
             Request::Delete { name, done, .. } => self.deletions.push((name, done)),
             // What they ask for is done with every commit.
-            Request::Sync(_) | Request::Trim(_) | Request::ReadFailed(_) | Request::Close => {}
+            Request::Sync(_) | Request::Trim(_) => {}
         }
     }
 
     /// Octets that it writes, about.
-    pub(super) fn n_bytes(&self) -> usize {
+    fn n_bytes(&self) -> usize {
         self.appends.iter().map(|append| append.record.len()).sum()
     }
 
-    pub(super) fn write(&mut self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    fn write(&mut self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
         let log = Arc::clone(&self.log);
         let mut events = transaction.open_table(Events::new(&log.tables.events))?;
         let mut rows = transaction.open_table(Rows::new(&log.tables.consumers))?;
@@ -177,7 +229,7 @@ impl LogBatch {
     }
 
     /// It is on disk: shows it to the log's members, and answers.
-    pub(super) fn on_committed(self) {
+    fn on_committed(self) {
         let Self {
             log,
             appends,
@@ -221,7 +273,7 @@ impl LogBatch {
         let is_excess = inner.is_excess(now_ms);
         drop(inner);
         if is_excess {
-            drop(log.store.requests.send(Request::Trim(log.this())));
+            log.store.disk.file.tell(Request::Trim(log.this()));
         }
         for members in members {
             members.told.notify_waiters();
@@ -243,7 +295,7 @@ impl LogBatch {
     }
 
     /// Nothing of it is on disk: consumers are written with the next commit.
-    pub(super) fn on_failed(self, error: &StoreError) {
+    fn on_failed(self, error: &StoreError) {
         let mut inner = self.log.lock();
         inner.is_sync_requested = false;
         inner.unsynced.extend(self.staged.synced);

@@ -17,7 +17,7 @@ use postern_core::{
         StoredEvent, decode_event, stored_at_ms,
     },
 };
-use postern_wasm::{StoreError, StoreFault, StoreFile, StoreHealth, store_fault};
+use postern_wasm::{GroupCommit, StoreError};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     TableDefinition, TableError,
@@ -39,22 +39,10 @@ pub(super) struct LogTables {
     pub consumers: String,
 }
 
-/// The file, as far as it is read.
-pub(super) struct Disk {
-    file: Arc<StoreFile>,
-    health: Arc<StoreHealth>,
-    on_failed: OnFailedRead,
+/// The file, whose writer is asked `R`.
+pub(super) struct Disk<R> {
+    pub file: GroupCommit<R>,
 }
-
-/// A read of the file as it was opened for the `opening`th time met an error of the disk.
-pub(super) struct FailedRead {
-    pub fault: StoreFault,
-    pub reason: Arc<str>,
-    pub opening: u64,
-}
-
-/// Told of each of them.
-pub(super) type OnFailedRead = Box<dyn Fn(FailedRead) + Send + Sync>;
 
 /// A log as the file has it.
 #[derive(Debug, Default)]
@@ -90,28 +78,10 @@ impl LogTables {
     }
 }
 
-impl Disk {
-    pub(super) fn new(
-        file: Arc<StoreFile>,
-        health: Arc<StoreHealth>,
-        on_failed: OnFailedRead,
-    ) -> Self {
-        Self {
-            file,
-            health,
-            on_failed,
-        }
-    }
-
+impl<R> Disk<R> {
     /// Whether the file is what this version writes; a new one becomes that.
     pub(super) fn check_format(&self, path: &Path) -> Result<(), EventStoreError> {
-        let opened = self.file.opened().ok_or(StoreError::Closed)?;
-        check_format(&opened.database, path)
-    }
-
-    /// Closes the file, once reads under way have ended.
-    pub(super) fn close(&self) {
-        self.file.close();
+        check_format(&self.file.opened()?.database, path)
     }
 
     /// At most `events_max` events of a log from `from` on, and no more than about `bytes_max`.
@@ -122,7 +92,7 @@ impl Disk {
         (events_max, bytes_max): (usize, usize),
     ) -> Result<RangeRead, ReadError> {
         let tables = Arc::clone(tables);
-        let read = self.read(move |transaction| {
+        let read = self.file.read(move |transaction| {
             let Some(table) = open(transaction.open_table(Events::new(&tables.events)))? else {
                 return Ok((Vec::new(), true));
             };
@@ -152,7 +122,7 @@ impl Disk {
         positions: Vec<Position>,
     ) -> Result<Vec<StoredEvent>, ReadError> {
         let tables = Arc::clone(tables);
-        let read = self.read(move |transaction| {
+        let read = self.file.read(move |transaction| {
             let Some(table) = open(transaction.open_table(Events::new(&tables.events)))? else {
                 return Ok(Vec::new());
             };
@@ -175,43 +145,15 @@ impl Disk {
         retention: Retention,
     ) -> Result<LoadedLog, EventStoreError> {
         let (tables, log) = (Arc::clone(tables), name.clone());
-        let read = self.read(move |transaction| load(transaction, &log, &tables, retention));
+        let read = self
+            .file
+            .read(move |transaction| load(transaction, &log, &tables, retention));
         let faulty = |(what, source)| EventStoreError::Record {
             log: name,
             what,
             source,
         };
         read.await?.map_err(faulty)
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let Some(opened) = self.file.opened() else {
-            return Err(self.health.refusal());
-        };
-        let opening = opened.opening;
-        let task = tokio::task::spawn_blocking(move || {
-            let transaction = opened.database.begin_read()?;
-            read(&transaction)
-        });
-        let result = task.await.map_err(|_| StoreError::Closed)?;
-        result.map_err(|error| self.failed(error, opening))
-    }
-
-    /// Has the file opened again where that may help.
-    fn failed(&self, error: redb::Error, opening: u64) -> StoreError {
-        let Some(fault) = store_fault(&error) else {
-            return StoreError::Database(Arc::new(error));
-        };
-        let reason: Arc<str> = error.to_string().into();
-        (self.on_failed)(FailedRead {
-            fault,
-            reason: Arc::clone(&reason),
-            opening,
-        });
-        StoreError::failed(fault, reason)
     }
 }
 

@@ -13,7 +13,6 @@ use postern_core::{
     },
 };
 use postern_system::clock;
-use postern_wasm::StoreError;
 
 use super::{
     log_core::{LogCore, QUEUED_UNITS_MAX, READ_BYTES_MAX, UNIT_BYTES},
@@ -40,17 +39,9 @@ impl LogCore {
         drop(event);
         let n_units = record.len().div_ceil(UNIT_BYTES).max(1);
         let n_units = u32::try_from(n_units.min(QUEUED_UNITS_MAX)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.store.room);
-        let permit = room.acquire_many_owned(n_units).await;
-        let permit = permit.map_err(|_| StoreError::Closed.to_error())?;
         let log = Arc::clone(&self);
-        self.ask(move |done| {
-            Request::Append(AppendRequest {
-                log,
-                record,
-                done,
-                _permit: permit,
-            })
+        self.ask(n_units, move |done| {
+            Request::Append(AppendRequest { log, record, done })
         })
         .await
     }
@@ -61,7 +52,7 @@ impl LogCore {
         let name = settings.name.clone();
         let log = Arc::clone(&self);
         let id = self
-            .ask(move |done| {
+            .ask(0, move |done| {
                 Request::Consumer(ConsumerRequest {
                     log,
                     settings,
@@ -94,7 +85,7 @@ impl LogCore {
 
     async fn delete_consumer(self: Arc<Self>, name: Text) -> Result<bool, Error> {
         let log = Arc::clone(&self);
-        self.ask(move |done| Request::Delete { log, name, done })
+        self.ask(0, move |done| Request::Delete { log, name, done })
             .await
     }
 
@@ -160,7 +151,7 @@ impl EventLog for LocalLog {
         inner.dead_letter = dead_letter;
         drop(inner);
         let trim = Request::Trim(self.core.this());
-        drop(self.core.store.requests.send(trim));
+        self.core.store.disk.file.tell(trim);
     }
 
     fn append(&self, event: Event) -> BoxFuture<Result<Position, Error>> {

@@ -18,21 +18,18 @@ use postern_core::{
     },
 };
 use postern_wasm::StoreError;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::{
     disk::{Disk, LoadedLog, LogTables},
     recent::RecentEvents,
-    request::{Request, Waiting, WriteFailure},
+    request::{Done, Request, Waiting, WriteFailure},
     settings::{DeadLetterSink, EventStoreError, LogSettings, LogTopics},
 };
 
 /// What the store's logs have in common.
 pub(super) struct StoreShared {
-    pub disk: Disk,
-    pub requests: mpsc::UnboundedSender<Request>,
-    /// Units of `UNIT_BYTES` that may wait for the writer.
-    pub room: Arc<Semaphore>,
+    pub disk: Disk<Request>,
     pub logs: Mutex<HashMap<Text, Weak<LogCore>>>,
     /// An event is to be put aside.
     pub dying: Notify,
@@ -144,17 +141,14 @@ impl LogCore {
         Weak::clone(&self.this)
     }
 
-    /// Asks the writer, who answers once.
+    /// Asks the writer, who answers once; it waits until there are `n_units` of room.
     pub(super) async fn ask<T>(
         &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, WriteFailure>>) -> Request,
+        n_units: u32,
+        request: impl FnOnce(Done<T>) -> Request,
     ) -> Result<T, Error> {
-        let (done, result) = oneshot::channel();
-        let closed = |_| StoreError::Closed.to_error();
-        let sent = self.store.requests.send(request(done));
-        sent.map_err(|_| StoreError::Closed.to_error())?;
-        let result = result.await.map_err(closed)?;
-        result.map_err(|failure| failure.to_error(&self.name))
+        let result = self.store.disk.file.ask(n_units, request).await;
+        result.map_err(|failure: WriteFailure| failure.to_error(&self.name))
     }
 
     /// The event at `position`, where it is still kept.
@@ -173,7 +167,8 @@ impl LogCore {
         if !inner.unsynced.is_empty() && !inner.is_sync_requested {
             inner.is_sync_requested = true;
             // A store that is closed drops whoever waits, which is the answer.
-            drop(self.store.requests.send(Request::Sync(Arc::clone(self))));
+            let request = Request::Sync(Arc::clone(self));
+            self.store.disk.file.tell(request);
         }
     }
 

@@ -83,7 +83,7 @@ fn handle_timeouts(log: &Arc<LogCore>, has_sink: bool) -> Vec<Dead> {
     drop(inner);
     members.iter().for_each(|members| members.told.notify_one());
     if is_excess {
-        drop(log.store.requests.send(Request::Trim(Arc::downgrade(log))));
+        log.store.disk.file.tell(Request::Trim(Arc::downgrade(log)));
     }
     dead
 }

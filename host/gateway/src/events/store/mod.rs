@@ -20,25 +20,23 @@ mod request;
 mod settings;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 use std::{
     path::Path,
     sync::{Arc, Weak},
-    thread::{self, JoinHandle},
 };
 
 use parking_lot::Mutex;
-use postern_wasm::{StoreError, StoreFile, StoreHealth, StoreRecovery};
+use postern_wasm::{GroupCommit, STORE_CACHE_BYTES, StoreError, StoreHealth};
 use redb::{Database, DatabaseError};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    disk::{Disk, FailedRead},
-    log_core::{LogCore, QUEUED_UNITS_MAX, StoreShared},
+    batch::LogBatches,
+    disk::Disk,
+    log_core::{LogCore, StoreShared},
     request::Request,
-    writer::Writer,
 };
 pub(crate) use self::{
     log::LocalLog,
@@ -49,52 +47,20 @@ pub(crate) use self::{
 #[derive(Debug)]
 pub(crate) struct EventStore {
     shared: Arc<StoreShared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
     _maintenance: AbortOnDropHandle<()>,
 }
 
 impl EventStore {
     /// Opens or creates the file; `health` is told when it fails and when that is over.
     pub(crate) fn open(path: &Path, health: &Arc<StoreHealth>) -> Result<Self, EventStoreError> {
-        let owned = path.to_owned();
-        Self::open_with(path, health, move || {
-            Database::builder()
-                .set_cache_size(CACHE_BYTES)
-                .create(&owned)
-        })
+        Self::over(path, GroupCommit::open::<LogBatches>(path, health)?)
     }
 
-    fn open_with(
-        path: &Path,
-        health: &Arc<StoreHealth>,
-        open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
-    ) -> Result<Self, EventStoreError> {
-        let failed = |source| StoreError::Open {
-            path: path.to_owned(),
-            source: Arc::new(source),
-        };
-        let thread = |error| StoreError::Thread(Arc::new(error));
-        let file = Arc::new(StoreFile::new(open).map_err(failed)?);
-        let (requests, queue) = mpsc::unbounded_channel();
-        // Weak: the writer ends with the store, and not with its reads.
-        let writer = requests.downgrade();
-        let on_failed = Box::new(move |failed: FailedRead| {
-            if let Some(requests) = writer.upgrade() {
-                drop(requests.send(Request::ReadFailed(failed)));
-            }
-        });
-        let disk = Disk::new(Arc::clone(&file), Arc::clone(health), on_failed);
+    fn over(path: &Path, file: GroupCommit<Request>) -> Result<Self, EventStoreError> {
+        let disk = Disk { file };
         disk.check_format(path)?;
-        let recovery = StoreRecovery::new(file, Arc::clone(health));
-        let writer = Writer::new(recovery, queue).map_err(thread)?;
-        let writer = thread::Builder::new()
-            .name("postern-events".to_owned())
-            .spawn(move || writer.run())
-            .map_err(thread)?;
         let shared = Arc::new(StoreShared {
             disk,
-            requests,
-            room: Arc::new(Semaphore::new(QUEUED_UNITS_MAX)),
             logs: Mutex::default(),
             dying: Notify::new(),
             dead_letters: Mutex::default(),
@@ -102,7 +68,6 @@ impl EventStore {
         let maintaining = maintenance::run(Arc::downgrade(&shared));
         Ok(Self {
             shared,
-            writer: Mutex::new(Some(writer)),
             _maintenance: AbortOnDropHandle::new(tokio::spawn(maintaining)),
         })
     }
@@ -116,7 +81,10 @@ impl EventStore {
         if !path.exists() {
             return Ok(());
         }
-        match Database::builder().set_cache_size(CACHE_BYTES).open(path) {
+        let database = Database::builder()
+            .set_cache_size(STORE_CACHE_BYTES)
+            .open(path);
+        match database {
             Ok(database) => disk::check_format(&database, path),
             Err(DatabaseError::DatabaseAlreadyOpen) => Ok(()),
             Err(source) => Err(EventStoreError::Store(StoreError::Open {
@@ -154,13 +122,7 @@ impl EventStore {
     /// Writes what waits and closes the file. Its logs refuse from then on. It waits for the disk.
     pub(crate) fn close(&self) {
         self.shared.dead_letters.lock().take();
-        // The writer may have ended by itself, on a panic that has been printed.
-        drop(self.shared.requests.send(Request::Close));
-        let writer = self.writer.lock().take();
-        if let Some(writer) = writer {
-            drop(writer.join());
-        }
-        self.shared.disk.close();
+        self.shared.disk.file.close();
     }
 }
 
@@ -169,6 +131,3 @@ impl Drop for EventStore {
         self.close();
     }
 }
-
-/// Pages kept in memory, in octets.
-const CACHE_BYTES: usize = 64 * 1024 * 1024;

@@ -7,9 +7,9 @@ use postern_core::{
     event::durable::{ConsumerId, ConsumerSettings, LogFull, Position},
 };
 use postern_wasm::StoreError;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-use super::{disk::FailedRead, log_core::LogCore};
+use super::log_core::LogCore;
 
 /// What the writer is asked.
 pub(super) enum Request {
@@ -24,16 +24,12 @@ pub(super) enum Request {
     Sync(Arc<LogCore>),
     /// Events of the log may have become too old, or too many.
     Trim(Weak<LogCore>),
-    ReadFailed(FailedRead),
-    Close,
 }
 
 pub(super) struct AppendRequest {
     pub log: Arc<LogCore>,
     pub record: Vec<u8>,
     pub done: Done<Position>,
-    /// Of the room for what waits.
-    pub _permit: OwnedSemaphorePermit,
 }
 
 pub(super) struct ConsumerRequest {
@@ -53,6 +49,12 @@ pub(super) enum WriteFailure {
 
 /// Whoever waits until a consumer's state is on disk.
 pub(super) type Waiting = oneshot::Sender<Result<(), StoreError>>;
+
+impl From<StoreError> for WriteFailure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
 
 impl WriteFailure {
     pub(super) fn to_error(&self, log: &Text) -> Error {

@@ -368,7 +368,7 @@ async fn a_full_disk_refuses_events_and_takes_them_again_once_there_is_room() {
     let is_full = Arc::<AtomicBool>::default();
     let (file, full) = (path.clone(), Arc::clone(&is_full));
     let health = Arc::<StoreHealth>::default();
-    let store = EventStore::open_with(&path, &health, move || {
+    let opened = GroupCommit::open_with::<LogBatches>(&path, &health, move || {
         let mut options = std::fs::File::options();
         let options = options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&file)?;
@@ -377,7 +377,7 @@ async fn a_full_disk_refuses_events_and_takes_them_again_once_there_is_room() {
             is_full: Arc::clone(&full),
         })
     });
-    let store = store.unwrap();
+    let store = EventStore::over(&path, opened.unwrap()).unwrap();
     let log = store
         .open_log(of("t.>", LogLimits::default()))
         .await
