@@ -9,7 +9,7 @@ use postern_tests::{
 };
 use serde_json::Value;
 
-use crate::{annotations::over_http, share};
+use crate::{annotations::over_http, http::raw::ask, share};
 
 /// A log for people.
 fn in_text() -> Setup {
@@ -130,6 +130,36 @@ fn large() -> Vec<u8> {
     wat::parse_str(text).expect("a component")
 }
 
+/// Asks the plugin `large`, which is loading or has just come, by the forms of Connect.
+async fn loading_over_connect(gateway: &Gateway) {
+    let get = |query: &str| {
+        format!(
+            "GET /large/Any?encoding=json&message=1{query} HTTP/1.1\r\nhost: x.localhost\r\n\r\n"
+        )
+    };
+    let post = "POST /large/Any HTTP/1.1\r\nhost: x.localhost\r\ncontent-type: application/json\r\n\
+                content-length: 1\r\n\r\n1";
+    for request in [get("&connect=v1"), get(""), post.to_owned()] {
+        let told = ask(gateway.http, &request).await;
+        let is_loading = told.starts_with("HTTP/1.1 503 ")
+            && told.contains("\r\nretry-after: 1\r\n")
+            && told.contains("\"code\":\"unavailable\"");
+        // It says of no method that it changes nothing, and describes none.
+        let refusals = ["HTTP/1.1 405 ", "HTTP/1.1 404 "];
+        let is_there = refusals.iter().any(|refusal| told.starts_with(refusal));
+        let asked_again = call(
+            &*connect(gateway, CallerTransport::Tcp).await,
+            "large/Any",
+            "1",
+        )
+        .await;
+        assert!(
+            is_loading || is_there && asked_again.is_ok(),
+            "{request}: {told}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_is_compiled_for_the_first_time_is_loading_and_not_unknown() {
     let _machine = share().await;
@@ -164,6 +194,7 @@ async fn a_plugin_that_is_compiled_for_the_first_time_is_loading_and_not_unknown
                     // It may have become ready between the two.
                     assert!(is_loading || told.starts_with("HTTP/1.1 200 "), "{told}");
                 }
+                loading_over_connect(&gateway).await;
                 n_loading += 1;
                 false
             }

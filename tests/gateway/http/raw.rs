@@ -38,7 +38,7 @@ pub(super) fn post(target: &str, lines: &str, body: &str) -> String {
 }
 
 /// Sends `request` over a connection of its own and reads until the gateway closes or has answered.
-pub(super) async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
+pub(crate) async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
     let mut stream = TcpStream::connect(address).await.expect("open");
     stream.write_all(request.as_ref()).await.expect("written");
     answer(&mut stream).await

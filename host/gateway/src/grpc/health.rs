@@ -2,7 +2,7 @@
 //!
 //! | asked for | known and answering | known | not known |
 //! | --- | --- | --- | --- |
-//! | `Check` | SERVING | NOT_SERVING | status NOT_FOUND |
+//! | `Check` | SERVING | NOT_SERVING | status NOT_FOUND; UNAVAILABLE before all plugins are deployed |
 //! | `Watch` | SERVING | NOT_SERVING | SERVICE_UNKNOWN, and the stream goes on |
 //! | `List` | SERVING | NOT_SERVING | - |
 //!
@@ -112,6 +112,12 @@ impl HealthService {
         });
     }
 
+    /// Whether services may yet come that a start brings.
+    pub(super) fn is_starting(&self) -> bool {
+        let source = self.source();
+        !source.is_ok_and(|source| source.routes.is_complete())
+    }
+
     fn source(&self) -> Result<ServiceStates, Error> {
         let source = self.source.get().and_then(|source| {
             Some(ServiceStates {
@@ -160,6 +166,9 @@ async fn check(source: ServiceStates, body: Body) -> Result<Reply, Error> {
     let asked: HealthCheckRequest = coded::read_one(body).await?;
     let status = source.status(&asked.service.as_str().into());
     let status = status.ok_or_else(|| {
+        if let Some(error) = source.routes.starting() {
+            return error;
+        }
         let name: String = asked.service.chars().take(NAME_CHARS_MAX).collect();
         Error::not_found(format!("no service {name:?}"))
     })?;

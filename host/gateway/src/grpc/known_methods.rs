@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use postern_core::{Text, service::MethodInfo};
+use postern_core::{Blame, Error, Text, registry::Health, service::MethodInfo};
 
 use crate::{
     directory::SharedDirectory,
-    pipeline::route::Routes,
+    pipeline::route::{LOADING_RETRY, RouteTarget, Routes},
     proto::{LoadedSchemas, ProtoSchema},
 };
 
@@ -49,5 +49,38 @@ impl KnownMethods {
             None => true,
         };
         described.or_else(|| may_be_there.then(|| MethodInfo::new(method, false)))
+    }
+
+    /// Why nobody answers for a service at present that is known or may yet come. The reasons are the pipeline's to
+    /// tell, to those who may call.
+    pub(crate) fn why_unavailable(&self, service: &str) -> Option<Error> {
+        let name = Text::from(service);
+        let Some(route) = self.routes.get(&name) else {
+            return self.starting();
+        };
+        let is_there = match &route.target {
+            RouteTarget::Live(_) => true,
+            RouteTarget::Cluster(_) => self.is_up(&name),
+            RouteTarget::Down(_) => false,
+            RouteTarget::Loading => {
+                let message = format!("service {name} is loading, try again");
+                let error = Error::unavailable(Blame::Gateway, message);
+                return Some(error.with_retry(LOADING_RETRY));
+            }
+        };
+        let message = || format!("service {name} has no live instance");
+        (!is_there).then(|| Error::unavailable(Blame::Gateway, message()))
+    }
+
+    /// Why a service without a route may yet come.
+    pub(crate) fn starting(&self) -> Option<Error> {
+        self.routes.starting()
+    }
+
+    fn is_up(&self, service: &Text) -> bool {
+        let snapshot = self.directory.snapshot();
+        let found = snapshot.service(service);
+        let mut instances = found.iter().flat_map(|service| service.all());
+        instances.any(|instance| instance.health == Health::Up)
     }
 }

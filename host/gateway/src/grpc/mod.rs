@@ -39,7 +39,8 @@ pub(crate) fn services(
         let handler = Arc::new(CodedService::new(schema.codec(), handler));
         Ok(SchemaService { schema, handler })
     };
-    let reflection: Arc<dyn Handler> = Arc::new(Reflection::new(Arc::clone(schemas)));
+    let reflection: Arc<dyn Handler> =
+        Arc::new(Reflection::new(Arc::clone(schemas), Arc::clone(health)));
     Ok(vec![
         coded(
             "grpc/health/v1/health.proto",

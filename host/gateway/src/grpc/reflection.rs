@@ -2,7 +2,8 @@
 //! `grpc.reflection.v1alpha.ServerReflection` (grpc/doc/server-reflection.md): over the schemas of
 //! everything that is loaded at the moment of each question.
 //!
-//! Services without a schema are not listed, since nobody could be told what they are.
+//! Services without a schema are not listed, since nobody could be told what they are. What is not loaded is
+//! UNAVAILABLE, and not NOT_FOUND, before all plugins are deployed.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,12 +13,14 @@ use postern_core::{Body, BodyStream, BoxFuture, Call, Error, Handler, Headers, K
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, FileDescriptor};
 
-use super::coded;
+use super::{HealthService, coded};
 use crate::proto::LoadedSchemas;
 
 /// The service.
 pub(super) struct Reflection {
     schemas: Arc<LoadedSchemas>,
+    /// Knows whether all that a start brings is there.
+    health: Arc<HealthService>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -107,14 +110,14 @@ struct ErrorResponse {
 }
 
 impl Reflection {
-    pub(super) const fn new(schemas: Arc<LoadedSchemas>) -> Self {
-        Self { schemas }
+    pub(super) const fn new(schemas: Arc<LoadedSchemas>, health: Arc<HealthService>) -> Self {
+        Self { schemas, health }
     }
 }
 
 impl Handler for Reflection {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        let schemas = Arc::clone(&self.schemas);
+        let (schemas, health) = (Arc::clone(&self.schemas), Arc::clone(&self.health));
         let questions = match call.body {
             // One question where there are no streams.
             Body::Empty => BodyStream::once(Bytes::new(), None),
@@ -124,16 +127,25 @@ impl Handler for Reflection {
         };
         let answers = questions.map(move |question| {
             let question: ServerReflectionRequest = coded::read(&question?)?;
-            Ok(Bytes::from(respond(&schemas, question).encode_to_vec()))
+            let absent = match health.is_starting() {
+                true => Kind::Unavailable,
+                false => Kind::NotFound,
+            };
+            Ok(respond(&schemas, absent, question).encode_to_vec().into())
         });
         let body = Body::Messages(BodyStream::new(answers));
         Box::pin(std::future::ready(Ok(Reply::new(Headers::new(), body))))
     }
 }
 
-fn respond(schemas: &LoadedSchemas, request: ServerReflectionRequest) -> ServerReflectionResponse {
+/// The answer to a question; `absent` is the kind of failure of what is not loaded.
+fn respond(
+    schemas: &LoadedSchemas,
+    absent: Kind,
+    request: ServerReflectionRequest,
+) -> ServerReflectionResponse {
     let answer = match &request.question {
-        Some(question) => answer(schemas, question),
+        Some(question) => answer(schemas, absent, question),
         None => Err((Kind::InvalidArgument, "the request asks nothing".to_owned())),
     };
     let answer = answer.unwrap_or_else(|(kind, error_message)| {
@@ -149,12 +161,16 @@ fn respond(schemas: &LoadedSchemas, request: ServerReflectionRequest) -> ServerR
     }
 }
 
-fn answer(schemas: &LoadedSchemas, question: &Question) -> Result<Answer, (Kind, String)> {
+fn answer(
+    schemas: &LoadedSchemas,
+    absent: Kind,
+    question: &Question,
+) -> Result<Answer, (Kind, String)> {
     let files = |found: Option<FileDescriptor>, what: String| match found {
         Some(file) => Ok(Answer::Files(FileDescriptorResponse {
             file_descriptor_proto: with_dependencies(&file),
         })),
-        None => Err((Kind::NotFound, format!("no {what} is loaded"))),
+        None => Err((absent, format!("no {what} is loaded"))),
     };
     match question {
         Question::FileByFilename(name) => {
@@ -185,7 +201,7 @@ fn answer(schemas: &LoadedSchemas, question: &Question) -> Result<Answer, (Kind,
                 )
             });
             if numbers.iter().all(Option::is_none) {
-                return Err((Kind::NotFound, format!("no type {name:?} is loaded")));
+                return Err((absent, format!("no type {name:?} is loaded")));
             }
             let numbers: BTreeSet<_> = numbers.into_iter().flatten().flatten().collect();
             Ok(Answer::Extensions(ExtensionNumberResponse {

@@ -112,6 +112,14 @@ impl Routes {
         self.is_complete.load(Relaxed)
     }
 
+    /// Why a service without a route may yet come; `None` once `set_complete` was called.
+    #[must_use]
+    pub(crate) fn starting(&self) -> Option<Error> {
+        let message = "plugins are loading, try again";
+        let error = || Error::unavailable(Blame::Gateway, message).with_retry(LOADING_RETRY);
+        (!self.is_complete()).then(error)
+    }
+
     /// The route for `call`.
     ///
     /// # Errors
@@ -121,12 +129,8 @@ impl Routes {
     pub(crate) fn find(&self, call: &Call) -> Result<Arc<Route>, RouteRefused> {
         let mine = |copies: &Sharded<Arc<Route>>| Arc::clone(copies.mine());
         let Some(route) = self.services.read(&call.service, mine) else {
-            let error = if self.is_complete.load(Relaxed) {
-                self.unknown_service(&call.service)
-            } else {
-                let message = "plugins are loading, try again";
-                Error::unavailable(Blame::Gateway, message).with_retry(LOADING_RETRY)
-            };
+            let starting = self.starting();
+            let error = starting.unwrap_or_else(|| self.unknown_service(&call.service));
             return Err(RouteRefused { error, route: None });
         };
         match route.admit(call) {
@@ -299,7 +303,7 @@ fn shorten(name: &str) -> String {
 
 /// When a plugin that is being deployed may be asked again: most are compiled in less, those of Python in ten
 /// times that.
-const LOADING_RETRY: Retry = Retry::After(Duration::from_secs(1));
+pub(crate) const LOADING_RETRY: Retry = Retry::After(Duration::from_secs(1));
 /// Methods named in a message.
 const NAMED_MAX: usize = 16;
 /// Of a peer's name, shown back to it.

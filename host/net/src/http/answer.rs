@@ -279,6 +279,12 @@ impl Calls {
         if let Some(document) = document {
             return Ok(Disposition::Document(document));
         }
+        if let Some(error) = self.catalog.starting()
+            && !is_own
+            && !self.routes.takes(head)
+        {
+            return Err(error.into());
+        }
         if is_routed {
             return Ok(Disposition::Route);
         }

@@ -35,4 +35,15 @@ pub trait Catalog: Send + Sync + 'static {
     fn method_info(&self, _service: &str, method: &str) -> Option<MethodInfo> {
         Some(MethodInfo::new(method, false))
     }
+
+    /// Why nobody answers for a service at present that is known or may yet come, so that what is not known of
+    /// its methods does not count. It is told before it is known who asks, and names no more than the service.
+    fn why_unavailable(&self, _service: &str) -> Option<Error> {
+        None
+    }
+
+    /// Why what nobody takes may yet be taken: the services that a start brings are not all there.
+    fn starting(&self) -> Option<Error> {
+        None
+    }
 }

@@ -9,7 +9,7 @@
 //! | content type that only begins as those, or of a form that no schema has | 415 |
 //! | such a content type, and another method than `POST` | 405 |
 //! | what says that it is Connect (`connect_rpc/detect.rs`) | a call; forwarded as those of gRPC are |
-//! | what may be Connect, no route takes it, and its service describes the method | a call |
+//! | what may be Connect, no route takes it, and its service describes the method or is not there yet | a call |
 //! | `POST` of anything else, no route takes it, and its service describes the method | 415 |
 //! | anything else, where the listener serves calls alone | 415, or 405 |
 
@@ -164,8 +164,10 @@ fn connect_request(
 ) -> Option<ConnectRequest> {
     let request = ConnectRequest::of(head)?;
     let is_described = || {
+        // Or nobody can say yet.
         let info = catalog.method_info(&request.service, &request.method);
         info.is_some_and(|info| info.kind.is_some())
+            || catalog.why_unavailable(&request.service).is_some()
     };
     let is_call = match request.says_so {
         true => !is_forwarded(head, catalog, routes),

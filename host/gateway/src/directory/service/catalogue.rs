@@ -38,6 +38,14 @@ impl Catalog for ListenerCatalog {
     fn method_info(&self, service: &str, method: &str) -> Option<MethodInfo> {
         self.known.method_info(service, method)
     }
+
+    fn why_unavailable(&self, service: &str) -> Option<Error> {
+        self.known.why_unavailable(service)
+    }
+
+    fn starting(&self) -> Option<Error> {
+        self.known.starting()
+    }
 }
 
 impl ListenerCatalog {

@@ -50,6 +50,7 @@ fn fixture() -> (HealthService, ServiceStates) {
         route("soon", RouteTarget::Loading),
     ];
     source.routes.publish(routes);
+    source.routes.set_complete();
     let service = HealthService::new();
     service.set_source(&source);
     (service, source)
@@ -150,4 +151,20 @@ async fn watchers_are_bounded() {
     assert_eq!(refused.kind, Kind::ResourceExhausted);
     drop(held);
     assert!(service.call(ask("Watch", "")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_service_that_may_yet_come_is_not_told_unknown() {
+    let source = ServiceStates {
+        routes: Arc::default(),
+        directory: SharedDirectory::new(&Config::default()).expect("good settings"),
+        readiness: Readiness::default(),
+    };
+    let service = HealthService::new();
+    assert!(service.is_starting());
+    service.set_source(&source);
+    assert_eq!(check(&service, "users").await, Err(Kind::Unavailable));
+    source.routes.set_complete();
+    assert_eq!(check(&service, "users").await, Err(Kind::NotFound));
+    assert!(!service.is_starting());
 }

@@ -25,7 +25,7 @@ fn ask(schemas: &LoadedSchemas, question: Question) -> Answer {
         host: "h".to_owned(),
         question: Some(question),
     };
-    let response = respond(schemas, request.clone());
+    let response = respond(schemas, Kind::NotFound, request.clone());
     assert_eq!(
         (&*response.valid_host, response.original_request),
         ("h", Some(request))
@@ -123,7 +123,7 @@ fn extensions_and_services_are_listed() {
 
 #[tokio::test]
 async fn each_question_of_a_stream_is_answered_and_nonsense_ends_it() {
-    let reflection = Reflection::new(schemas());
+    let reflection = Reflection::new(schemas(), Arc::new(HealthService::new()));
     let request = ServerReflectionRequest {
         host: String::new(),
         question: Some(Question::ListServices(String::new())),
@@ -157,4 +157,27 @@ async fn each_question_of_a_stream_is_answered_and_nonsense_ends_it() {
     assert!(matches!(answer(nothing), Some(Answer::Error(error)) if error.error_code == 3));
     let nonsense = nonsense.as_ref().expect_err("refused");
     assert_eq!(nonsense.kind, Kind::InvalidArgument);
+}
+
+#[tokio::test]
+async fn what_is_not_loaded_while_the_gateway_starts_may_be_asked_for_again() {
+    let reflection = Reflection::new(schemas(), Arc::new(HealthService::new()));
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        question: Some(Question::FileContainingSymbol("t.Later".to_owned())),
+    };
+    let call = Call::unary(
+        "grpc.reflection.v1.ServerReflection",
+        "ServerReflectionInfo",
+        request.encode_to_vec(),
+    );
+    let reply = reflection.call(call).await.expect("a stream");
+    let answer = reply.body.into_one(1 << 20).await.expect("one answer");
+    let answer = ServerReflectionResponse::decode(answer)
+        .expect("a response")
+        .answer;
+    assert!(
+        matches!(&answer, Some(Answer::Error(error)) if error.error_code == 14),
+        "{answer:?}"
+    );
 }

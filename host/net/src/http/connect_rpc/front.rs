@@ -76,11 +76,17 @@ impl ConnectFront<'_> {
     fn codec_of(&self, query: &CallQuery, info: Option<&MethodInfo>) -> Result<Codec, Refusal> {
         let name = query.encoding.as_deref().unwrap_or_default();
         let codec = Codec::from_name(name).ok_or_else(|| failure::strange_codec(name))?;
-        self.check_unary(info.and_then(|info| info.kind), codec.unary_type())?;
-        match info.is_some_and(|info| info.safe) {
-            true => Ok(codec),
-            false => Err(failure::not_safe(&self.request.method)),
+        let kind = info.and_then(|info| info.kind);
+        self.check_unary(kind, codec.unary_type())?;
+        if info.is_some_and(|info| info.safe) {
+            return Ok(codec);
         }
+        // Of a service that is not there nothing is known; it may say more once it is.
+        let why = match kind {
+            None => self.catalog.why_unavailable(&self.request.service),
+            Some(_) => None,
+        };
+        Err(why.map_or_else(|| failure::not_safe(&self.request.method), Refusal::from))
     }
 
     fn check_unary(&self, kind: Option<CallKind>, content_type: &str) -> Result<(), Refusal> {

@@ -62,6 +62,24 @@ async fn a_method_that_may_change_something_is_called_by_post_alone() {
 }
 
 #[tokio::test]
+async fn a_service_that_is_not_there_yet_is_unavailable_by_get_and_by_post() {
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    let marked = "/soon/Any?encoding=json&message=%7B%7D&connect=v1";
+    let unmarked = "/soon/Any?encoding=json&message=%7B%7D";
+    for request in [
+        fixture.request("GET", marked),
+        fixture.request("GET", unmarked),
+        fixture.post("/soon/Any", PROTO),
+        fixture.post("/soon/Any", JSON),
+    ] {
+        let response = ask(false, request, "{}").await;
+        check_failed(&response, 503, "unavailable");
+        assert_eq!(field(&response, "retry-after"), "1");
+    }
+    fixture.close().await;
+}
+
+#[tokio::test]
 async fn a_query_that_says_too_little_is_refused() {
     let fixture = Fixture::open(HttpConfig::default()).await;
     for (query, status, code) in [

@@ -221,6 +221,7 @@ impl Handler for Greeter {
                     std::future::pending().await
                 }
                 (UPSTREAM | ROUTES_SERVICE, _) => Ok(Reply::one("routed")),
+                (SOON, _) => Err(loading()),
                 (service, method) => {
                     let told = format!("{service}/{method} is not implemented");
                     Err(Error::not_found(told))
@@ -276,6 +277,11 @@ fn greet_individuals(message: &[u8]) -> Reply {
     Reply::new(fields(&[("acme-region", b"eu")]), Body::Messages(replies))
 }
 
+fn loading() -> Error {
+    let error = Error::unavailable(Blame::Gateway, "service soon is loading, try again");
+    error.with_retry(Retry::After(Duration::from_secs(1)))
+}
+
 fn failure(kind: Kind) -> Error {
     let headers = fields(&[("acme-reason", b"on purpose"), ("r-bin", &[0, 1])]);
     Error::new(kind, Blame::Guest, "on \"purpose\"")
@@ -319,6 +325,7 @@ impl Catalog for Known {
             (GREET, "GreetIndividuals") => Some(CallKind::ServerStream),
             (GREET, "GreetEach") => Some(CallKind::Bidirectional),
             (GREET, _) => return None,
+            (SOON, method) => return Some(MethodInfo::new(method, false)),
             _ if self.has_service(service) => None,
             _ => return None,
         };
@@ -329,10 +336,16 @@ impl Catalog for Known {
             ..MethodInfo::new(method, true)
         })
     }
+
+    fn why_unavailable(&self, service: &str) -> Option<Error> {
+        (service == SOON).then(loading)
+    }
 }
 
 /// The service of the documentation's examples.
 const GREET: &str = "connectrpc.greet.v1.GreetService";
+/// A service that is being deployed.
+const SOON: &str = "soon";
 /// Where a route to an upstream leads.
 const UPSTREAM: &str = "upstream";
 const JSON: &str = "application/json";
