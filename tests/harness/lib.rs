@@ -4,9 +4,13 @@
 //! `main.rs`, built together with the tests, so that no test meets a stale binary.
 //! `POSTERN_BIN=path` tests another one instead.
 
+mod api_key;
 mod caller;
+mod clients;
+mod events;
 mod figures;
 mod guests;
+mod listener_gateway;
 mod load;
 mod network;
 mod octets_codec;
@@ -16,9 +20,13 @@ mod redis_server;
 mod relay;
 mod tools;
 
+pub use api_key::api_key;
 pub use caller::{CallerTransport, call, connect, patiently};
+pub use clients::{RunningClient, python_script, said};
+pub use events::{ask_events, next_event, publish_event, session};
 pub use figures::{Percentiles, rss_bytes};
 pub use guests::component;
+pub use listener_gateway::ListenerGateway;
 pub use load::{Load, Outcome};
 pub use network::{Host, Network};
 pub use octets_codec::OctetsCodec;

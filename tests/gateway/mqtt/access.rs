@@ -2,22 +2,13 @@
 
 use std::fs;
 
-use postern_tests::{free_address, patiently};
-use sha2::{Digest as _, Sha256};
+use postern_tests::{api_key, free_address, patiently};
 
 use super::Broker;
 use crate::{
     figure, share,
     tls::authority::{Authority, VALID},
 };
-
-fn key(name: &str, secret: &str, roles: &str) -> String {
-    let digits: String = Sha256::digest(secret)
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
-    format!("[auth.api-keys.keys.{name}]\nhash = \"sha256:{digits}\"\nroles = [{roles}]\n")
-}
 
 /// Rules of topics, with every key that they have.
 const RULES: &str = "\
@@ -73,9 +64,9 @@ async fn users_keys_tokens_and_certificates_are_known_and_held_to_the_rules() {
          [auth.certificates.shown]\nsubjects = [\"CN=shown\"]\n\
          [auth.jwt.own]\nsecret = \"0123456789abcdef0123456789abcdef\"\n{}{}{}\
          [authorization.rules.secret]\neffect = \"deny\"\ncalls = [\"echo/Secret\"]\n{RULES}",
-        key("d1", "d1-secret", "\"device\""),
-        key("d2", "d2-secret", "\"device\""),
-        key("caller", "caller-secret", ""),
+        api_key("d1", "d1-secret", "\"device\""),
+        api_key("d2", "d2-secret", "\"device\""),
+        api_key("caller", "caller-secret", ""),
     );
     let broker = Broker::start(&config).await;
     let port = tls.port().to_string();

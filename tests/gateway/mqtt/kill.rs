@@ -2,13 +2,10 @@
 
 use std::{process::Stdio, time::Duration};
 
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    process::Child,
-    time::{sleep, timeout},
-};
+use postern_tests::RunningClient;
+use tokio::{io::AsyncReadExt as _, time::sleep};
 
-use super::{Broker, PATIENCE, python_script};
+use super::{Broker, python_script};
 use crate::{figure, share};
 
 /// How often the gateway is killed.
@@ -39,27 +36,20 @@ impl Moments {
     }
 }
 
-fn clients(broker: &Broker) -> Child {
+async fn clients(broker: &Broker) -> RunningClient {
     let mut command = python_script("kill.py");
     command
         .arg(broker.address.ip().to_string())
         .arg(broker.address.port().to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command.spawn().expect("Python starts")
+        .stderr(Stdio::piped());
+    RunningClient::start(&mut command).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_acknowledged_is_lost_when_the_gateway_is_killed() {
     let _machine = share().await;
     let mut broker = Broker::start("").await;
-    let mut child = clients(&broker);
-    let mut input = child.stdin.take().expect("piped");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let first = timeout(PATIENCE, lines.next_line()).await;
-    assert!(matches!(first, Ok(Ok(Some(line))) if line == "running: ok"));
+    let mut clients = clients(&broker).await;
     let mut moments = Moments::new();
     for _ in 0..kills() {
         sleep(moments.next()).await;
@@ -67,13 +57,9 @@ async fn nothing_that_was_acknowledged_is_lost_when_the_gateway_is_killed() {
         broker.ended().await;
         broker.start_again().await;
     }
-    input.write_all(b"stop\n").await.expect("it reads");
-    let mut told = Vec::new();
-    while let Ok(Ok(Some(line))) = timeout(PATIENCE, lines.next_line()).await {
-        told.push(line);
-    }
+    let told = clients.stop().await;
     let mut errors = String::new();
-    let mut stderr = child.stderr.take().expect("piped");
+    let mut stderr = clients.child.stderr.take().expect("piped");
     let read = stderr.read_to_string(&mut errors).await;
     read.expect("text");
     for line in errors.lines() {

@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
-use postern_tests::{Setup, free_address, patiently, system_tool};
+use postern_tests::{Finished, Setup, free_address, patiently, said, system_tool};
 use tokio::process::{Child, Command};
 
-use super::{Broker, Said, said};
+use super::Broker;
 use crate::{
     share,
     tls::authority::{Authority, VALID},
@@ -38,7 +38,7 @@ fn subscriber(transport: &ClientTransport, n_messages: usize, words: &[&str]) ->
     command.spawn().expect("mosquitto_sub starts")
 }
 
-async fn published(transport: &ClientTransport, words: &[&str]) -> Said {
+async fn published(transport: &ClientTransport, words: &[&str]) -> Finished {
     let mut command = Command::new(system_tool("mosquitto_pub"));
     said(command.args(&transport.options).args(words)).await
 }

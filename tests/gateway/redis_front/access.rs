@@ -2,23 +2,13 @@
 
 use std::fs;
 
-use postern_tests::free_address;
-use sha2::{Digest as _, Sha256};
+use postern_tests::{Setup, api_key, free_address};
 
 use super::{DURABLE, Front, Wire};
 use crate::{
     figure, share,
     tls::authority::{Authority, VALID},
 };
-use postern_tests::Setup;
-
-fn key(name: &str, secret: &str, roles: &str) -> String {
-    let digits: String = Sha256::digest(secret)
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
-    format!("[auth.api-keys.keys.{name}]\nhash = \"sha256:{digits}\"\nroles = [{roles}]\n")
-}
 
 /// Sends each line and wants an answer that begins so.
 async fn script(wire: &mut Wire, lines: &[(&str, &str)]) {
@@ -42,9 +32,9 @@ async fn a_client_says_who_it_is_before_it_is_served() {
          [auth]\nauthentication = \"required\"\nfailures-rate = 0\n{}{}{}\
          [authorization.rules.reader]\neffect = \"deny\"\nprincipals = [\"reader\"]\n\
          calls = [\"redis/set\", \"events/publish\", \"echo/Secret\"]\n{DURABLE}",
-        key("writer", "writer-secret", "\"writer\""),
-        key("reader", "reader-secret", ""),
-        key("guest", "guest-secret", ""),
+        api_key("writer", "writer-secret", "\"writer\""),
+        api_key("reader", "reader-secret", ""),
+        api_key("guest", "guest-secret", ""),
     );
     let front = Front::of(Setup::default().plugin("echo"), &config).await;
     let mut wire = front.wire().await;

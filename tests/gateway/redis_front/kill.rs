@@ -1,13 +1,11 @@
 //! What was acknowledged outlives `kill -9`: entries of streams, and keys.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    time::{sleep, timeout},
-};
+use postern_tests::RunningClient;
+use tokio::time::sleep;
 
-use super::{Front, PATIENCE, python_script};
+use super::{Front, python_script};
 use crate::{figure, share};
 
 /// How often the gateway is killed.
@@ -23,25 +21,16 @@ async fn nothing_that_clients_of_redis_were_answered_is_lost_when_the_gateway_is
     let _machine = share().await;
     let mut front = Front::start("").await;
     let mut command = python_script("kill.py");
-    command
-        .arg(front.address.port().to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-    let mut child = command.spawn().expect("Python starts");
-    let mut input = child.stdin.take().expect("piped");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let first = timeout(PATIENCE, lines.next_line()).await;
-    assert!(matches!(first, Ok(Ok(Some(line))) if line == "running: ok"));
+    command.arg(front.address.port().to_string());
+    let mut client = RunningClient::start(&mut command).await;
     for number in 0..kills() {
         sleep(Duration::from_millis(150 + number * 389 % 1_300)).await;
         front.signal("KILL");
         front.ended().await;
         front.start_again().await;
     }
-    input.write_all(b"stop\n").await.expect("it reads");
     let mut told = Vec::new();
-    while let Ok(Ok(Some(line))) = timeout(PATIENCE, lines.next_line()).await {
+    for line in client.stop().await {
         match line.strip_prefix("figure: ") {
             Some(line) => figure(&format!("Redis, {} kills: {line}", kills())),
             None => told.push(line),

@@ -1,9 +1,9 @@
 //! Every command, by clients of others.
 
-use postern_tests::{node_packages, system_tool, tool};
+use postern_tests::{node_packages, said, system_tool, tool};
 use tokio::process::Command;
 
-use super::{Front, folder, said};
+use super::{Front, folder};
 use crate::{figure, share};
 
 #[tokio::test(flavor = "multi_thread")]

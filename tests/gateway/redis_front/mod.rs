@@ -21,11 +21,10 @@ use std::{
     net::SocketAddr,
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
-use postern_tests::{Gateway, Setup, free_address, python};
+use postern_tests::{ListenerGateway, Setup};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -33,21 +32,8 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a program of others may take, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
-
 /// A gateway with a listener for clients of Redis.
-struct Front {
-    gateway: Gateway,
-    address: SocketAddr,
-}
-
-/// What a program said, and its code.
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
+struct Front(ListenerGateway);
 
 /// A connection whose answers are read octet by octet.
 struct Wire(TcpStream);
@@ -61,13 +47,7 @@ impl Front {
 
     /// `config` may go on with keys of the listener: it comes before all other tables.
     async fn of(setup: Setup, config: &str) -> Self {
-        let address = free_address().expect("a free port");
-        let config = format!(
-            "[listeners.redis]\nprotocol = \"redis\"\naddress = \"{address}\"\n{config}\n{}",
-            setup.config
-        );
-        let gateway = Gateway::start(Setup { config, ..setup }).await;
-        Self { gateway, address }
+        Self(ListenerGateway::start("redis", setup, config).await)
     }
 
     async fn wire(&self) -> Wire {
@@ -80,32 +60,19 @@ impl Front {
         command.arg(self.address.port().to_string()).args(words);
         self.cases(&mut command).await
     }
-
-    /// As `check`, for any program that prints `case: ok`.
-    async fn cases(&self, command: &mut Command) -> usize {
-        let Said { code, out, err } = said(command).await;
-        let faults: Vec<_> = out.lines().filter(|line| !line.ends_with(": ok")).collect();
-        let n_cases = out.lines().count();
-        assert!(
-            code == Some(0) && faults.is_empty() && n_cases > 0,
-            "{faults:#?}\n{err}\n{}",
-            self.log()
-        );
-        n_cases
-    }
 }
 
 impl Deref for Front {
-    type Target = Gateway;
+    type Target = ListenerGateway;
 
-    fn deref(&self) -> &Gateway {
-        &self.gateway
+    fn deref(&self) -> &ListenerGateway {
+        &self.0
     }
 }
 
 impl DerefMut for Front {
-    fn deref_mut(&mut self) -> &mut Gateway {
-        &mut self.gateway
+    fn deref_mut(&mut self) -> &mut ListenerGateway {
+        &mut self.0
     }
 }
 
@@ -177,23 +144,5 @@ fn folder() -> PathBuf {
 }
 
 fn python_script(name: &str) -> Command {
-    let mut command = Command::new(python());
-    command
-        .arg(folder().join(name))
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    command
-}
-
-/// Runs a program to its end.
-async fn said(command: &mut Command) -> Said {
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(PATIENCE, command.output()).await;
-    let output = output.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {command:?}"));
-    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    Said {
-        code: output.status.code(),
-        out: text(&output.stdout),
-        err: text(&output.stderr),
-    }
+    postern_tests::python_script(&format!("redis_front/{name}"))
 }
