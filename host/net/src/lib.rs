@@ -9,6 +9,7 @@ pub mod counters;
 pub mod dial;
 mod driver;
 pub mod event_brokers;
+pub mod fuzz;
 pub mod grpc;
 pub mod http;
 pub mod json_payload;

@@ -15,12 +15,15 @@
 //! | `session` | a script of frames, time and calls, see session.rs |
 //! | `velithon` | one octet of mode, then what a peer of velithon sends |
 //! | `websocket` | one octet of mode, then what a client sends |
+//!
+//! Those of `postern_net::fuzz` are the same for decoders that stand on types of HTTP.
 
 mod decoder;
 mod endpoint;
 mod events;
 mod headers;
 mod mqtt;
+mod mutation;
 mod reassembly;
 mod redis;
 mod resp;
@@ -33,8 +36,8 @@ mod websocket;
 
 pub use self::{
     decoder::decoder, endpoint::endpoint, events::events, headers::headers, mqtt::mqtt,
-    reassembly::reassembly, redis::redis, resp::resp, routes::routes, session::session,
-    velithon::velithon, websocket::websocket,
+    mutation::mutated, reassembly::reassembly, redis::redis, resp::resp, routes::routes,
+    session::session, velithon::velithon, websocket::websocket,
 };
 
 /// Takes octets off the front of a fuzzer's input; zeros when it is used up.

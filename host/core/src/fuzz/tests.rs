@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use super::mutated;
 use crate::testing::Rng;
 
 /// Mutations of each target's corpus beside the corpus itself.
@@ -90,7 +91,7 @@ pub(super) fn replay(target: &str, body: fn(&[u8])) {
     seeds.iter().for_each(|seed| body(seed));
     for seed in 0..N_MUTATIONS {
         let mut rng = Rng::new(seed as u64);
-        let octets = mutate(&seeds, &mut rng);
+        let octets = mutated(&seeds, &mut rng);
         // The failing seed is printed with the panic's message.
         let run = Announce { target, seed };
         body(&octets);
@@ -109,37 +110,4 @@ impl Drop for Announce<'_> {
     fn drop(&mut self) {
         println!("fuzz {}: mutation {} fails", self.target, self.seed);
     }
-}
-
-/// A file of the corpus with one to eight changes, or two spliced together.
-fn mutate(seeds: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
-    let mut octets = pick(seeds, rng).clone();
-    for _ in 0..=rng.below(8) {
-        let at = below(rng, octets.len() + 1);
-        match rng.below(6) {
-            0 => octets.insert(at, octet(rng)),
-            1 => octets.truncate(at),
-            2 => octets.extend_from_slice(pick(seeds, rng)),
-            3 if at < octets.len() => {
-                octets.remove(at);
-            }
-            4 if at < octets.len() => octets[at] ^= 1 << rng.below(8),
-            _ if at < octets.len() => octets[at] = octet(rng),
-            _ => octets.push(0),
-        }
-        octets.truncate(4096);
-    }
-    octets
-}
-
-fn pick<'a>(seeds: &'a [Vec<u8>], rng: &mut Rng) -> &'a Vec<u8> {
-    &seeds[below(rng, seeds.len())]
-}
-
-fn below(rng: &mut Rng, bound: usize) -> usize {
-    usize::try_from(rng.below(bound as u64)).expect("below a usize")
-}
-
-fn octet(rng: &mut Rng) -> u8 {
-    rng.next_u64().to_le_bytes()[0]
 }

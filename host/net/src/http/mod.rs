@@ -37,7 +37,7 @@ mod chunked;
 mod client;
 mod compression;
 mod config;
-mod connect_rpc;
+pub(crate) mod connect_rpc;
 mod connection;
 mod content;
 mod cors;

@@ -20,7 +20,7 @@ mod failure;
 mod front;
 mod limits;
 mod metadata;
-mod query;
+pub(crate) mod query;
 mod streaming;
 #[cfg(test)]
 mod tests;

@@ -27,20 +27,20 @@ use postern_core::{
 
 /// What the query of a call says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct CallQuery {
-    pub(super) encoding: Option<String>,
+pub(crate) struct CallQuery {
+    pub(crate) encoding: Option<String>,
     message: Option<String>,
     compression: Option<String>,
     is_base64: bool,
     /// It says that it is of this protocol.
-    pub(super) is_marked: bool,
+    pub(crate) is_marked: bool,
     /// The first parameter that is no text.
     fault: Option<QueryError>,
 }
 
 impl CallQuery {
     /// Reads a query. One that names neither the protocol nor a codec and a message is none of a call.
-    pub(super) fn of(query: &str) -> Option<Self> {
+    pub(crate) fn of(query: &str) -> Option<Self> {
         // What most queries lack, so that they are not taken apart.
         if !query.contains("connect=") && !query.contains("encoding=") {
             return None;
@@ -74,7 +74,7 @@ impl CallQuery {
     ///
     /// # Errors
     /// `invalid-argument` where it is no name at all.
-    pub(super) fn compression(&self) -> Result<Option<HeaderValue>, Error> {
+    pub(crate) fn compression(&self) -> Result<Option<HeaderValue>, Error> {
         let name = self.compression.as_deref().map(HeaderValue::from_str);
         name.transpose().map_err(|_| {
             Error::invalid_argument("the parameter compression is no name of a coding")
@@ -86,7 +86,7 @@ impl CallQuery {
     /// # Errors
     /// `invalid-argument` where there is none, where it is no base64 and says that it is, and where the
     /// query is no text: octets that are none need `base64=1`.
-    pub(super) fn message(&self) -> Result<Bytes, Error> {
+    pub(crate) fn message(&self) -> Result<Bytes, Error> {
         if let Some(fault) = &self.fault {
             return Err(Error::invalid_argument(fault.to_string()));
         }

@@ -28,6 +28,7 @@ pub(crate) mod timeout;
 mod web;
 
 pub use self::status::{StatusDetails, ValueDetails};
+pub(crate) use self::web::{TRAILERS as WEB_TRAILERS, TextReader, last_frame};
 pub(in crate::http) use self::{
     call::{CallReader, RpcPath},
     content_type::{Framing, GrpcContent, UnknownContent},

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Flag of the frame whose message is trailers, one a line, as fields of HTTP/1.
-const TRAILERS: u8 = 0x80;
+pub(crate) const TRAILERS: u8 = 0x80;
 
 /// A reply whose trailers are a frame of its body.
 pub(super) struct WebReply<B> {
@@ -29,14 +29,20 @@ pub(super) struct WebReply<B> {
 /// A body of base64 as the octets that it is of.
 pub(in crate::http) struct WebText<B> {
     inner: B,
+    reader: TextReader,
+    has_ended: bool,
+}
+
+/// Makes octets of the pieces of a text. Pure.
+#[derive(Debug, Default)]
+pub(crate) struct TextReader {
     /// Of four characters that are not there whole.
     rest: BytesMut,
-    has_ended: bool,
 }
 
 /// Why a body is no base64.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::http) enum WebTextError {
+pub(crate) enum WebTextError {
     #[error("the body is not base64")]
     NotBase64,
     #[error(transparent)]
@@ -81,7 +87,7 @@ where
 }
 
 /// The frame of trailers, as it is sent.
-pub(super) fn last_frame(trailers: &HeaderMap, is_text: bool) -> Bytes {
+pub(crate) fn last_frame(trailers: &HeaderMap, is_text: bool) -> Bytes {
     let mut block = Vec::new();
     for (name, value) in trailers {
         block.extend_from_slice(name.as_str().as_bytes());
@@ -106,13 +112,18 @@ impl<B> WebText<B> {
     pub(in crate::http) fn new(inner: B) -> Self {
         Self {
             inner,
-            rest: BytesMut::new(),
+            reader: TextReader::default(),
             has_ended: false,
         }
     }
+}
 
+impl TextReader {
     /// The octets of all groups of four characters that have come.
-    fn read(&mut self, piece: &[u8]) -> Result<Bytes, WebTextError> {
+    ///
+    /// # Errors
+    /// `NotBase64`.
+    pub(crate) fn read(&mut self, piece: &[u8]) -> Result<Bytes, WebTextError> {
         self.rest.extend_from_slice(piece);
         let n_whole = self.rest.len() - self.rest.len() % GROUP;
         let whole = self.rest.split_to(n_whole);
@@ -128,6 +139,17 @@ impl<B> WebText<B> {
             groups = rest;
         }
         Ok(octets.into())
+    }
+
+    /// Says that the text has ended.
+    ///
+    /// # Errors
+    /// `NotBase64` where it ended within a group.
+    pub(crate) fn finish(&self) -> Result<(), WebTextError> {
+        match self.rest.is_empty() {
+            true => Ok(()),
+            false => Err(WebTextError::NotBase64),
+        }
     }
 }
 
@@ -149,22 +171,24 @@ where
         }
         let next = match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(piece) => this.read(&piece).map(Frame::data),
+                Ok(piece) => this.reader.read(&piece).map(Frame::data),
                 Err(frame) => Ok(Frame::trailers(frame.into_trailers().unwrap_or_default())),
             },
             Some(Err(error)) => Err(WebTextError::Body(error.into())),
-            None if this.rest.is_empty() => {
-                this.has_ended = true;
-                return Poll::Ready(None);
-            }
-            None => Err(WebTextError::NotBase64),
+            None => match this.reader.finish() {
+                Ok(()) => {
+                    this.has_ended = true;
+                    return Poll::Ready(None);
+                }
+                Err(error) => Err(error),
+            },
         };
         this.has_ended = next.is_err();
         Poll::Ready(Some(next))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.has_ended || (self.rest.is_empty() && self.inner.is_end_stream())
+        self.has_ended || (self.reader.finish().is_ok() && self.inner.is_end_stream())
     }
 }
 
