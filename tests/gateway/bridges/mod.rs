@@ -20,9 +20,11 @@ mod tls;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use postern_core::{Call, Handler};
-use postern_net::{Client, ClientConfig, Target};
-use postern_tests::{CallerTransport, Gateway, Setup, call, connect, patiently};
+use postern_core::Handler;
+use postern_net::Client;
+use postern_tests::{
+    CallerTransport, Gateway, Setup, ask_events, call, connect, patiently, session,
+};
 use serde_json::Value;
 
 /// A subscriber of the gateway's own events.
@@ -51,13 +53,10 @@ impl Heard {
 
 impl Listening {
     async fn to(gateway: &Gateway, patterns: &[&str]) -> Self {
-        let client = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default()).await;
-        let client = client.expect("the gateway takes connections");
+        let client = session(gateway).await;
         let mut events = client.events();
-        let message = serde_json::json!({ "topics": patterns }).to_string();
-        let subscribed = client
-            .call(Call::unary("events", "subscribe", message))
-            .await;
+        let message = serde_json::json!({ "topics": patterns });
+        let subscribed = ask_events(&client, "subscribe", &message).await;
         subscribed.expect("a subscription");
         let (told, heard) = tokio::sync::mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
@@ -134,22 +133,21 @@ async fn kept(
     topic: &str,
     wanted: &BTreeSet<String>,
 ) -> (BTreeSet<String>, usize) {
-    let client = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default()).await;
-    let client = client.expect("the gateway takes connections");
+    let client = session(gateway).await;
     let mut events = client.events();
     let name = topic.replace('.', "-");
     let message = serde_json::json!({ "topics": [topic], "durable": name, "start": "first" });
-    let subscribing = Call::unary("events", "subscribe", message.to_string());
-    client.call(subscribing).await.expect("a subscription");
+    let subscribed = ask_events(&client, "subscribe", &message).await;
+    subscribed.expect("a subscription");
     let (mut came, mut n_came) = (BTreeSet::new(), 0);
     let reading = async {
         while !came.is_superset(wanted) {
             let delivery = events.next().await.expect("the session goes on");
             let payload = String::from_utf8_lossy(&delivery.event.payload).into_owned();
             let id = delivery.event.headers.get_str("delivery").expect("durable");
-            let message = serde_json::json!({ "deliveries": [id] }).to_string();
-            let acknowledging = Call::unary("events", "acknowledge", message);
-            client.call(acknowledging).await.expect("acknowledged");
+            let message = serde_json::json!({ "deliveries": [id] });
+            let acknowledged = ask_events(&client, "acknowledge", &message).await;
+            acknowledged.expect("acknowledged");
             n_came += 1;
             came.insert(payload);
         }

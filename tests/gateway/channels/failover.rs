@@ -11,10 +11,12 @@ use std::{
 };
 
 use postern_core::{Call, Handler};
-use postern_tests::{Gateway, Setup, ToolProcess, free_address, patiently, system_tool};
+use postern_tests::{
+    Gateway, Setup, ToolProcess, free_address, next_event, patiently, session, system_tool,
+};
 use serde_json::Value;
 
-use super::{Observer, carries, connect, next, pause, publish};
+use super::{Observer, carries, pause, publish};
 use crate::{figure, share};
 
 /// Where the brokers are, whether they run or not.
@@ -105,7 +107,7 @@ struct Published {
 
 /// Publishes until it is told to stop.
 async fn publish_all(gateway: &Gateway, stop: &AtomicBool) -> Published {
-    let client = connect(gateway).await;
+    let client = session(gateway).await;
     let (mut published, mut last) = (Published::default(), Instant::now());
     let mut number = 0;
     while !stop.load(Relaxed) {
@@ -171,7 +173,7 @@ async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
     over_redis.first("ready").await;
     over_mqtt.first("ready").await;
     let gateway = Gateway::start(setup(&brokers, "at-least-once")).await;
-    let client = connect(&gateway).await;
+    let client = session(&gateway).await;
     let mut switches = client.events();
     let subscribe = Call::unary("events", "subscribe", r#"{"topics":["postern.channel.>"]}"#);
     client.call(subscribe).await.expect("subscribed");
@@ -188,7 +190,7 @@ async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
     check_course(&published, (&over_redis, &over_mqtt)).await;
     let mut told = Vec::new();
     while told.len() < 2 {
-        let event = next(&mut switches).await.event;
+        let event = next_event(&mut switches).await.event;
         assert_eq!(event.topic, "postern.channel.orders.switched");
         let payload: Value = serde_json::from_slice(&event.payload).expect("JSON");
         // The first is that of the start.
@@ -253,7 +255,7 @@ async fn a_durable_topic_waits_for_its_brokers_over_a_kill_of_the_gateway() {
         .push_str("[topics.\"orders.>\"]\ndelivery = \"at-least-once\"\n");
     let mut gateway = Gateway::start(setup).await;
     carries(&gateway, "orders", "store main").await;
-    let client = connect(&gateway).await;
+    let client = session(&gateway).await;
     publish(&client, "orders.created", None, "0".to_owned())
         .await
         .expect("stored");

@@ -18,9 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{Call, Error, Handler, event::Delivery};
-use postern_net::{Client, ClientConfig, Target, client::Events};
-use postern_tests::{Gateway, patiently, python};
+use postern_core::Error;
+use postern_net::Client;
+use postern_tests::{Gateway, patiently, publish_event, python};
 use serde_json::Value;
 
 /// A script of `observer.py`, and what it has said so far, each line with its moment.
@@ -94,11 +94,6 @@ impl Drop for Observer {
     }
 }
 
-async fn connect(gateway: &Gateway) -> Client {
-    let client = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default()).await;
-    client.expect("the gateway takes connections")
-}
-
 /// Publishes `payload` under `topic`, with an id where there is one.
 async fn publish(
     client: &Client,
@@ -106,21 +101,9 @@ async fn publish(
     id: Option<&str>,
     payload: String,
 ) -> Result<(), Error> {
-    let mut call = Call::unary("events", "publish", payload);
-    call.headers.push("event-type", topic).expect("short");
-    call.headers
-        .push("content-type", "application/json")
-        .expect("short");
-    if let Some(id) = id {
-        call.headers.push("event-id", id).expect("short");
-    }
-    client.call(call).await.map(drop)
-}
-
-/// The next event, which comes within a minute.
-async fn next(events: &mut Events) -> Delivery {
-    let delivery = tokio::time::timeout(Duration::from_secs(60), events.next()).await;
-    delivery.expect("an event in time").expect("a session")
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(id.map(|id| ("event-id", id)));
+    publish_event(client, topic, &headers, payload).await
 }
 
 /// Waits until the channel `name` goes over `broker`, which is well.

@@ -1,10 +1,10 @@
 //! Another gateway over VSTP and over WebSocket, and a server of plain JSON values.
 
 use postern_core::{Call, Handler};
-use postern_tests::{Gateway, Setup, patiently};
+use postern_tests::{Gateway, Setup, next_event, patiently, session};
 use serde_json::{Value, json};
 
-use super::{Observer, carries, connect, next, pause, publish};
+use super::{Observer, carries, pause, publish};
 use crate::share;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +38,7 @@ async fn a_channel_over_websocket_and_vstp_publishes_subscribes_and_calls() {
 }
 
 async fn check_exchange(gateway: &Gateway, other: &Gateway) {
-    let (here, there) = (connect(gateway).await, connect(other).await);
+    let (here, there) = (session(gateway).await, session(other).await);
     let (mut heard_here, mut heard_there) = (here.events(), there.events());
     for client in [&here, &there] {
         let subscribe = Call::unary("events", "subscribe", r#"{"topics":["shared.>"]}"#);
@@ -47,7 +47,7 @@ async fn check_exchange(gateway: &Gateway, other: &Gateway) {
     publish(&here, "shared.out", None, r#"{"n":1}"#.to_owned())
         .await
         .expect("published");
-    let event = next(&mut heard_there).await.event;
+    let event = next_event(&mut heard_there).await.event;
     assert_eq!(
         (event.topic.as_str(), &event.payload[..]),
         ("shared.out", &b"{\"n\":1}"[..])
@@ -57,13 +57,13 @@ async fn check_exchange(gateway: &Gateway, other: &Gateway) {
         "the channel gives it an id"
     );
     // The publisher's own gateway tells it once, whatever comes back.
-    let event = next(&mut heard_here).await.event;
+    let event = next_event(&mut heard_here).await.event;
     assert_eq!(event.topic, "shared.out");
     for (id, payload) in [("a", "1"), ("b", "2")] {
         publish(&there, "shared.in", Some(id), payload.to_owned())
             .await
             .expect("published");
-        let delivery = next(&mut heard_here).await;
+        let delivery = next_event(&mut heard_here).await;
         assert_eq!(
             (&delivery.event.payload[..], delivery.missed),
             (payload.as_bytes(), 0)
@@ -99,7 +99,7 @@ async fn plain_values_of_a_websocket_are_events_of_one_topic() {
     assert_eq!(server.first("authorization").await, "Bearer t0p");
     // The channel takes what comes a moment after it is connected.
     pause(500).await;
-    let client = connect(&gateway).await;
+    let client = session(&gateway).await;
     let mut events = client.events();
     let subscribe = Call::unary("events", "subscribe", r#"{"topics":["updates.>"]}"#);
     client.call(subscribe).await.expect("subscribed");
@@ -109,9 +109,9 @@ async fn plain_values_of_a_websocket_are_events_of_one_topic() {
         .expect("published");
     let expected = r#"{"event": "status", "value": "\u00b0"}"#;
     assert_eq!(server.first("message").await, expected);
-    assert_eq!(next(&mut events).await.event.payload, payload);
+    assert_eq!(next_event(&mut events).await.event.payload, payload);
     server.say(&json!({ "event": "status", "value": "online" }));
-    let event = next(&mut events).await.event;
+    let event = next_event(&mut events).await.event;
     assert_eq!(event.topic, "updates.status");
     let payload: Value = serde_json::from_slice(&event.payload).expect("JSON");
     assert_eq!(payload, json!({ "event": "status", "value": "online" }));

@@ -2,13 +2,10 @@
 //! it does.
 
 use postern_core::Kind;
-use postern_tests::{Gateway, patiently};
+use postern_tests::{Gateway, ask_events, next_event, patiently, session};
 use serde_json::json;
 
-use super::{
-    acknowledge, events, header, log, next, publish, publish_keyed, refuse, session, setup,
-    subscribe, told,
-};
+use super::{acknowledge, header, log, publish, publish_keyed, refuse, setup, subscribe, told};
 use crate::share;
 
 #[tokio::test]
@@ -23,7 +20,7 @@ async fn a_durable_name_goes_on_where_it_was_over_sessions_and_restarts() {
     }
     let client = session(&gateway).await;
     let mut billing = subscribe(&client, "billing", "orders.>").await;
-    let first = next(&mut billing).await;
+    let first = next_event(&mut billing).await;
     assert_eq!(told(&first), (json!(1), 1));
     assert_eq!(first.event.topic, "orders.created");
     assert_eq!(header(&first, "position"), "1");
@@ -34,14 +31,14 @@ async fn a_durable_name_goes_on_where_it_was_over_sessions_and_restarts() {
     let client = session(&gateway).await;
     let mut billing = subscribe(&client, "billing", "orders.>").await;
     for n in 2..=3 {
-        let event = next(&mut billing).await;
+        let event = next_event(&mut billing).await;
         assert_eq!(told(&event).0, json!(n));
         acknowledge(&client, &event).await.expect("on disk");
     }
     // Another name has its own position.
     let other = session(&gateway).await;
     let mut audit = subscribe(&other, "audit", "orders.>").await;
-    assert_eq!(told(&next(&mut audit).await), (json!(1), 1));
+    assert_eq!(told(&next_event(&mut audit).await), (json!(1), 1));
 }
 
 #[tokio::test]
@@ -57,14 +54,14 @@ async fn what_a_session_has_not_acknowledged_comes_again_when_it_is_gone() {
     let first = session(&gateway).await;
     let mut taken = subscribe(&first, "billing", "orders.>").await;
     for n in 1..=3 {
-        assert_eq!(told(&next(&mut taken).await), (json!(n), 1));
+        assert_eq!(told(&next_event(&mut taken).await), (json!(n), 1));
     }
     let second = session(&gateway).await;
     let mut again = subscribe(&second, "billing", "orders.>").await;
     first.close().await;
     for n in 1..=3 {
         // A member that went away does not count as a try.
-        assert_eq!(told(&next(&mut again).await), (json!(n), 1));
+        assert_eq!(told(&next_event(&mut again).await), (json!(n), 1));
     }
 }
 
@@ -81,7 +78,7 @@ async fn a_delivery_comes_again_after_its_ack_wait() {
         .await
         .expect("stored");
     for n in 1..=3 {
-        assert_eq!(told(&next(&mut billing).await), (json!(1), n));
+        assert_eq!(told(&next_event(&mut billing).await), (json!(1), n));
     }
 }
 
@@ -96,14 +93,14 @@ async fn a_refused_event_waits_for_its_back_off() {
         .await
         .expect("stored");
     for n in 1..=2 {
-        let bad = next(&mut billing).await;
+        let bad = next_event(&mut billing).await;
         assert_eq!(told(&bad), (json!("bad"), n));
         refuse(&client, &bad, "back-off").await;
     }
     publish(&client, "orders.created", &json!("good"))
         .await
         .expect("stored");
-    assert_eq!(told(&next(&mut billing).await), (json!("good"), 1));
+    assert_eq!(told(&next_event(&mut billing).await), (json!("good"), 1));
     let log = log(&gateway, "orders.>").await;
     let consumer = &log["consumers"][0];
     assert_eq!(
@@ -127,11 +124,11 @@ async fn after_deliveries_max_an_event_is_a_dead_letter_with_the_reason() {
         .await
         .expect("stored");
     for n in 1..=2 {
-        let bad = next(&mut billing).await;
+        let bad = next_event(&mut billing).await;
         assert_eq!(told(&bad), (json!("bad"), n));
         refuse(&client, &bad, "back-off").await;
     }
-    assert_eq!(told(&next(&mut billing).await), (json!("good"), 1));
+    assert_eq!(told(&next_event(&mut billing).await), (json!("good"), 1));
     gateway.restart().await;
     let kept = gateway.admin_json("/topics/dead-letter.%3E/events").await;
     let letter = &kept["events"][0];
@@ -155,11 +152,11 @@ async fn dead_letters_are_a_durable_topic_of_their_own() {
     publish(&client, "orders.created", &json!("bad"))
         .await
         .expect("stored");
-    let bad = next(&mut billing).await;
+    let bad = next_event(&mut billing).await;
     refuse(&client, &bad, "never").await;
     let operator = session(&gateway).await;
     let mut letters = subscribe(&operator, "operator", "dead-letter.>").await;
-    let letter = next(&mut letters).await;
+    let letter = next_event(&mut letters).await;
     assert_eq!(letter.event.topic, "dead-letter.orders.created");
     assert_eq!(header(&letter, "event-dead-reason"), "as asked");
     acknowledge(&operator, &letter).await.expect("on disk");
@@ -176,8 +173,8 @@ async fn no_more_than_in_flight_max_are_given_out() {
             .await
             .expect("stored");
     }
-    let first = next(&mut billing).await;
-    assert_eq!(told(&next(&mut billing).await).0, json!(2));
+    let first = next_event(&mut billing).await;
+    assert_eq!(told(&next_event(&mut billing).await).0, json!(2));
     let seen = log(&gateway, "orders.>").await;
     let consumer = &seen["consumers"][0];
     assert_eq!(
@@ -185,7 +182,7 @@ async fn no_more_than_in_flight_max_are_given_out() {
         (&json!(2), &json!(1))
     );
     acknowledge(&client, &first).await.expect("on disk");
-    assert_eq!(told(&next(&mut billing).await).0, json!(3));
+    assert_eq!(told(&next_event(&mut billing).await).0, json!(3));
 }
 
 #[tokio::test]
@@ -198,18 +195,18 @@ async fn events_of_one_key_come_one_after_the_other_and_those_of_others_meanwhil
         let stored = publish_keyed(&client, "orders.created", key, &json!(payload)).await;
         stored.expect("stored");
     }
-    let one = next(&mut billing).await;
+    let one = next_event(&mut billing).await;
     assert_eq!(told(&one), (json!(1), 1));
     // 2 and 4 wait for 1.
-    let three = next(&mut billing).await;
+    let three = next_event(&mut billing).await;
     assert_eq!(told(&three), (json!(3), 1));
     acknowledge(&client, &three).await.expect("on disk");
     refuse(&client, &one, "back-off").await;
-    let one = next(&mut billing).await;
+    let one = next_event(&mut billing).await;
     assert_eq!(told(&one), (json!(1), 2));
     acknowledge(&client, &one).await.expect("on disk");
     for payload in [2, 4] {
-        let event = next(&mut billing).await;
+        let event = next_event(&mut billing).await;
         assert_eq!(told(&event), (json!(payload), 1));
         acknowledge(&client, &event).await.expect("on disk");
     }
@@ -229,8 +226,8 @@ async fn members_of_one_name_share_its_events_and_each_goes_to_one_of_them() {
             .await
             .expect("stored");
         let (client, event) = tokio::select! {
-            event = next(&mut of_one) => (&one, event),
-            event = next(&mut of_other) => (&other, event),
+            event = next_event(&mut of_one) => (&one, event),
+            event = next_event(&mut of_other) => (&other, event),
         };
         acknowledge(client, &event).await.expect("on disk");
         seen.push(told(&event));
@@ -246,7 +243,7 @@ async fn who_only_listens_gets_events_of_durable_topics_too_and_once() {
     let gateway = Gateway::start(setup(config)).await;
     let client = session(&gateway).await;
     let mut listening = client.events();
-    let subscribed = events(&client, "subscribe", &json!({"topics": ["orders.>"]})).await;
+    let subscribed = ask_events(&client, "subscribe", &json!({"topics": ["orders.>"]})).await;
     subscribed.expect("subscribed");
     publish(&client, "orders.created", &json!(1))
         .await
@@ -255,7 +252,7 @@ async fn who_only_listens_gets_events_of_durable_topics_too_and_once() {
         .await
         .expect("told");
     for n in 1..=2 {
-        let event = next(&mut listening).await;
+        let event = next_event(&mut listening).await;
         assert_eq!(event.event.payload, n.to_string());
         assert_eq!(event.event.headers.get_str("delivery"), None);
     }
@@ -269,7 +266,7 @@ async fn what_makes_no_sense_is_refused_with_what_to_do() {
     let gateway = Gateway::start(setup("")).await;
     let client = session(&gateway).await;
     let refused = async |method, message| {
-        let error = events(&client, method, &message)
+        let error = ask_events(&client, method, &message)
             .await
             .expect_err("refused");
         (error.kind, error.message.to_string())
@@ -297,7 +294,7 @@ async fn what_makes_no_sense_is_refused_with_what_to_do() {
     publish(&client, "orders.created", &json!(1))
         .await
         .expect("stored");
-    let event = next(&mut events_of).await;
+    let event = next_event(&mut events_of).await;
     let stolen = acknowledge(&client, &event).await.expect_err("refused");
     assert_eq!(stolen.kind, Kind::NotFound);
 }
@@ -320,5 +317,5 @@ async fn a_topic_becomes_durable_while_the_gateway_runs() {
         .await
         .expect("stored");
     let mut users = subscribe(&client, "crm", "users.>").await;
-    assert_eq!(told(&next(&mut users).await), (json!(1), 1));
+    assert_eq!(told(&next_event(&mut users).await), (json!(1), 1));
 }

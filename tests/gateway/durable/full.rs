@@ -3,10 +3,10 @@
 use std::{fs, io::Write as _, path::Path, process::Command};
 
 use postern_core::Kind;
-use postern_tests::{Gateway, Network, Setup, patiently};
+use postern_tests::{Gateway, Network, Setup, next_event, patiently, session};
 use serde_json::{Value, json};
 
-use super::{acknowledge, next, publish, session, setup, subscribe, told};
+use super::{acknowledge, publish, setup, subscribe, told};
 use crate::share;
 
 #[tokio::test]
@@ -69,13 +69,13 @@ async fn events_are_refused_while_the_disk_is_full_and_none_that_was_stored_is_l
     let client = session(&gateway).await;
     let mut billing = subscribe(&client, "billing", "orders.>").await;
     for n in 0..=n_stored {
-        let event = next(&mut billing).await;
+        let event = next_event(&mut billing).await;
         let (payload, _) = told(&event);
         let found = payload.get("n").cloned().unwrap_or(payload);
         assert_eq!(found, json!(n));
         acknowledge(&client, &event).await.expect("on disk");
     }
-    assert_eq!(told(&next(&mut billing).await).0, json!("last"));
+    assert_eq!(told(&next_event(&mut billing).await).0, json!("last"));
 }
 
 /// A disk of 16 MiB at `folder`, which goes with the test.

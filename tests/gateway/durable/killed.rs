@@ -11,11 +11,11 @@ use std::{
 
 use postern_core::testing::Rng;
 use postern_net::Client;
-use postern_tests::Gateway;
+use postern_tests::{Gateway, next_event, session};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::{acknowledge, next, publish_keyed, session, setup, subscribe, told};
+use super::{acknowledge, publish_keyed, setup, subscribe, told};
 use crate::{figure, share};
 
 /// What the clients were answered.
@@ -72,7 +72,7 @@ async fn nothing_that_was_answered_is_lost_when_the_gateway_is_killed() {
         .expect("stored");
     let mut is_last_seen = false;
     while !is_last_seen || !answers.missing().is_empty() {
-        let event = next(&mut events).await;
+        let event = next_event(&mut events).await;
         let (payload, _) = told(&event);
         answers.on_delivery(&payload);
         let answered = acknowledge(&client, &event).await;

@@ -8,12 +8,10 @@ mod plugins;
 mod retention;
 mod web;
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use postern_core::{Call, Error, Handler, event::Delivery};
-use postern_net::{Client, ClientConfig, Target};
-use postern_tests::{Gateway, Setup};
+use postern_core::{Error, event::Delivery};
+use postern_net::{Client, client::Events};
+use postern_tests::{Gateway, Setup, ask_events, publish_event};
 use serde_json::{Value, json};
 
 /// A gateway that keeps the events of `orders.>`, with further keys of that table, a line each.
@@ -22,12 +20,6 @@ fn setup(keys: &str) -> Setup {
         config: format!("[topics.\"orders.>\"]\ndelivery = \"at-least-once\"\n{keys}\n"),
         ..Setup::default()
     }
-}
-
-/// A session.
-async fn session(gateway: &Gateway) -> Client {
-    let client = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default());
-    client.await.expect("the gateway takes sessions")
 }
 
 /// Publishes a payload of JSON; the event is stored when this returns.
@@ -42,41 +34,20 @@ async fn publish_keyed(
     key: &str,
     payload: &Value,
 ) -> Result<(), Error> {
-    let mut call = Call::unary("events", "publish", payload.to_string());
-    for (name, value) in [
-        ("event-type", topic),
-        ("content-type", "application/json"),
-        ("event-key", key),
-    ] {
-        if !value.is_empty() {
-            call.headers.push(name, value).expect("short");
-        }
+    let mut headers = vec![("content-type", "application/json")];
+    if !key.is_empty() {
+        headers.push(("event-key", key));
     }
-    client.call(call).await.map(drop)
-}
-
-/// A call of the service `events`, and its answer.
-async fn events(client: &Client, method: &'static str, message: &Value) -> Result<Value, Error> {
-    let call = Call::unary("events", method, message.to_string());
-    let reply = client.call(call).await?;
-    let body = reply.body.into_one(1 << 20).await?;
-    Ok(serde_json::from_slice(&body).expect("JSON"))
+    publish_event(client, topic, &headers, payload.to_string()).await
 }
 
 /// Subscribes under a durable name, from the oldest event on where nobody has used it.
-async fn subscribe(client: &Client, name: &str, topic: &str) -> postern_net::client::Events {
-    let events_of = client.events();
+async fn subscribe(client: &Client, name: &str, topic: &str) -> Events {
+    let events = client.events();
     let message = json!({"topics": [topic], "durable": name, "start": "first"});
-    let subscribed = events(client, "subscribe", &message).await;
+    let subscribed = ask_events(client, "subscribe", &message).await;
     subscribed.expect("subscribed");
-    events_of
-}
-
-/// The next event, which must come.
-async fn next(events: &mut postern_net::client::Events) -> Delivery {
-    let next = tokio::time::timeout(Duration::from_secs(60), events.next());
-    let next = next.await.expect("an event within a minute");
-    next.expect("the session goes on")
+    events
 }
 
 /// Payload and number of deliveries.
@@ -94,14 +65,14 @@ fn header(delivery: &Delivery, name: &str) -> String {
 /// Acknowledges a delivery, and says how many that were.
 async fn acknowledge(client: &Client, delivery: &Delivery) -> Result<u64, Error> {
     let message = json!({"deliveries": [header(delivery, "delivery")]});
-    let answer = events(client, "acknowledge", &message).await?;
+    let answer = ask_events(client, "acknowledge", &message).await?;
     Ok(answer["acknowledged"].as_u64().expect("a number"))
 }
 
 async fn refuse(client: &Client, delivery: &Delivery, redelivery: &str) {
     let id = header(delivery, "delivery");
     let message = json!({"delivery": id, "reason": "as asked", "redelivery": redelivery});
-    let refused = events(client, "refuse", &message).await;
+    let refused = ask_events(client, "refuse", &message).await;
     refused.expect("the delivery is known");
 }
 

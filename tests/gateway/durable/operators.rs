@@ -1,9 +1,9 @@
 //! What operators see and do: `postern topics`, `pub`, `sub --durable`, the admin listener, metrics.
 
-use postern_tests::{Finished, Gateway};
+use postern_tests::{Finished, Gateway, next_event, session};
 use serde_json::{Value, json};
 
-use super::{next, publish, refuse, session, setup, subscribe};
+use super::{publish, refuse, setup, subscribe};
 use crate::share;
 
 fn run(gateway: &Gateway, arguments: &[&str]) -> Finished {
@@ -82,14 +82,14 @@ async fn metrics_say_what_logs_hold_and_how_far_their_consumers_are() {
             .await
             .expect("stored");
     }
-    let first = next(&mut billing).await;
+    let first = next_event(&mut billing).await;
     refuse(&client, &first, "never").await;
     for _ in 0..2 {
-        next(&mut billing).await;
+        next_event(&mut billing).await;
     }
     let mut letters = subscribe(&client, "operator", "dead-letter.>").await;
     assert_eq!(
-        next(&mut letters).await.event.topic,
+        next_event(&mut letters).await.event.topic,
         "dead-letter.orders.created"
     );
     let (_, metrics) = gateway.admin("/metrics").await.expect("it answers");

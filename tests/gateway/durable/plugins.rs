@@ -1,10 +1,10 @@
 //! Event handlers of plugins as durable consumers, and plugins that publish.
 
 use postern_net::{Client, client::Events};
-use postern_tests::{Gateway, Setup, call, patiently};
+use postern_tests::{Gateway, Setup, ask_events, call, next_event, patiently, session};
 use serde_json::{Value, json};
 
-use super::{events, log, next, publish, publish_keyed, session, setup};
+use super::{log, publish, publish_keyed, setup};
 use crate::share;
 
 const MANIFEST: &str = "topics = [\"orders.>\"]\n[grants]\nevents = [\"seen.>\", \"orders.>\"]\n";
@@ -18,13 +18,13 @@ fn with_consumer(keys: &str) -> Setup {
 /// What the plugin tells of what it was given.
 async fn seen(client: &Client) -> Events {
     let seen = client.events();
-    let subscribed = events(client, "subscribe", &json!({"topics": ["seen.>"]})).await;
+    let subscribed = ask_events(client, "subscribe", &json!({"topics": ["seen.>"]})).await;
     subscribed.expect("subscribed");
     seen
 }
 
 async fn next_seen(seen: &mut Events) -> (Value, Value) {
-    let event = next(seen).await;
+    let event = next_event(seen).await;
     let told: Value = serde_json::from_slice(&event.event.payload).expect("JSON");
     (told["name"].clone(), told["deliveries"].clone())
 }

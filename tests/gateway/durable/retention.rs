@@ -1,10 +1,10 @@
 //! How long events are kept, and what a full log does.
 
 use postern_core::Kind;
-use postern_tests::{Gateway, patiently};
+use postern_tests::{Gateway, next_event, patiently, session};
 use serde_json::json;
 
-use super::{log, next, publish, session, setup, subscribe, told};
+use super::{log, publish, setup, subscribe, told};
 use crate::share;
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn a_log_keeps_max_messages_and_loses_its_oldest() {
         (&json!(2), &json!(3), &json!(4))
     );
     let mut billing = subscribe(&client, "billing", "orders.>").await;
-    assert_eq!(told(&next(&mut billing).await), (json!(3), 1));
+    assert_eq!(told(&next_event(&mut billing).await), (json!(3), 1));
 }
 
 #[tokio::test]

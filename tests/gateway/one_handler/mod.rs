@@ -2,19 +2,17 @@
 //! comes. The vectors are those of `vectors.json`, the handler is the guest `table-rust`; the clients are those of
 //! others (`clients.py`), and our own for VSTP.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, path::Path};
 
 use postern_core::{Call, Error, Handler};
 use postern_net::{Client, ClientConfig, dial};
 use postern_tests::{
-    CallerTransport, Gateway, Setup, connect, free_address, python, velithon_python,
+    CallerTransport, Finished, Gateway, Setup, connect, free_address, python, said, velithon_python,
 };
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::{figure, share};
-
-/// How long one client may take, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A protocol's outcomes, in the order of the vectors.
 struct Row {
@@ -92,16 +90,8 @@ async fn by_script(protocol: &str, address: String) -> Vec<Value> {
         .arg(folder().join("clients.py"))
         .args([protocol, &address])
         .env("PYTHONDONTWRITEBYTECODE", "1");
-    let running = tokio::task::spawn_blocking(move || command.output());
-    let output = tokio::time::timeout(PATIENCE, running)
-        .await
-        .expect("in time");
-    let output = output.expect("no panic").expect("it runs");
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(output.status.success(), "{protocol}: {out}\n{err}");
+    let Finished { code, out, err } = said(&mut command).await;
+    assert_eq!(code, Some(0), "{protocol}: {out}\n{err}");
     let lines = out.lines();
     lines
         .map(|line| serde_json::from_str(line).expect("json"))

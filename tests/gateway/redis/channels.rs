@@ -1,41 +1,29 @@
 //! Events that go out to channels of a Redis and come in from there.
 
-use std::time::Duration;
-
-use postern_core::{Call, Handler as _};
-use postern_net::{Client, ClientConfig, Target, client::Events};
-use postern_tests::{Gateway, RedisServer, patiently};
+use postern_net::{Client, client::Events};
+use postern_tests::{
+    Gateway, RedisServer, ask_events, next_event, patiently, publish_event, session,
+};
 use serde_json::json;
 
 use super::{setup, shown};
 use crate::share;
 
-async fn session(gateway: &Gateway) -> Client {
-    let client = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default());
-    client.await.expect("the gateway takes sessions")
-}
-
 async fn publish(client: &Client, topic: &str, payload: &str) {
-    let mut call = Call::unary("events", "publish", payload.to_owned());
-    call.headers.push("event-type", topic).expect("short");
-    client.call(call).await.expect("published");
+    let published = publish_event(client, topic, &[], payload.to_owned()).await;
+    published.expect("published");
 }
 
 async fn subscribe(client: &Client, topics: &[&str]) -> Events {
     let events = client.events();
-    let call = Call::unary(
-        "events",
-        "subscribe",
-        json!({ "topics": topics }).to_string(),
-    );
-    client.call(call).await.expect("subscribed");
+    let subscribed = ask_events(client, "subscribe", &json!({ "topics": topics })).await;
+    subscribed.expect("subscribed");
     events
 }
 
 /// Topic and payload of the next event.
 async fn next(events: &mut Events) -> (String, String) {
-    let next = tokio::time::timeout(Duration::from_secs(60), events.next()).await;
-    let event = next.expect("it comes").expect("the session goes on").event;
+    let event = next_event(events).await.event;
     let payload = String::from_utf8(event.payload.to_vec()).expect("text");
     (event.topic.to_string(), payload)
 }

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use postern_core::{Call, Error, Handler as _};
-use postern_net::{Client, ClientConfig, Target, client::Events};
-use postern_tests::{Gateway, RedisServer, Setup, patiently};
+use postern_core::Error;
+use postern_net::{Client, client::Events};
+use postern_tests::{
+    Gateway, RedisServer, Setup, ask_events, next_event, patiently, publish_event, session,
+};
 use serde_json::{Value, json};
 
 use super::shown;
@@ -24,32 +26,16 @@ async fn gateway(server: &RedisServer, keys: &str) -> Gateway {
     .await
 }
 
-async fn session(gateway: &Gateway) -> Client {
-    let client = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default());
-    client.await.expect("the gateway takes sessions")
-}
-
 async fn publish(client: &Client, topic: &str, payload: &Value) -> Result<(), Error> {
-    let mut call = Call::unary("events", "publish", payload.to_string());
-    for (name, value) in [("event-type", topic), ("content-type", "application/json")] {
-        call.headers.push(name, value).expect("short");
-    }
-    client.call(call).await.map(drop)
-}
-
-async fn ask(client: &Client, method: &'static str, message: &Value) -> Result<Value, Error> {
-    let reply = client
-        .call(Call::unary("events", method, message.to_string()))
-        .await?;
-    let body = reply.body.into_one(1 << 20).await?;
-    Ok(serde_json::from_slice(&body).expect("JSON"))
+    let headers = [("content-type", "application/json")];
+    publish_event(client, topic, &headers, payload.to_string()).await
 }
 
 async fn subscribe(client: &Client, name: &str) -> Events {
     let events = client.events();
     let message = json!({"topics": ["orders.>"], "durable": name, "start": "first"});
     patiently("it subscribes", async || {
-        ask(client, "subscribe", &message).await.is_ok()
+        ask_events(client, "subscribe", &message).await.is_ok()
     })
     .await;
     events
@@ -57,8 +43,7 @@ async fn subscribe(client: &Client, name: &str) -> Events {
 
 /// Payload, and what acknowledges it.
 async fn next(events: &mut Events) -> (Value, String) {
-    let next = tokio::time::timeout(Duration::from_secs(60), events.next()).await;
-    let delivery = next.expect("it comes").expect("the session goes on");
+    let delivery = next_event(events).await;
     let payload = serde_json::from_slice(&delivery.event.payload).expect("JSON");
     let token = delivery
         .event
@@ -126,7 +111,7 @@ async fn another_gateway_takes_over_what_a_killed_one_had() {
         let (payload, token) = next(&mut events).await;
         seen.insert(payload.as_u64().expect("a number"));
         let acknowledge = json!({ "deliveries": [token] });
-        ask(&at_other, "acknowledge", &acknowledge)
+        ask_events(&at_other, "acknowledge", &acknowledge)
             .await
             .expect("acknowledged");
     }
@@ -165,7 +150,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_during_publishin
         let (payload, token) = next(&mut events).await;
         seen.insert(payload.as_u64().expect("a number"));
         let acknowledge = json!({ "deliveries": [token] });
-        drop(ask(&client, "acknowledge", &acknowledge).await);
+        drop(ask_events(&client, "acknowledge", &acknowledge).await);
     }
     figure(&format!(
         "redis-server killed 5 times during durable publishing: {} acknowledged, 0 lost, {n_failed} refused",

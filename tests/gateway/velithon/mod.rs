@@ -21,17 +21,13 @@ use std::{
     time::Duration,
 };
 
-use postern_tests::{Gateway, Setup, ToolProcess, free_address, velithon_python};
+use postern_tests::{
+    Finished, Gateway, ListenerGateway, Setup, ToolProcess, free_address, velithon_python,
+};
 use serde_json::Value;
 
 /// How long a program of others may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
-
-/// A gateway whose listener `velithon` is at an address of its own.
-struct Velithon {
-    gateway: Gateway,
-    address: SocketAddr,
-}
 
 /// A script of this folder, run by Python with the published package.
 fn script(name: &str) -> Command {
@@ -45,15 +41,8 @@ fn script(name: &str) -> Command {
 }
 
 /// Runs a script that prints JSON in its last line.
-async fn said(mut command: Command) -> Value {
-    let running = tokio::task::spawn_blocking(move || command.output());
-    let output = tokio::time::timeout(PATIENCE, running).await;
-    let output = output
-        .expect("in time")
-        .expect("no panic")
-        .expect("it runs");
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    let err = String::from_utf8_lossy(&output.stderr);
+async fn said(command: Command) -> Value {
+    let Finished { out, err, .. } = postern_tests::said(&mut command.into()).await;
     let last = out.lines().last().unwrap_or_default();
     serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}\n{out}\n{err}"))
 }
@@ -113,18 +102,9 @@ fn with_table(setup: Setup) -> Setup {
 }
 
 /// Starts a gateway with a listener of velithon; `keys` are further ones of it.
-async fn listening(config: &str, keys: &str) -> Velithon {
-    let address = free_address().expect("a free port");
-    let listener =
-        format!("[listeners.velithon]\nprotocol = \"velithon\"\naddress = \"{address}\"\n{keys}\n");
-    let setup = Setup {
-        config: format!("{config}\n{listener}"),
-        ..Setup::default()
-    };
-    Velithon {
-        gateway: Gateway::start(with_table(setup)).await,
-        address,
-    }
+async fn listening(config: &str, keys: &str) -> ListenerGateway {
+    let config = format!("{keys}\n{config}");
+    ListenerGateway::start("velithon", with_table(Setup::default()), &config).await
 }
 
 /// A number of the listener `velithon`.

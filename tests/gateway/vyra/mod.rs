@@ -4,14 +4,12 @@
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader, Write as _},
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use postern_core::{Body, BodyStream, Call, Error, Handler, Kind};
-use postern_net::{Client, ClientConfig, Target};
-use postern_tests::{Gateway, Setup, ToolProcess, free_address, patiently, python, system_tool};
+use postern_tests::{Gateway, RedisServer, Setup, ask_events, patiently, python, session};
 use serde_json::{Value, json};
 
 use crate::share;
@@ -64,25 +62,6 @@ impl Drop for Peer {
     }
 }
 
-async fn redis() -> (ToolProcess, SocketAddr) {
-    let address = free_address().expect("a port");
-    let port = address.port().to_string();
-    let mut command = Command::new(system_tool("redis-server"));
-    command.args([
-        "--port",
-        &port,
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]);
-    let mut server = ToolProcess::start(command.stdout(Stdio::null()));
-    server.listening(address).await;
-    (server, address)
-}
-
 /// Module edge, id gw01, with the functions that `peer.py` asks and the peer robot, id 1.
 fn config(over: &str, more: &str) -> String {
     let mut config = format!("{more}\n[vyra]\nmodule = \"edge\"\nid = \"gw01\"\n");
@@ -123,18 +102,13 @@ fn repository() -> PathBuf {
     tests.parent().expect("tests is a folder of it").to_owned()
 }
 
-async fn connect(gateway: &Gateway) -> Client {
-    let client = Client::connect(Target::tcp(gateway.vstp), ClientConfig::default()).await;
-    client.expect("the gateway takes connections")
-}
-
 async fn call(
     gateway: &Gateway,
     service: &str,
     method: &str,
     message: &str,
 ) -> Result<Value, Error> {
-    let client = connect(gateway).await;
+    let client = session(gateway).await;
     let call = Call::unary(service.to_owned(), method.to_owned(), message.to_owned());
     let reply = client.call(call).await?.body.into_one(1 << 20).await?;
     Ok(serde_json::from_slice(&reply).expect("JSON"))
@@ -142,13 +116,10 @@ async fn call(
 
 /// Events that the gateway publishes under `topic`.
 async fn events(gateway: &Gateway, topic: &str) -> postern_net::client::Events {
-    let client = connect(gateway).await;
+    let client = session(gateway).await;
     let events = client.events();
-    let message = json!({ "topics": [topic] }).to_string();
-    client
-        .call(Call::unary("events", "subscribe", message))
-        .await
-        .expect("subscribed");
+    let subscribed = ask_events(&client, "subscribe", &json!({ "topics": [topic] })).await;
+    subscribed.expect("subscribed");
     events
 }
 
@@ -166,9 +137,9 @@ async fn ask(gateway: &Gateway, method: &str, message: &str) -> Result<Value, Er
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_on_redis_has_every_pattern_in_both_directions() {
     let _machine = share().await;
-    let (_redis, address) = redis().await;
-    let port = address.port().to_string();
-    let store = format!("[stores.main]\nurl = \"redis://{address}\"");
+    let redis = RedisServer::start(&[]).await;
+    let port = redis.port.to_string();
+    let store = format!("[stores.main]\nurl = \"{}\"", redis.url());
     let goals = "\n[vyra.functions.list-users]\nkind = \"goal\"\nservice = \"user.UserService\"\nmethod = \"ListUsersStream\"\n\
                  [vyra.functions.fails-late]\nkind = \"goal\"\nservice = \"nobody\"\n";
     let config = config("redis", &store).replace(
@@ -259,7 +230,7 @@ async fn asks_over_redis(gateway: &Gateway, port: &str) {
     assert_eq!(silent.kind, Kind::DeadlineExceeded, "{silent}");
     assert_eq!(peer.next()["exact"], true);
 
-    let client = connect(gateway).await;
+    let client = session(gateway).await;
     let goal = async |goal: &str| {
         let mut call = Call::unary("robot", "run_task", "");
         call.body = Body::Messages(BodyStream::once(goal.to_owned().into(), None));
