@@ -45,6 +45,8 @@ pub(crate) enum ReasonKind {
     Source,
     /// What a listener shows cannot be used, so that what was good before is in force, or expires soon.
     Certificate,
+    /// Files of the schema of a service elsewhere cannot be used; those before are in service.
+    Schema,
     /// A store of others cannot be reached: what lies there is refused, and everything else goes on.
     NamedStore,
     /// The configuration file was refused; the one before is in force.
@@ -163,7 +165,7 @@ impl Shared {
 }
 
 impl ReasonKind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Starting,
         Self::Draining,
         Self::Listeners,
@@ -173,6 +175,7 @@ impl ReasonKind {
         Self::Generation,
         Self::Source,
         Self::Certificate,
+        Self::Schema,
         Self::NamedStore,
         Self::Config,
     ];
@@ -189,6 +192,7 @@ impl ReasonKind {
             Self::Generation => "generation",
             Self::Source => "source",
             Self::Certificate => "certificate",
+            Self::Schema => "schema",
             Self::NamedStore => "named-store",
             Self::Config => "config",
         }
@@ -207,6 +211,7 @@ impl ReasonKind {
             Self::Generation
             | Self::Source
             | Self::Certificate
+            | Self::Schema
             | Self::NamedStore
             | Self::Config => false,
         }

@@ -14,6 +14,7 @@
 //! | `schemas.rs` | our own: schemas beside components, health, reflection |
 //! | `transcoding.rs` | our own: HTTP and JSON by `google.api.http` |
 //! | `upstreams.rs` | our own, before a server of gRPC in the test |
+//! | `upstream_schemas.rs` | HTTP and our own, before a server of the C core: routes and files of its schema |
 //! | `table.py` | the C core, at guests in every language without a schema |
 
 mod buf_curl;
@@ -28,6 +29,7 @@ mod schemas;
 mod tonic;
 mod tonic_client;
 mod transcoding;
+mod upstream_schemas;
 mod upstreams;
 
 use std::{

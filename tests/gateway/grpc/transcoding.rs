@@ -95,18 +95,18 @@ service probe {
 }
 "#;
 
-const JSON: &str = "content-type: application/json\r\n";
+pub(super) const JSON: &str = "content-type: application/json\r\n";
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: String,
     body: String,
 }
 
 /// `METHOD /PATH` over HTTP/1.0, whose answers have no framing of their own.
-async fn ask(address: SocketAddr, line: &str, head: &str, body: &str) -> Answer {
+pub(super) async fn ask(address: SocketAddr, line: &str, head: &str, body: &str) -> Answer {
     let length = match body {
         "" => String::new(),
         body => format!("content-length: {}\r\n", body.len()),
@@ -131,7 +131,7 @@ async fn ask(address: SocketAddr, line: &str, head: &str, body: &str) -> Answer 
 
 impl Answer {
     #[track_caller]
-    fn json(&self, status: u16) -> Value {
+    pub(super) fn json(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}{}", self.head, self.body);
         serde_json::from_str(&self.body).expect("json")
     }

@@ -20,6 +20,7 @@ mod parts;
 mod redis_listener;
 mod reload;
 mod restart_key;
+mod schema_watch;
 mod signals;
 mod sockets;
 mod transports;
@@ -275,6 +276,7 @@ impl App {
                 self.deployer.follow(),
                 self.control.follow_directory(),
                 self.control.follow_remote_services(),
+                self.control.follow_schemas(),
                 self.control.follow_refusals(),
                 self.control.follow_traps(),
                 self.control.follow_versions(),

@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     announced, failures, gateway::Gateway, guard, listener::BindError, listeners::Listeners, rules,
+    schema_watch::SchemaWatch,
 };
 use crate::{
     certificates::{self, Certificates, CertificatesError},
@@ -90,6 +91,8 @@ struct Files {
     keys: FileWatch,
     /// Of the listeners and dialers in force.
     certificates: CertificateWatch,
+    /// Of schemas of services elsewhere.
+    schemas: SchemaWatch,
     /// Of a configuration that was refused.
     needed: FileWatch,
 }
@@ -126,6 +129,10 @@ impl Reload {
                     certificates.on_version(&version, self.gateway.readiness());
                     continue;
                 }
+                () = files.schemas.next() => {
+                    files.schemas.read(&self.gateway).await;
+                    continue;
+                }
                 () = self.gateway.asked_to_read_again() => {
                     files.read_again();
                     continue;
@@ -159,13 +166,10 @@ impl Reload {
                     .map_or_else(BTreeSet::new, |refused| refused.needs.clone()),
             );
             files.certificates.set(self.gateway.certificates());
+            files.schemas.follow(&self.gateway);
             let after = self.pipeline.rules().guard.clone();
-            let is_same = match (&guard, &after) {
-                (Some(guard), Some(after)) => Arc::ptr_eq(guard, after),
-                (None, None) => true,
-                (Some(_), None) | (None, Some(_)) => false,
-            };
-            if !is_same {
+            let which = |guard: Option<&Arc<Guard>>| guard.map(Arc::as_ptr);
+            if which(guard.as_ref()) != which(after.as_ref()) {
                 guard = after;
                 files.follow_keys(guard.as_deref());
             }
@@ -185,6 +189,7 @@ impl Reload {
             Ok(after) => {
                 let mut needs = files_read(&after.config.auth);
                 needs.extend(certificates::files_of(&after.config));
+                needs.extend(UpstreamSchemas::paths(&after.config).cloned());
                 match self.apply(listeners, redeploys, after).await {
                     Ok(has_changed) => {
                         match has_changed {
@@ -385,6 +390,7 @@ impl Files {
         Self {
             configuration,
             certificates,
+            schemas: SchemaWatch::new(gateway),
             keys: FileWatch::new(settle, interval, Some(Arc::clone(troubles))),
             needed: FileWatch::new(settle, LOOK_INTERVAL, None),
         }
@@ -395,6 +401,7 @@ impl Files {
         self.configuration.read_again();
         self.keys.read_again();
         self.certificates.read_again();
+        self.schemas.read_again();
     }
 
     fn follow_keys(&mut self, guard: Option<&Guard>) {

@@ -2,8 +2,11 @@
 //! one their octets pass as they are.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -38,6 +41,8 @@ pub(crate) struct GrpcUpstreams {
     schemas: ArcSwap<UpstreamSchemas>,
     /// Is told what is known of services that have instances.
     loaded: Arc<LoadedSchemas>,
+    /// Held while that is found and told, so that nothing is told after what was found later.
+    telling: Mutex<()>,
     /// By service and address, so that who calls an instance and who asks whether it is well share its
     /// connections.
     known: Mutex<BTreeMap<(Text, String), Weak<Inner>>>,
@@ -63,6 +68,8 @@ struct Inner {
     service: Text,
     address: GrpcAddress,
     upstreams: Arc<GrpcUpstreams>,
+    /// Whether calls reach it. One that is only asked for a sign of life says nothing of the service.
+    is_in_service: AtomicBool,
     /// As the settings in force want it.
     current: Mutex<Option<Spoken>>,
 }
@@ -92,6 +99,7 @@ impl GrpcUpstreams {
             settings: ByService::default(),
             schemas: ArcSwap::from_pointee(schemas),
             loaded,
+            telling: Mutex::default(),
             known: Mutex::default(),
         }
     }
@@ -104,6 +112,7 @@ impl GrpcUpstreams {
     /// Puts `schemas` in force with the next call of each instance.
     pub(crate) fn set_schemas(&self, schemas: UpstreamSchemas) {
         self.schemas.store(Arc::new(schemas));
+        self.tell_all();
     }
 
     /// Puts what `config` says in force. Connections stay where it says nothing new.
@@ -125,6 +134,7 @@ impl GrpcUpstreams {
                 },
             })
         });
+        self.tell_all();
     }
 
     /// The instance of `service` at the first of `addresses` that is of gRPC; `None` where none is.
@@ -140,28 +150,50 @@ impl GrpcUpstreams {
             service: service.clone(),
             address,
             upstreams: Arc::clone(self),
+            is_in_service: AtomicBool::new(false),
             current: Mutex::default(),
         });
         known.insert(key, Arc::downgrade(&inner));
         Some(inner)
     }
 
-    /// What is known of `service` is `schema` from here on.
-    fn tell(&self, service: &Text, schema: Option<&Arc<ProtoSchema>>) {
+    /// The instances of `service` that calls of it reach, in the order of their addresses.
+    fn in_service(&self, service: &Text) -> Vec<Arc<Inner>> {
+        let known = self.known.lock();
+        let from = (service.clone(), String::new());
+        let all = known.range(from..).take_while(|((of, _), _)| of == service);
+        let there = all.filter_map(|(_, inner)| inner.upgrade());
+        there
+            .filter(|inner| inner.is_in_service.load(Relaxed))
+            .collect()
+    }
+
+    /// Tells what describes `service`: files, or else the first of its instances that does.
+    fn tell(&self, service: &Text) {
+        // The last of somebody may be dropped here, which tells again: after this has told.
+        let instances = self.in_service(service);
+        let _telling = self.telling.lock();
+        let schema = match instances.is_empty() {
+            true => None,
+            false => self.schemas().of(service),
+        };
+        let mut described = instances.iter().filter_map(|inner| inner.described());
+        let loaded = schema
+            .or_else(|| described.next())
+            .map(|schema| LoadedSchema {
+                schema,
+                services: vec![service.clone()],
+            });
         let owner = SchemaOwner::Upstream(service.clone());
-        let loaded = schema.map(|schema| LoadedSchema {
-            schema: Arc::clone(schema),
-            services: vec![service.clone()],
-        });
         self.loaded.set(&owner, loaded);
     }
 
-    /// An instance of `service` has gone.
-    fn on_gone(&self, service: &Text) {
+    fn tell_all(&self) {
         let known = self.known.lock();
-        let mut others = known.iter().filter(|((of, _), _)| of == service);
-        if !others.any(|(_, inner)| inner.strong_count() > 0) {
-            self.tell(service, None);
+        let services: BTreeSet<_> = known.keys().map(|(service, _)| service.clone()).collect();
+        drop(known);
+        for service in services {
+            self.tell(&service);
         }
     }
 }
@@ -177,6 +209,14 @@ impl GrpcRemote {
     ) -> Option<Self> {
         let inner = upstreams.instance(service, addresses)?;
         Some(Self { inner, http })
+    }
+
+    /// The same instance, which calls of its service reach from here on.
+    pub(super) fn into_service(self) -> Self {
+        if !self.inner.is_in_service.swap(true, Relaxed) {
+            self.inner.upstreams.tell(&self.inner.service);
+        }
+        self
     }
 
     /// Asks for a sign of life. One that is well is asked for what it says of its service, too, so that
@@ -213,26 +253,33 @@ impl Inner {
         {
             return before.clone();
         }
-        let before = before.map(|before| (before.upstream.clone(), Arc::clone(&before.described)));
-        let (upstream, described) = before.unwrap_or_else(|| {
+        let same = before.map(|before| (before.upstream.clone(), Arc::clone(&before.described)));
+        let (upstream, described) = same.unwrap_or_else(|| {
             let (address, config) = (self.address.clone(), settings.config.clone());
             let details = Arc::clone(&self.upstreams.details);
-            (GrpcUpstream::new(address, config, details), Arc::default())
+            let described = current.as_ref().map(|before| &before.described);
+            let described = described.map(|before| Arc::new(InstanceSchema::of_before(before)));
+            let upstream = GrpcUpstream::new(address, config, details);
+            (upstream, described.unwrap_or_default())
         });
-        let schema = schemas.of(&self.service);
-        if schema.is_some() {
-            self.upstreams.tell(&self.service, schema.as_ref());
-        }
         let spoken = Spoken {
+            schema: schemas.of(&self.service),
             settings,
             schemas,
             upstream,
-            schema,
             described,
         };
         // Calls under way keep what they were begun with.
         *current = Some(spoken.clone());
         spoken
+    }
+
+    /// What it has told of its service, where it may be asked.
+    fn described(&self) -> Option<Arc<ProtoSchema>> {
+        let settings = self.upstreams.settings.of(&self.service);
+        let current = self.current.lock();
+        let current = current.as_ref().filter(|_| settings.written.reflection)?;
+        current.described.known()
     }
 
     async fn call(self: Arc<Self>, call: Call) -> Result<Reply, Error> {
@@ -263,15 +310,19 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.upstreams.on_gone(&self.service);
+        if self.is_in_service.load(Relaxed) {
+            self.upstreams.tell(&self.service);
+        }
     }
 }
 
 impl Spoken {
     /// What describes the service, as far as it is known.
     fn known_schema(&self) -> Option<Arc<ProtoSchema>> {
-        let files = self.schema.clone();
-        files.or_else(|| self.described.known())
+        if self.schema.is_some() || !self.settings.written.reflection {
+            return self.schema.clone();
+        }
+        self.described.known()
     }
 
     /// What describes the service. The instance is asked where no file does.
@@ -283,7 +334,7 @@ impl Spoken {
             return Ok(self.schema.clone());
         }
         let service = &instance.service;
-        let on_told = |schema: Option<&_>| instance.upstreams.tell(service, schema);
+        let on_told = || instance.upstreams.tell(service);
         self.described.ask(&self.upstream, service, on_told).await
     }
 

@@ -33,12 +33,26 @@ struct Told {
 }
 
 impl InstanceSchema {
+    /// What is known of an instance that is spoken to in another manner from here on: what it told, until
+    /// it is asked again.
+    pub(super) fn of_before(before: &Self) -> Self {
+        let told = before.told.lock().clone();
+        let told = told.map(|told| Told {
+            n_opened: u64::MAX,
+            ..told
+        });
+        Self {
+            told: Mutex::new(told),
+            ..Self::default()
+        }
+    }
+
     /// As it was told last.
     pub(super) fn known(&self) -> Option<Arc<ProtoSchema>> {
         self.told.lock().as_ref()?.schema.clone()
     }
 
-    /// As the instance says; `None` where it describes nothing. `on_told` is given what is new.
+    /// As the instance says; `None` where it describes nothing. `on_told` is called when it has told.
     ///
     /// # Errors
     /// Where it cannot be asked and has told nothing before, or what it tells cannot be used.
@@ -46,7 +60,7 @@ impl InstanceSchema {
         &self,
         upstream: &GrpcUpstream,
         service: &Text,
-        on_told: impl FnOnce(Option<&Arc<ProtoSchema>>),
+        on_told: impl FnOnce(),
     ) -> Result<Option<Arc<ProtoSchema>>, Error> {
         if let Some(told) = self.current(upstream) {
             return Ok(told.schema);
@@ -63,12 +77,12 @@ impl InstanceSchema {
                 None => return Err(error),
             },
         };
-        on_told(schema.as_ref());
         *self.told.lock() = Some(Told {
             schema: schema.clone(),
             at: clock::now(),
             n_opened: upstream.n_opened(),
         });
+        on_told();
         Ok(schema)
     }
 

@@ -1,8 +1,9 @@
 //! Requests over HTTP and where they go: the routes of the configuration, then those of the plugins that
-//! take calls, each with its generation.
+//! take calls, each with its generation, then those that schemas of services elsewhere make.
 //!
 //! A plugin whose routes take the same requests as those of somebody else is refused, as one that claims
-//! a service which is held. A configuration that comes later wins, and the plugin's route is shadowed.
+//! a service which is held. A configuration that comes later wins, and the plugin's route is shadowed. So
+//! is a route of a service elsewhere: what that says of itself takes no request from anybody here.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,6 +22,21 @@ use crate::{
 };
 
 impl Control {
+    /// Follows what is known of services elsewhere, for ever: their routes come, change and go with it.
+    pub(crate) async fn follow_schemas(&self) {
+        loop {
+            self.fleet.schemas().changed().await;
+            self.publish_http_routes_again();
+        }
+    }
+
+    /// Something changed that routes over HTTP are made of beside plugins and the configuration.
+    pub(super) fn publish_http_routes_again(&self) {
+        let all = self.slots.lock();
+        let config = self.config.load();
+        self.publish_http_routes(&self.versions.serving(&all), &config);
+    }
+
     /// Requests go where the configuration and the plugins say from here on.
     pub(super) fn publish_http_routes(
         &self,
@@ -34,8 +50,10 @@ impl Control {
         let loading = shown.iter().filter(|shown| shown.current.is_none());
         let loading = loading.filter_map(|shown| shown.loading.as_ref());
         let loading = loading.flat_map(|loading| loading.routes.iter().cloned());
-        let routes = of_configuration(config).chain(of_plugins).chain(loading);
-        let table = RouteTable::new(routes);
+        let schemas = self.fleet.schemas();
+        let here = of_configuration(config).chain(of_plugins).chain(loading);
+        let table = RouteTable::new(here.chain(schemas.upstream_routes()));
+        let elsewhere = schemas.upstream_services();
         let routes = self.fleet.http_routes();
         let is_same = routes.load().table == table;
         let is_new_schema = self.route_schemas.lock().follow(&table, |service| {
@@ -43,7 +61,9 @@ impl Control {
             let found = of_plugins
                 .flat_map(|current| current.services)
                 .find(|known| known.name == *service);
-            found.or_else(|| self.remote_services.get(service))
+            let found = found.or_else(|| self.remote_services.get(service));
+            let mut elsewhere = elsewhere.iter();
+            found.or_else(|| elsewhere.find(|known| known.name == *service).cloned())
         });
         if is_same && !is_new_schema {
             return;

@@ -15,7 +15,7 @@ use crate::{
 /// One thing that is asked for and not there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Missing {
-    /// A key of the configuration, or `plugin NAME`.
+    /// A key of the configuration, `plugin NAME` or `route NAME`.
     pub subject: String,
     pub reason: String,
 }
@@ -48,7 +48,23 @@ impl Control {
         missing.extend(found.extensions());
         missing.extend(found.balancers(&self.hinted_balancers()));
         missing.extend(found.services());
+        missing.extend(self.shadowed_routes());
         missing
+    }
+
+    /// Routes of which others take all requests.
+    fn shadowed_routes(&self) -> Vec<Missing> {
+        let in_force = self.fleet.http_routes().load();
+        let conflicts = in_force.table.conflicts().into_iter();
+        let shadowed = conflicts.map(|conflict| {
+            let subject = format!("route {}", conflict.second);
+            let reason = format!(
+                "it takes the same requests as route {}, which has them; let path, methods or hosts differ",
+                conflict.first
+            );
+            missing(&subject, reason)
+        });
+        shadowed.collect()
     }
 
     /// Balancers that manifests name, by `plugin NAME`.

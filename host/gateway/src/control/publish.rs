@@ -132,6 +132,11 @@ impl Control {
             }
         }
         self.remote_services.add_to(&mut described);
+        for service in self.fleet.schemas().upstream_services() {
+            if let Some(known) = described.get_mut(&service.name) {
+                known.merge(&service);
+            }
+        }
         // Nobody else answers for these.
         let built_in = self.fleet.built_in().into_iter();
         described.extend(built_in.map(|service| (service.name.clone(), service)));

@@ -66,8 +66,7 @@ impl Control {
         loop {
             changes.borrow_and_update();
             if self.refresh_remote_services().await {
-                let (slots, config) = (self.slots.lock(), self.config.load());
-                self.publish_http_routes(&slots, &config);
+                self.publish_http_routes_again();
             }
             // Changes that come together are one.
             tokio::time::sleep(PAUSE).await;

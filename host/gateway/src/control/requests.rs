@@ -42,7 +42,7 @@ impl Requests {
             http,
         } = self.remotes(entry);
         match (grpc, velithon, http) {
-            (Some(grpc), ..) => Some(Arc::new(grpc)),
+            (Some(grpc), ..) => Some(Arc::new(grpc.into_service())),
             (None, Some(velithon), _) => Some(Arc::new(velithon)),
             (None, None, Some(http)) => Some(Arc::new(http)),
             (None, None, None) => None,

@@ -305,6 +305,11 @@ impl SchemaSight {
         self.0.entry(path.to_owned()).or_insert_with(|| stamp(path));
     }
 
+    /// Notes what was to be seen at another look.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.keys().map(PathBuf::as_path)
     }
