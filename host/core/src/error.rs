@@ -21,6 +21,8 @@ pub struct Error {
     pub retry: Retry,
     /// The message of the call is larger than somebody takes: no other try with it can help.
     pub is_too_large: bool,
+    /// The application says so itself, at an instance that is well: it counts against no instance.
+    pub is_of_application: bool,
     /// Lower case, no full stop; names the value and the limit.
     pub message: Cow<'static, str>,
     /// A JSON value in UTF-8, shown to the caller beside the message.
@@ -66,6 +68,7 @@ impl Error {
             blame,
             retry: Retry::Never,
             is_too_large: false,
+            is_of_application: false,
             message,
             details: None,
             headers: None,
@@ -136,6 +139,15 @@ impl Error {
         Self {
             retry: Retry::Never,
             is_too_large: true,
+            ..self
+        }
+    }
+
+    /// Says that it is an application's own, and no fault of the instance that answered with it.
+    #[must_use]
+    pub fn with_application(self) -> Self {
+        Self {
+            is_of_application: true,
             ..self
         }
     }

@@ -429,6 +429,7 @@ fn same(error: &Error) -> Error {
         blame: error.blame,
         retry: error.retry,
         is_too_large: error.is_too_large,
+        is_of_application: error.is_of_application,
         message: error.message.clone(),
         details: error.details.clone(),
         headers: error.headers.clone(),

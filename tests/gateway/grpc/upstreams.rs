@@ -10,7 +10,7 @@ use postern_core::{Body, BodyStream, Call, Error, Handler, Headers, Kind};
 use postern_tests::{CallerTransport, Gateway, Setup, call, connect, patiently};
 use serde_json::{Value, json};
 
-use self::server::{PROTO, Server, field};
+use self::server::{PROTO, STATUSES, Server, field};
 use crate::share;
 
 const GET: &str = "user.UserService/GetUser";
@@ -244,6 +244,36 @@ async fn the_standard_service_configuration_holds() {
         "{}",
         checked.err
     );
+}
+
+#[tokio::test]
+async fn statuses_of_an_application_open_no_breaker_and_those_of_a_broken_server_do() {
+    const N_CALLS: usize = 5;
+    const THRESHOLD: usize = 3;
+    let _shared = share().await;
+    let server = Server::start().await;
+    let services = STATUSES.map(|status| {
+        let address = server.address;
+        format!(
+            "[instances.i{status}]\nservice = \"status.S{status}\"\naddresses = [\"grpc://{address}\"]\n\
+             [services.\"status.S{status}\"]\ngrpc.reflection = false\nretry.attempts = 1\n\
+             outlier.enabled = false\nbreaker.failure-threshold = {THRESHOLD}\n"
+        )
+    });
+    let directory = "[directory]\nfailure-threshold = 100\n";
+    let gateway = gateway(format!("{directory}{}", services.concat())).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
+    for status in STATUSES {
+        let target = format!("status.S{status}/Status{status}");
+        for _ in 0..N_CALLS {
+            call(&*handler, &target, "{}").await.expect_err("it fails");
+        }
+        let expected = match status {
+            "13" | "14" | "15" => THRESHOLD,
+            _ => N_CALLS,
+        };
+        assert_eq!(server.n_calls_of(&target), expected, "status {status}");
+    }
 }
 
 #[tokio::test]

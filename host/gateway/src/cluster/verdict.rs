@@ -5,6 +5,7 @@
 //! | a reply | success | success | success | answer | success |
 //! | a forwarded request's response of 429 or 500 to 599 | as the error that its status means | | | | |
 //! | an error that the caller is to blame for | caller's fault | none | success | answer | success |
+//! | a status UNKNOWN of gRPC, which applications make of their own failures | the same | | | | |
 //! | `unavailable`, `internal`, `unknown`, `data-loss` | failure | failure | error | error | failure |
 //! | no answer within a telling time | timeout | failure | error | error | failure |
 //! | `resource-exhausted` | full | none | none | error | none |
@@ -42,6 +43,7 @@ impl Verdict {
             (Blame::Gateway, _) => Self::Nothing,
             // Another instance would be asked in vain.
             (Blame::Guest | Blame::Upstream, _) if error.is_too_large => Self::CallerFault,
+            (Blame::Guest | Blame::Upstream, _) if error.is_of_application => Self::CallerFault,
             (Blame::Guest | Blame::Upstream, kind) => match kind.symptom() {
                 Symptom::Healthy => Self::CallerFault,
                 Symptom::Broken | Symptom::Absent => Self::Failure,
@@ -100,7 +102,8 @@ const TELLING_MIN: Duration = Duration::from_secs(1);
 
 /// What the end of a call says about how many may be under way.
 pub(super) fn load_of(error: &Error) -> BulkheadOutcome {
-    if error.blame == Blame::Client || error.is_too_large || !is_fault(error.kind) {
+    let is_answer = error.is_too_large || error.is_of_application || !is_fault(error.kind);
+    if is_answer || error.blame == Blame::Client {
         BulkheadOutcome::Served
     } else if error.kind.symptom().is_transient() {
         BulkheadOutcome::Overloaded
@@ -132,6 +135,10 @@ mod tests {
             Verdict::of(&large, TELLING_MIN, false),
             Verdict::CallerFault
         );
+        let own = Error::new(Kind::Unknown, Blame::Upstream, "x").with_application();
+        assert_eq!(Verdict::of(&own, TELLING_MIN, false), Verdict::CallerFault);
+        assert_eq!(load_of(&own), BulkheadOutcome::Served);
+        check(Kind::Unknown, Blame::Upstream, Verdict::Failure);
         check(Kind::Internal, Blame::Client, Verdict::CallerFault);
         check(Kind::Unavailable, Blame::Gateway, Verdict::Nothing);
     }

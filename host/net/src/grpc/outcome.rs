@@ -32,7 +32,8 @@ pub(super) enum Progress {
     Unknown,
 }
 
-/// The trailing metadata of a call that went well.
+/// The trailing metadata of a call that went well. A status UNKNOWN is the application's own, as servers make it of
+/// whatever a handler throws; what is told without a status is the instance's.
 ///
 /// # Errors
 /// How it failed. `http` is the status of its head, which counts where nothing else tells.
@@ -57,6 +58,10 @@ pub(super) fn of_trailers(
     let error = Error {
         details: details_of(trailers, details),
         ..error
+    };
+    let error = match kind == Kind::Unknown {
+        true => error.with_application(),
+        false => error,
     };
     Err(match pushback_of(trailers) {
         Some(retry) => error.with_retry(retry),
@@ -216,6 +221,11 @@ mod tests {
         for unknown in ["17", "x", ""] {
             assert_eq!(failure(&[("grpc-status", unknown)]).kind, Kind::Unknown);
         }
+        for (status, is_of_application) in [("2", true), ("17", true), ("13", false), ("14", false)]
+        {
+            let error = failure(&[("grpc-status", status)]);
+            assert_eq!(error.is_of_application, is_of_application, "{status}");
+        }
         let trailers = map(&[("grpc-status", "0"), ("x-sum", "3")]);
         let metadata = of_trailers(&trailers, StatusCode::OK, &ValueDetails).expect("well");
         assert_eq!(metadata.get_str("x-sum").as_deref(), Some("3"));
@@ -251,6 +261,7 @@ mod tests {
             let html = map(&[("content-type", "text/html")]);
             let error = content_type(&html, http).expect_err("no grpc");
             assert_eq!(error.kind, expected, "{http}");
+            assert!(!error.is_of_application, "{http}");
             let error = of_trailers(&HeaderMap::new(), http, &ValueDetails);
             assert_eq!(error.expect_err("no status").kind, expected, "{http}");
         }

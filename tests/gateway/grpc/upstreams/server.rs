@@ -86,6 +86,12 @@ impl Server {
     pub(super) fn n_calls(&self) -> usize {
         self.shared.calls.lock().expect("whole").len()
     }
+
+    /// How many of them are of `target`: `SERVICE/METHOD`.
+    pub(super) fn n_calls_of(&self, target: &str) -> usize {
+        let calls = self.shared.calls.lock().expect("whole");
+        calls.iter().filter(|path| path[1..] == *target).count()
+    }
 }
 
 impl Drop for Server {
@@ -143,9 +149,20 @@ async fn answer(
             tokio::time::sleep(Duration::from_secs(30)).await;
             reply(vec![first], "0", &[])
         }
-        _ => reply(Vec::new(), "12", &[]),
+        // `Status14`.
+        method => reply(Vec::new(), status_named(method).unwrap_or("12"), &[]),
     })
 }
+
+fn status_named(method: &str) -> Option<&'static str> {
+    let number = method.strip_prefix("Status")?;
+    STATUSES.into_iter().find(|status| *status == number)
+}
+
+/// Those of failures, and one that nobody knows.
+pub(super) const STATUSES: [&str; 17] = [
+    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17",
+];
 
 /// `User { id = ...; name = "Ada" }`, where `request` has the id.
 fn user(request: &[u8]) -> Bytes {
