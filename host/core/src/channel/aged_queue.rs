@@ -14,7 +14,7 @@ pub(super) struct AgedQueue<T> {
     values: VecDeque<(Instant, T)>,
 }
 
-impl<T: PartialEq> AgedQueue<T> {
+impl<T> AgedQueue<T> {
     pub(super) fn new(values_max: usize, age_max: Duration) -> Self {
         Self {
             values_max,
@@ -42,17 +42,15 @@ impl<T: PartialEq> AgedQueue<T> {
         oldest
     }
 
-    /// Takes out one that equals `value`, most often the oldest.
-    pub(super) fn remove(&mut self, value: &T) {
-        let at = self.values.iter().position(|(_, known)| known == value);
-        at.and_then(|at| self.values.remove(at));
+    pub(super) fn oldest(&self) -> Option<&T> {
+        self.values.front().map(|(_, value)| value)
     }
 
     pub(super) fn clear(&mut self) {
         self.values.clear();
     }
 
-    fn pop_oldest(&mut self) -> Option<T> {
+    pub(super) fn pop_oldest(&mut self) -> Option<T> {
         self.values.pop_front().map(|(_, value)| value)
     }
 }

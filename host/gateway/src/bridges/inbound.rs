@@ -13,6 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use postern_core::{
     BoxFuture, Error, Headers, Kind, Origin, Peer, Principal, Text, Transport,
+    channel::ExpectedEchoes,
     event::{Event, OWN_TOPICS, Publisher},
     mqtt::Reason,
 };
@@ -24,7 +25,6 @@ use tracing::{info, warn};
 use super::{
     bridged_events::BridgedEvents,
     counts::BridgeCounts,
-    echo::SentOfLate,
     route::{TopicRule, TopicRules},
     via::{BridgeMark, VIA, ViaVerdict},
 };
@@ -41,7 +41,7 @@ pub(super) struct BridgeShared {
     pub(super) hops_max: usize,
     pub(super) counts: BridgeCounts,
     /// Where the broker may send back what it is sent, and cannot be asked not to.
-    pub(super) sent: Option<Mutex<SentOfLate>>,
+    pub(super) sent: Option<Mutex<ExpectedEchoes>>,
 }
 
 /// The side that messages come in by.
@@ -82,7 +82,7 @@ impl Inbound {
         if let Some(sent) = &shared.sent
             && sent
                 .lock()
-                .takes(clock::now(), &message.topic, &message.payload)
+                .is_echo(clock::now(), &message.topic, &message.payload)
         {
             return Err(counted(&counts.looped, Reason::SUCCESS));
         }

@@ -12,7 +12,6 @@
 mod bridged_events;
 mod channel;
 mod counts;
-mod echo;
 mod inbound;
 mod outbound;
 mod password;
@@ -28,7 +27,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_core::{event::broker::EventBroker, mqtt::MqttVersion};
+use postern_core::{channel::ExpectedEchoes, event::broker::EventBroker, mqtt::MqttVersion};
 use postern_net::mqtt_client::{
     BrokerClient, BrokerClientConfig, BrokerClientParts, BrokerDriver, BrokerObserver,
     BrokerSubscription,
@@ -43,7 +42,6 @@ pub(crate) use self::{bridged_events::BridgedEvents, counts::BridgeNumbers};
 use self::{
     channel::BridgeBroker,
     counts::BridgeCounts,
-    echo::SentOfLate,
     inbound::{BridgeShared, Inbound},
     outbound::Outbound,
     password::PasswordFile,
@@ -160,7 +158,8 @@ impl Bridges {
             mark: BridgeMark::new(&self.gateway, name),
             hops_max: settings.hops_max,
             counts: BridgeCounts::default(),
-            sent: (!is_v5 && rules.may_echo()).then(|| Mutex::new(SentOfLate::default())),
+            sent: (!is_v5 && rules.may_echo())
+                .then(|| Mutex::new(ExpectedEchoes::new(random::secret(), ECHOES_MAX, ECHO_AGE))),
             rules,
         });
         let client_id = format!("postern-{name}-{:08x}", random::even() >> 32);
@@ -364,3 +363,7 @@ fn subscriptions(rules: &TopicRules) -> Vec<BrokerSubscription> {
 
 /// For the goodbye of a bridge.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Messages that a broker may still send back, and how long it takes to.
+const ECHOES_MAX: usize = 4096;
+const ECHO_AGE: Duration = Duration::from_secs(10);

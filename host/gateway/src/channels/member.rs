@@ -19,7 +19,7 @@ use postern_net::{
     event_brokers::{EventBrokerConfig, TextForm, VstpBroker, WebSocketBroker},
     tls::ClientTls,
 };
-use postern_system::clock;
+use postern_system::{clock, random};
 
 use crate::config::{
     BrokerUrl, ChannelMember, ChannelSettings, Config, StoreSettings, bridges::Bridge,
@@ -124,7 +124,7 @@ impl Member {
         Self {
             label: source.to_string().into(),
             broker,
-            echoes: Mutex::new(ExpectedEchoes::new(ECHOES_MAX, ECHO_AGE)),
+            echoes: Mutex::new(ExpectedEchoes::new(random::secret(), ECHOES_MAX, ECHO_AGE)),
             n_connects: AtomicU64::new(0),
             n_sent: AtomicU64::new(0),
             n_failed: AtomicU64::new(0),

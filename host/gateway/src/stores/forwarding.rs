@@ -19,6 +19,7 @@ use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use parking_lot::Mutex;
 use postern_core::{
     Text,
+    channel::ExpectedEchoes,
     event::{
         Event, Subscription, TopicPattern,
         broker::{EventBroker as _, EventSource},
@@ -30,7 +31,6 @@ use serde::Serialize;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-use super::echoes::Echoes;
 use crate::{
     config::{StoreChannels, Topics},
     events::EventService,
@@ -59,7 +59,7 @@ struct Shared {
     prefixes: RedisChannelsConfig,
     incoming: Vec<TopicPattern>,
     events: EventService,
-    echoes: Mutex<Echoes>,
+    echoes: Mutex<ExpectedEchoes>,
     sent: AtomicU64,
     unsent: AtomicU64,
     received: AtomicU64,
@@ -86,7 +86,7 @@ impl Forwarding {
             prefixes: store.config().channels.clone(),
             incoming,
             events: events.clone(),
-            echoes: Mutex::new(Echoes::new(random::secret())),
+            echoes: Mutex::new(ExpectedEchoes::new(random::secret(), ECHOES_MAX, ECHO_AGE)),
             sent: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -147,14 +147,14 @@ impl Shared {
         if comes_back {
             self.echoes
                 .lock()
-                .on_published(&channel, &event.payload, clock::now());
+                .on_sent(clock::now(), &channel, &event.payload);
         }
         match self.channels.publish(event.clone()).await {
             Ok(()) => drop(self.sent.fetch_add(1, Relaxed)),
             Err(error) => {
                 self.unsent.fetch_add(1, Relaxed);
                 if comes_back {
-                    self.echoes.lock().on_unpublished(&channel, &event.payload);
+                    self.echoes.lock().on_unsent(&channel, &event.payload);
                 }
                 debug!(store = %self.store, topic = %event.topic, %error, "event not sent to its channel");
             }
@@ -187,7 +187,7 @@ impl Shared {
             let is_echo = self
                 .echoes
                 .lock()
-                .is_echo(&channel, &event.payload, clock::now());
+                .is_echo(clock::now(), &channel, &event.payload);
             if is_echo {
                 continue;
             }
@@ -202,4 +202,7 @@ impl Shared {
 
 /// Events on their way to a store.
 const SENDING_MAX: usize = 64;
+/// Messages that a store may still give back, and how long it takes to.
+const ECHOES_MAX: usize = 16_384;
+const ECHO_AGE: Duration = Duration::from_secs(10);
 const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);

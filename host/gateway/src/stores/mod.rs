@@ -8,7 +8,6 @@
 //! ```
 //! A change of the configuration opens what is new, closes what is gone, and leaves the rest alone.
 
-mod echoes;
 mod forwarding;
 mod log;
 mod view;
