@@ -1,6 +1,7 @@
 //! What of the plugin folder is taken: versions that ask for more, signatures, artifacts of registries.
 
 mod approval;
+mod artifact_schema;
 mod claims;
 mod registry;
 mod signatures;

@@ -22,12 +22,12 @@ use crate::share;
 
 const MANIFEST: &str = "version = \"3.1.4\"\n";
 
-fn echo() -> ImageLayer {
+pub(super) fn echo() -> ImageLayer {
     layer(WASM, "echo.wasm", &component("echo"))
 }
 
 /// A folder with `plugins` in it, in which commands run.
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("plugins")).expect("made");
     folder
@@ -52,12 +52,12 @@ fn pull_with(folder: &Path, arguments: &[&str], input: &str, docker: &Path) -> F
     child.wait_with_output().expect("it ends").into()
 }
 
-fn pull(folder: &Path, arguments: &[&str]) -> Finished {
+pub(super) fn pull(folder: &Path, arguments: &[&str]) -> Finished {
     pull_with(folder, arguments, "", folder)
 }
 
 #[track_caller]
-fn check_refused(finished: &Finished, code: i32, told: &[&str]) {
+pub(super) fn check_refused(finished: &Finished, code: i32, told: &[&str]) {
     assert_eq!(finished.code, Some(code), "{finished:?}");
     for told in told {
         assert!(finished.err.contains(told), "{told}: {finished:?}");

@@ -24,8 +24,9 @@ Examples:
     --username ci --password-stdin
 
 Taken are artifacts with one layer of type application/wasm; a layer with a title that ends with .toml is the
-manifest, and layers NAME.wasm.minisig and NAME.toml.minisig are the signatures. A gateway that watches the
-folder deploys what comes, by the rules that hold for every file there.")]
+manifest, one of type application/vnd.postern.schema.v1 the schema of protobuf, and layers NAME.wasm.minisig,
+NAME.toml.minisig and NAME.proto.minisig are the signatures. A gateway that watches the folder deploys what comes, by
+the rules that hold for every file there.")]
 pub(super) struct PullArgs {
     /// The artifact: oci://REGISTRY/REPOSITORY[:TAG][@sha256:DIGEST].
     #[arg(value_name = "REFERENCE")]
@@ -199,6 +200,7 @@ fn unplaced(fault: &PutFault) -> CommandFailure {
         PutFault::OtherManifest(_) => failure.with_remedy(
             "--manifest keep leaves it, --manifest replace takes that of the artifact",
         ),
+        PutFault::OtherSchema { .. } => failure.with_remedy("move it away"),
         PutFault::Unread { .. } => failure.with_remedy("make it readable, or move it away"),
         PutFault::Unwritten { .. } => failure
             .with_remedy("--plugins names the folder, which must be there and be yours to write"),

@@ -13,7 +13,7 @@ use oci_client::{
 use tokio::time::{sleep, timeout};
 
 use super::{
-    artifact::{Artifact, Part, PartLayer, layers},
+    artifact::{Artifact, ArtifactSchema, Part, PartLayer, layers},
     credentials::RegistryCredentials,
     fault::{Asked, PullFault},
     reference::ArtifactReference,
@@ -75,6 +75,7 @@ async fn fetch_whole(
         digest: index.unwrap_or(digest),
         component: Vec::new(),
         manifest: None,
+        schema: None,
         component_signature: None,
         manifest_signature: None,
     };
@@ -87,8 +88,21 @@ async fn fetch_whole(
         match layer.part {
             Part::Component => artifact.component = octets,
             Part::Manifest => artifact.manifest = Some(octets),
+            Part::Schema(end) => {
+                artifact.schema = Some(ArtifactSchema {
+                    end,
+                    octets,
+                    signature: None,
+                });
+            }
             Part::ComponentSignature => artifact.component_signature = Some(octets),
             Part::ManifestSignature => artifact.manifest_signature = Some(octets),
+            // Layers come in order: the schema is there.
+            Part::SchemaSignature(_) => {
+                if let Some(schema) = &mut artifact.schema {
+                    schema.signature = Some(octets);
+                }
+            }
         }
     }
     Ok(artifact)

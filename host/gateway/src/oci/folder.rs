@@ -8,9 +8,12 @@ use std::{
 };
 
 use super::artifact::Artifact;
-use crate::plugins::{
-    folder::{files, signature_of},
-    origin,
+use crate::{
+    plugins::{
+        folder::{files, signature_of},
+        origin,
+    },
+    proto::SCHEMA_ENDS,
 };
 
 /// What becomes of a manifest that lies there and is not that of the artifact.
@@ -37,6 +40,8 @@ pub(crate) struct Placed {
 pub(crate) enum PutFault {
     #[error("{} is there and is not that of the artifact", .0.display())]
     OtherManifest(PathBuf),
+    #[error("{} is there, and the schema of the artifact is to lie beside it as .{end}", there.display())]
+    OtherSchema { there: PathBuf, end: &'static str },
     #[error("{} is there and cannot be read: {source}", path.display())]
     Unread { path: PathBuf, source: io::Error },
     #[error("{} cannot be written: {source}", path.display())]
@@ -81,6 +86,7 @@ pub(crate) fn put(
     if !takes_manifest && there.is_some() {
         placed.kept.push(manifest.clone());
     }
+    let of_schema = schema_files(&component, artifact)?;
     let signatures = [&component, &manifest].map(|file| signature_of(file));
     let [component_signature, manifest_signature] = signatures;
     let own = |octets: &Option<Vec<u8>>| octets.clone().filter(|_| takes_manifest);
@@ -92,6 +98,8 @@ pub(crate) fn put(
             takes_manifest,
         ),
         (manifest, own(&artifact.manifest), false),
+    ];
+    let last = [
         (
             component_signature,
             artifact.component_signature.clone(),
@@ -104,15 +112,37 @@ pub(crate) fn put(
         ),
         (component, Some(artifact.component.clone()), false),
     ];
+    let files: Vec<_> = files.into_iter().chain(of_schema).chain(last).collect();
     rename_all(&files, placed)
+}
+
+/// A file with what it is to have, and whether it goes where that is nothing.
+type FileToPut = (PathBuf, Option<Vec<u8>>, bool);
+
+/// The schema beside `component` and its signature. It is the component's, and replaced with it; what lies there
+/// stays where the artifact has none.
+fn schema_files(component: &Path, artifact: &Artifact) -> Result<Vec<FileToPut>, PutFault> {
+    let Some(schema) = &artifact.schema else {
+        return Ok(Vec::new());
+    };
+    let path = component.with_extension(schema.end);
+    // One with another end, or a folder, would be there as well.
+    let others = SCHEMA_ENDS.map(|end| component.with_extension(end));
+    let mut others = others.into_iter();
+    let other = others.find(|other| other.is_dir() || (*other != path && other.exists()));
+    if let Some(there) = other {
+        let end = schema.end;
+        return Err(PutFault::OtherSchema { there, end });
+    }
+    Ok(vec![
+        (signature_of(&path), schema.signature.clone(), true),
+        (path, Some(schema.octets.clone()), false),
+    ])
 }
 
 /// Writes every file of `files` that has octets beside its place, and then renames them in order. What has none
 /// goes, where it says so.
-fn rename_all(
-    files: &[(PathBuf, Option<Vec<u8>>, bool)],
-    mut placed: Placed,
-) -> Result<Placed, PutFault> {
+fn rename_all(files: &[FileToPut], mut placed: Placed) -> Result<Placed, PutFault> {
     let mut beside = Vec::new();
     for (path, octets, _) in files {
         if let Some(octets) = octets {
@@ -173,6 +203,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::oci::artifact::ArtifactSchema;
 
     fn artifact(manifest: Option<&str>, signature: Option<&str>) -> Artifact {
         let octets = |text: &str| text.as_bytes().to_vec();
@@ -180,6 +211,7 @@ mod tests {
             digest: String::new(),
             component: octets("component"),
             manifest: manifest.map(octets),
+            schema: None,
             component_signature: signature.map(octets),
             manifest_signature: signature.map(octets),
         }
@@ -279,6 +311,46 @@ mod tests {
         )
         .expect("placed");
         check(at.path(), &[("users.wasm", "component")]);
+    }
+
+    #[test]
+    fn a_schema_is_replaced_with_its_component_and_no_other_lies_beside_it() {
+        let with = |signature: Option<&str>| {
+            let octets = |text: &str| text.as_bytes().to_vec();
+            let schema = ArtifactSchema {
+                end: "proto",
+                octets: octets("schema"),
+                signature: signature.map(octets),
+            };
+            Artifact {
+                schema: Some(schema),
+                ..artifact(None, None)
+            }
+        };
+        let at = folder(&[("users.proto", "old"), ("users.proto.minisig", "old")]);
+        let of = |artifact: &Artifact| put(at.path(), "users", (artifact, "oci://r/users"), None);
+        of(&with(Some("s"))).expect("placed");
+        let [component, schema] = [("users.wasm", "component"), ("users.proto", "schema")];
+        check(
+            at.path(),
+            &[component, schema, ("users.proto.minisig", "s")],
+        );
+        let placed = of(&with(None)).expect("placed");
+        assert_eq!(placed.removed.len(), 1, "a signature of what was replaced");
+        check(at.path(), &[component, schema]);
+        of(&artifact(None, None)).expect("placed");
+        check(at.path(), &[component, schema]);
+        for (there, other) in [
+            ("chat.binpb", "chat.binpb"),
+            ("chat.proto/a.proto", "chat.proto"),
+        ] {
+            let at = folder(&[(there, "own")]);
+            let placed = put(at.path(), "chat", (&with(None), "oci://r/chat"), None);
+            let told = placed.expect_err("two of them").to_string();
+            let expected = format!("{} is there, and", at.path().join(other).display());
+            assert!(told.starts_with(&expected), "{told}");
+            assert!(!at.path().join("chat.wasm").exists());
+        }
     }
 
     #[test]

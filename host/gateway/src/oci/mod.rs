@@ -5,7 +5,8 @@
 //! | --- | --- |
 //! | component | the layer of type `application/wasm` or `application/vnd.wasm.content.layer.v1+wasm` |
 //! | manifest | a layer whose title (`org.opencontainers.image.title`) ends with `.toml` |
-//! | signatures | layers whose titles end with `.wasm.minisig` and `.toml.minisig` |
+//! | schema | the layer of type `application/vnd.postern.schema.v1`: a source where its title ends with `.proto`, or else a set of descriptors |
+//! | signatures | layers whose titles end with `.wasm.minisig`, `.toml.minisig`, and the end of the schema with `.minisig` |
 //!
 //! Titles say what a layer is and are never a path. Layers are fetched from the registry alone, whatever
 //! other places a descriptor names.

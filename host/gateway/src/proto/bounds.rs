@@ -5,7 +5,7 @@
 pub(super) const FILES_MAX: usize = 512;
 
 /// Octets of all files of one schema.
-pub(super) const SCHEMA_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub(crate) const SCHEMA_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Folders within each other below one that is named.
 pub(super) const FOLDERS_DEPTH_MAX: usize = 16;

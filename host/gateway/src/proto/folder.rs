@@ -153,7 +153,7 @@ impl Reader {
     /// What has the name of the component.
     fn add_beside(&mut self, component: &Path) -> Result<(), Stop> {
         let mut added: Option<PathBuf> = None;
-        for end in ENDS {
+        for end in SCHEMA_ENDS {
             let path = component.with_extension(end);
             let is_added = if path.is_dir() {
                 self.add_folder(&path)?
@@ -345,7 +345,7 @@ fn relative(name: &str) -> Option<&Path> {
 
 fn has_known_end(path: &Path) -> bool {
     let end = path.extension().and_then(|end| end.to_str());
-    end.is_some_and(|end| ENDS.contains(&end))
+    end.is_some_and(|end| SCHEMA_ENDS.contains(&end))
 }
 
 fn shown(path: &Path) -> String {
@@ -355,7 +355,7 @@ fn shown(path: &Path) -> String {
 
 /// How names of schemas end: one source or a folder, and sets of descriptors as buf, protoc and others
 /// call them.
-const ENDS: [&str; 4] = ["proto", "binpb", "pb", "desc"];
+pub(crate) const SCHEMA_ENDS: [&str; 4] = ["proto", "binpb", "pb", "desc"];
 
 #[cfg(test)]
 mod tests {
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(names, ["common/page.proto", "users.proto"]);
         let none = Folder::new(&[("chat.proto", "package c;")]).read(None);
         assert_eq!(none.files, None);
-        assert_eq!(none.sight.paths().count(), ENDS.len());
+        assert_eq!(none.sight.paths().count(), SCHEMA_ENDS.len());
     }
 
     #[test]

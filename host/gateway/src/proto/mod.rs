@@ -27,8 +27,9 @@ mod services;
 mod status_details;
 
 pub(crate) use self::{
+    bounds::SCHEMA_BYTES_MAX,
     files::SchemaFiles,
-    folder::{SchemaSight, read},
+    folder::{SCHEMA_ENDS, SchemaSight, read},
     loaded::{LoadedSchema, LoadedSchemas, SchemaOwner},
     schema::ProtoSchema,
     status_details::PoolDetails,
