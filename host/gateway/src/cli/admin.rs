@@ -1,6 +1,7 @@
 //! The admin listener of a running gateway, from outside.
 
 use clap::Args;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use postern_core::{Body, BodyStream, Headers};
 use postern_net::http::{HttpClient, HttpClientConfig};
 use serde_json::Value as Json;
@@ -24,17 +25,15 @@ pub(super) struct Admin {
 
 /// `/plugins/users/rollback`; what a path may not hold is escaped (RFC 3986 section 2.1).
 pub(super) fn path(kind: &str, name: &str, end: &str) -> String {
-    let mut path = format!("/{kind}/");
-    for octet in name.bytes() {
-        match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'@' => {
-                path.push(char::from(octet));
-            }
-            _ => path.push_str(&format!("%{octet:02X}")),
-        }
-    }
-    path + end
+    let name = utf8_percent_encode(name, &ESCAPED);
+    format!("/{kind}/{name}{end}")
 }
+
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'@');
 
 impl Admin {
     pub(super) fn new(

@@ -7,6 +7,7 @@ use axum::{
     http::{Method, Request, Response, StatusCode, Uri, header},
 };
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use postern_net::{
     http::{WebClient, WebConfig, WebError},
     tls::{ClientTls, TlsError},
@@ -154,20 +155,17 @@ impl Agent {
     }
 }
 
-/// A part of a path: RFC 3986 section 2.3, and `:`, which agents write themselves.
 fn escaped(id: &str) -> String {
-    let mut path = String::with_capacity(id.len());
-    for octet in id.bytes() {
-        match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
-                path.push(char::from(octet));
-            }
-            _ => path.push_str(&format!("%{octet:02X}")),
-        }
-    }
-    path
+    utf8_percent_encode(id, &ESCAPED).to_string()
 }
 
+/// What a part of a path may not hold: all but RFC 3986 section 2.3, and `:`, which agents write themselves.
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':');
 /// What `/v1/agent/self` takes, and more.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Of what an agent says of a refusal.

@@ -38,13 +38,9 @@ pub(super) enum Step {
 
 impl Registration {
     pub(super) fn new(consul: &Consul, service: &str, (host, port): (&str, u16)) -> Self {
-        let shown = match host.contains(':') {
-            true => format!("[{host}]"),
-            false => host.to_owned(),
-        };
         let interval = consul.check_interval;
         Self {
-            id: format!("{service}-{shown}:{port}"),
+            id: format!("{service}-{}", authority(host, port)),
             service: service.to_owned(),
             host: host.to_owned(),
             port,
@@ -82,10 +78,7 @@ impl Registration {
         let mut check = match &self.check {
             CheckForm::Ttl { ttl } => json!({ "TTL": millis(ttl) }),
             CheckForm::Tcp { interval } => {
-                let address = match self.host.contains(':') {
-                    true => format!("[{}]:{}", self.host, self.port),
-                    false => format!("{}:{}", self.host, self.port),
-                };
+                let address = authority(&self.host, self.port);
                 json!({ "TCP": address, "Interval": millis(interval) })
             }
             CheckForm::Http { url, interval } => {
@@ -106,6 +99,14 @@ impl Registration {
             "Weights": { "Passing": self.weight, "Warning": 1 },
             "Check": check,
         })
+    }
+}
+
+/// An IPv6 address stands in brackets.
+fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 

@@ -13,6 +13,7 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use postern_core::{
     Blame, Body, BodyKind, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers,
     HttpStatus, Kind, Reply, Retry,
@@ -370,20 +371,16 @@ fn socket_of(base: &str) -> Result<Option<UnixAddress>, Error> {
         .map_err(|error: crate::UnixAddressError| Error::invalid_argument(error.to_string()))
 }
 
-/// Percent-encodes what RFC 3986 section 2.3 does not reserve for everybody.
-fn encode(segment: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::with_capacity(segment.len());
-    for octet in segment.bytes() {
-        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
-            encoded.push(char::from(octet));
-        } else {
-            // Writing to a `String` cannot fail.
-            let _ = write!(encoded, "%{octet:02X}");
-        }
-    }
-    encoded
+fn encode(segment: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(segment, &ESCAPED)
 }
+
+/// Everything but the unreserved characters of RFC 3986 section 2.3.
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The innermost cause: `Connection refused (os error 111)`.
 fn root_cause(error: &dyn std::error::Error) -> String {
@@ -403,8 +400,8 @@ mod tests {
 
     #[test]
     fn encodes_everything_but_unreserved_characters() {
-        assert_eq!(encode("a-B._~9"), "a-B._~9");
-        assert_eq!(encode("a/b c%é"), "a%2Fb%20c%25%C3%A9");
+        assert_eq!(encode("a-B._~9").to_string(), "a-B._~9");
+        assert_eq!(encode("a/b c%é").to_string(), "a%2Fb%20c%25%C3%A9");
     }
 
     #[test]
