@@ -44,6 +44,12 @@ pub fn unix_time() -> Duration {
     wall().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// `unix_time` in milliseconds.
+#[must_use]
+pub fn unix_time_ms() -> u64 {
+    u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,7 +22,7 @@ use super::{
     SharedDirectory,
     fault::{not_renewed, refused},
     lease_store::{EntryChange, Proposal},
-    listing::{Listing, millis, unix_millis},
+    listing::{Listing, millis},
 };
 
 /// Writes under way at one time; the store commits those that wait together.
@@ -63,7 +63,7 @@ impl SharedDirectory {
         // A second call changes nothing: the first table stays.
         let _ = self.lease_store.records.set(records.clone());
         let mut restored = Restored::default();
-        let now_ms = unix_millis();
+        let now_ms = clock::unix_time_ms();
         for (name, value) in all {
             let leased = serde_json::from_slice::<Leased>(&value);
             let leased = leased.inspect_err(|error| {
@@ -243,7 +243,7 @@ impl Leased {
         };
         let leased = Self {
             owner: owner.to_string(),
-            ends_at_ms: unix_millis().saturating_add(millis(left)),
+            ends_at_ms: clock::unix_time_ms().saturating_add(millis(left)),
             entry: Listing::of(entry, ttl),
         };
         serde_json::to_vec(&leased).ok()

@@ -16,7 +16,6 @@ use postern_core::{
     },
     service::{CallKind, MethodInfo, ServiceInfo, TypeInfo},
 };
-use postern_system::clock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -352,11 +351,6 @@ fn json_of(value: &ParamValue) -> Json {
 /// Leases are at most a day, so that this never saturates.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// This moment in milliseconds since 1970.
-pub(super) fn unix_millis() -> u64 {
-    millis(clock::unix_time())
 }
 
 const fn weight_default() -> u32 {

@@ -53,7 +53,7 @@ use postern_system::{clock, random};
 use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{info, warn};
 
-use self::{drains::Drains, lease_store::LeaseStore, listing::unix_millis};
+use self::{drains::Drains, lease_store::LeaseStore};
 pub(crate) use self::{local::LocalService, view::Numbers};
 use crate::config::{Config, DirectorySettings, PeerSettings};
 
@@ -110,7 +110,7 @@ impl SharedDirectory {
         let directory = Arc::new(Self {
             state: Mutex::new(State {
                 machine,
-                life: Incarnation(unix_millis()),
+                life: Incarnation(clock::unix_time_ms()),
                 drains: Drains::default(),
                 locals: BTreeMap::new(),
                 addresses: Vec::new(),

@@ -11,6 +11,7 @@ use postern_core::{
         range_from, range_until,
     },
 };
+use postern_system::clock;
 
 use super::{
     entry::{self, entry_of},
@@ -19,7 +20,6 @@ use super::{
     pending::Claim,
     stream::Stream,
     streams::StreamJob,
-    wall_time::now_ms,
 };
 
 impl StreamJob {
@@ -81,7 +81,7 @@ impl StreamJob {
             if *start == StreamStart::New {
                 return Err(NO_NEWS_OF_GROUPS.into());
             }
-            group.see(consumer, now_ms())?;
+            group.see(consumer, clock::unix_time_ms())?;
             found_groups.push((stream, group, *start));
         }
         let limit = self.listener.settings.load().redis.entries_max;
@@ -183,7 +183,7 @@ impl StreamJob {
         let (RangeEnd::At(from), RangeEnd::At(until)) = (from, until) else {
             return Ok(RespValue::Array(Vec::new()));
         };
-        let (now, pending) = (now_ms(), group.pending.lock());
+        let (now, pending) = (clock::unix_time_ms(), group.pending.lock());
         let is_asked = |consumer: &[u8]| options.consumer.is_none_or(|asked| asked == consumer);
         let entries = pending
             .between(from, until)
@@ -205,7 +205,7 @@ impl StreamJob {
         let (stream, group) = self.find_or_say().await?;
         let options = ClaimOptions::read(&self.request)?;
         let consumer = self.request.octets(3);
-        let now = now_ms();
+        let now = clock::unix_time_ms();
         group.see(consumer, now)?;
         let claim = claim_of(&options, now);
         let mut pending = group.pending.lock();
@@ -223,7 +223,7 @@ impl StreamJob {
         let options = ClaimOptions::read_auto(&self.request)?;
         let (stream, group) = self.find_or_say().await?;
         let consumer = self.request.octets(3);
-        let now = now_ms();
+        let now = clock::unix_time_ms();
         group.see(consumer, now)?;
         let start = options.ids.first().copied().unwrap_or_default();
         let from = match start.sequence {
@@ -316,7 +316,7 @@ impl StreamJob {
     async fn create_consumer(&self) -> Result<RespValue, Refusal> {
         let stream = self.group_stream(false)?;
         let group = self.find_group(&stream).await?;
-        let is_new = group.see(self.request.octets(4), now_ms())?;
+        let is_new = group.see(self.request.octets(4), clock::unix_time_ms())?;
         Ok(RespValue::Integer(is_new.into()))
     }
 

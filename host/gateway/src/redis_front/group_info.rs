@@ -4,6 +4,7 @@ use postern_core::{
     event::durable::StoredEvent,
     resp::{RespError, RespValue, StreamId},
 };
+use postern_system::clock;
 
 use super::{
     entry::entry_of,
@@ -11,7 +12,6 @@ use super::{
     group_commands::{id, number},
     groups::groups_of,
     streams::StreamJob,
-    wall_time::now_ms,
 };
 
 impl StreamJob {
@@ -71,7 +71,7 @@ impl StreamJob {
     pub(super) async fn consumers_info(&self) -> Result<RespValue, Refusal> {
         let stream = self.stream(2).ok_or(NO_KEY)?;
         let group = self.find_group(&stream).await?;
-        let now = now_ms();
+        let now = clock::unix_time_ms();
         let consumers = group.pending.lock().consumers().into_iter();
         let consumers = consumers.map(|(name, seen_at, n_pending)| {
             RespValue::Map(vec![

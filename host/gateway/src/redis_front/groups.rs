@@ -11,8 +11,9 @@ use postern_core::{
         Redelivery, StoredEvent,
     },
 };
+use postern_system::clock;
 
-use super::{pending::PendingEntries, stream::Stream, wall_time::now_ms};
+use super::{pending::PendingEntries, stream::Stream};
 
 /// Groups that clients have used since the gateway started.
 #[derive(Debug, Default)]
@@ -174,7 +175,7 @@ impl Group {
         is_acknowledged: bool,
     ) -> Result<Vec<StoredEvent>, Error> {
         let given = || {
-            let now_ms = now_ms();
+            let now_ms = clock::unix_time_ms();
             self.pending
                 .lock()
                 .give(consumer, count, now_ms, is_acknowledged)

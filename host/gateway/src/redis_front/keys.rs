@@ -10,6 +10,7 @@ use postern_core::{
     },
 };
 use postern_net::resp::RespAnswer;
+use postern_system::clock;
 
 use super::{
     client::RedisClient,
@@ -17,7 +18,6 @@ use super::{
     listener::RedisListener,
     strings,
     table::{KeyTable, LiveEntry, key_of, now_ms},
-    wall_time,
 };
 
 /// A command on its way to a table.
@@ -133,7 +133,7 @@ impl KeyJob {
         let options = ExpireOptions::read(request)?;
         let (is_seconds, is_absolute) = (!name.starts_with('p'), name.ends_with("at"));
         let expiry = Expiry::of_any(request.octets(2), is_seconds, is_absolute, name)?;
-        let now = wall_time::now_ms();
+        let now = clock::unix_time_ms();
         let at = expiry.at(now, name)?;
         let Ok(key) = key_of(request.octets(1)) else {
             return Ok(RespValue::Integer(0));

@@ -38,7 +38,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod told;
-mod wall_time;
 
 use std::sync::Arc;
 

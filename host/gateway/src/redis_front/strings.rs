@@ -7,12 +7,12 @@ use postern_core::resp::{
     Expiry, GetExOptions, RespCommand, RespError, RespRequest, RespValue, SetCondition, SetOptions,
     arguments::integer,
 };
+use postern_system::clock;
 
 use super::{
     failure::Refusal,
     keys::KeyJob,
     table::{KeyTable, LiveEntry, key_of, value_of},
-    wall_time,
 };
 
 /// What `SET` and its kin ask for.
@@ -157,7 +157,7 @@ async fn set(
         table.set(key, new).await?;
         return Ok(RespValue::OK);
     }
-    let now = wall_time::now_ms();
+    let now = clock::unix_time_ms();
     let ends_at = options.expiry.map(|expiry| expiry.at(now, command));
     let ends_at = ends_at.transpose()?;
     table
@@ -194,7 +194,7 @@ async fn get_and_delete(
 async fn get_and_end(table: &Arc<KeyTable>, request: &RespRequest) -> Result<RespValue, Refusal> {
     let options = GetExOptions::read(request)?;
     let key = key_of(request.octets(1))?;
-    let now = wall_time::now_ms();
+    let now = clock::unix_time_ms();
     let ends_at = options.expiry.map(|expiry| expiry.at(now, "getex"));
     let ends_at = ends_at.transpose()?;
     if ends_at.is_none() && !options.persists {

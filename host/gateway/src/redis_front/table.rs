@@ -17,10 +17,11 @@ use postern_core::{
     key_value::{KeyChange, KeyValueStore, check_key, check_value},
     resp::RespError,
 };
+use postern_system::clock;
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{expiry::Expiring, failure::Refusal, wall_time};
+use super::{expiry::Expiring, failure::Refusal};
 
 /// The tables that clients use, of one store.
 #[derive(Debug)]
@@ -279,7 +280,7 @@ pub(super) fn value_of(octets: &[u8]) -> Result<Vec<u8>, RespError> {
 /// Milliseconds since 1970, as ends are written.
 #[must_use]
 pub(super) fn now_ms() -> i64 {
-    i64::try_from(wall_time::now_ms()).unwrap_or(i64::MAX)
+    i64::try_from(clock::unix_time_ms()).unwrap_or(i64::MAX)
 }
 
 impl std::fmt::Debug for KeyTable {

@@ -166,7 +166,7 @@ impl LogBatch {
 
     /// Takes out what is too old or too much.
     fn trim(&mut self, events: &mut EventTable<'_>, limits: &LogLimits) -> Result<(), redb::Error> {
-        let now_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
+        let now_ms = clock::unix_time_ms();
         for _ in 0..TRIMMED_MAX {
             let Some(oldest) = disk::oldest(events)? else {
                 return Ok(());
@@ -269,7 +269,7 @@ impl LogBatch {
                 members.extend(inner.members.remove(&id));
             }
         }
-        let now_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
+        let now_ms = clock::unix_time_ms();
         let is_excess = inner.is_excess(now_ms);
         drop(inner);
         if is_excess {

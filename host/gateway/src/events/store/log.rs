@@ -34,7 +34,7 @@ impl LocalLog {
 
 impl LogCore {
     async fn append(self: Arc<Self>, event: Event) -> Result<Position, Error> {
-        let stored_at_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
+        let stored_at_ms = clock::unix_time_ms();
         let record = encode_event(stored_at_ms, &event);
         drop(event);
         let n_units = record.len().div_ceil(UNIT_BYTES).max(1);

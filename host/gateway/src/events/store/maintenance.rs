@@ -59,7 +59,7 @@ async fn look_after(log: &Arc<LogCore>, sink: Option<&DeadLetterSink>) {
 /// Does what is due, and gives what is to be put aside; without `has_sink` that stays where it is.
 fn handle_timeouts(log: &Arc<LogCore>, has_sink: bool) -> Vec<Dead> {
     let now = clock::now();
-    let now_ms = u64::try_from(clock::unix_time().as_millis()).unwrap_or(u64::MAX);
+    let now_ms = clock::unix_time_ms();
     let (mut dead, mut told) = (Vec::new(), Vec::new());
     let mut inner = log.lock();
     let ids: Vec<_> = inner.set.iter().map(|(_, id)| id).collect();
