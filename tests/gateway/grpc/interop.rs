@@ -96,9 +96,7 @@ async fn proxy(certificates: &DevCertificates) -> (ToolProcess, Gateway, SocketA
     server.listening(upstream).await;
     // Cases in which the server is asked for UNKNOWN again and again say nothing against it.
     let instances = SERVICES.iter().enumerate().map(|(n, service)| {
-        format!(
-            "[instances.i{n}]\nservice = \"{service}\"\naddresses = [\"grpc://{upstream}\"]\n"
-        )
+        format!("[instances.i{n}]\nservice = \"{service}\"\naddresses = [\"grpc://{upstream}\"]\n")
     });
     let setup = Setup {
         config: instances.collect(),

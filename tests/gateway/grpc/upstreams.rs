@@ -277,6 +277,65 @@ async fn statuses_of_an_application_open_no_breaker_and_those_of_a_broken_server
 }
 
 #[tokio::test]
+async fn calls_to_instances_are_counted_by_method_and_code_with_their_messages() {
+    let _shared = share().await;
+    let server = Server::start().await;
+    let gateway = gateway(server.instance("one")).await;
+    let handler = connect(&gateway, CallerTransport::Http).await;
+    for _ in 0..2 {
+        call(&*handler, GET, "{\"id\":\"7\"}")
+            .await
+            .expect("answered");
+    }
+    let error = call(&*handler, "user.UserService/DeleteUser", "{}").await;
+    assert_eq!(error.expect_err("no such user").kind, Kind::NotFound);
+    // Of a method that no schema describes, nothing is counted by its name.
+    let error = call(&*handler, "user.UserService/Nothing", "{}").await;
+    error.expect_err("no method");
+    let stream = Call::unary("user.UserService", "ListUsersStream", "{\"id\":\"8\"}");
+    let reply = handler.call(stream).await.expect("answered");
+    assert_eq!(messages(reply.body).await.0.len(), 3);
+    let slow = call(&*handler, "user.UserService/Slow", "{\"id\":\"9\"}");
+    let of = "service=\"user.UserService\"";
+    let shows = async |lines: &[String]| {
+        let (_, text) = gateway.admin("/metrics").await.expect("metrics");
+        lines
+            .iter()
+            .all(|line| text.lines().any(|written| written == line))
+    };
+    let open = [format!("postern_upstream_calls_in_flight{{{of}}} 1")];
+    tokio::select! {
+        answered = slow => panic!("{answered:?}"),
+        () = patiently("a stream is open", async || shows(&open).await) => {}
+    }
+    let by_method = |method: &str, outcome: &str, count: u32| {
+        format!(
+            "postern_upstream_method_calls_total{{{of},method=\"{method}\",outcome=\"{outcome}\"}} {count}"
+        )
+    };
+    let lines = [
+        format!("postern_upstream_calls_in_flight{{{of}}} 0"),
+        format!("postern_upstream_calls_total{{{of},outcome=\"success\"}} 3"),
+        format!("postern_upstream_calls_total{{{of},outcome=\"cancelled\"}} 1"),
+        by_method("GetUser", "success", 2),
+        by_method("ListUsersStream", "success", 1),
+        by_method("DeleteUser", "not-found", 1),
+        by_method("Slow", "cancelled", 1),
+        format!("postern_upstream_call_duration_seconds_count{{{of}}} 5"),
+        // `id` in three octets each but for the empty message, and what the server adds.
+        format!("postern_upstream_message_bytes_sum{{{of},direction=\"request\"}} 12.0"),
+        format!("postern_upstream_message_bytes_count{{{of},direction=\"reply\"}} 5"),
+        format!("postern_upstream_message_bytes_sum{{{of},direction=\"reply\"}} 40.0"),
+    ];
+    patiently("the numbers are those of the calls", async || {
+        shows(&lines).await
+    })
+    .await;
+    let (_, text) = gateway.admin("/metrics").await.expect("metrics");
+    assert!(!text.contains("method=\"Nothing\""), "{text}");
+}
+
+#[tokio::test]
 async fn calls_are_balanced_over_instances_one_by_one() {
     let _shared = share().await;
     let servers = [Server::start().await, Server::start().await];

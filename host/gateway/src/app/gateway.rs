@@ -251,6 +251,7 @@ impl Gateway {
     pub(crate) fn numbers(&self) -> MetricsSnapshot {
         MetricsSnapshot {
             calls: self.book.numbers(),
+            upstream_calls: self.control.fleet().grpc().numbers(),
             transports: self.transports.numbers(),
             plugins: self.control.numbers(),
             sandbox: self.control.sandbox_numbers(),

@@ -15,6 +15,7 @@ use postern_core::{
     Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text,
     message_codec::{Conversion, HandlerForm, MessageForm, convert_call, convert_reply},
     registry::Address,
+    service::MethodInfo,
 };
 use postern_net::{
     grpc::{GrpcAddress, GrpcUpstream, GrpcUpstreamConfig},
@@ -23,12 +24,13 @@ use postern_net::{
 };
 
 use super::{
-    by_service::ByService, grpc_schema::InstanceSchema, http_remote::HttpRemote,
-    upstream_schemas::UpstreamSchemas,
+    by_service::ByService, grpc_metering::MeteredCall, grpc_schema::InstanceSchema,
+    http_remote::HttpRemote, upstream_schemas::UpstreamSchemas,
 };
 use crate::{
     config::{Config, ServiceGrpc},
     proto::{LoadedSchema, LoadedSchemas, ProtoSchema, SchemaOwner},
+    telemetry::calls::{CallBook, CallMetrics, CallNumbers},
 };
 
 /// How the instances of each service are spoken to, and those that are.
@@ -43,6 +45,8 @@ pub(crate) struct GrpcUpstreams {
     loaded: Arc<LoadedSchemas>,
     /// Held while that is found and told, so that nothing is told after what was found later.
     telling: Mutex<()>,
+    /// Calls to instances, by service.
+    book: CallBook,
     /// By service and address, so that who calls an instance and who asks whether it is well share its
     /// connections.
     known: Mutex<BTreeMap<(Text, String), Weak<Inner>>>,
@@ -70,6 +74,8 @@ struct Inner {
     upstreams: Arc<GrpcUpstreams>,
     /// Whether calls reach it. One that is only asked for a sign of life says nothing of the service.
     is_in_service: AtomicBool,
+    /// Of all instances of the service.
+    metrics: Arc<CallMetrics>,
     /// As the settings in force want it.
     current: Mutex<Option<Spoken>>,
 }
@@ -100,8 +106,15 @@ impl GrpcUpstreams {
             schemas: ArcSwap::from_pointee(schemas),
             loaded,
             telling: Mutex::default(),
+            book: CallBook::default(),
             known: Mutex::default(),
         }
+    }
+
+    /// Calls to instances, by service.
+    #[must_use]
+    pub(crate) fn numbers(&self) -> Vec<(Text, CallNumbers)> {
+        self.book.numbers()
     }
 
     /// Those of files that are in force.
@@ -151,6 +164,7 @@ impl GrpcUpstreams {
             address,
             upstreams: Arc::clone(self),
             is_in_service: AtomicBool::new(false),
+            metrics: self.book.service(service),
             current: Mutex::default(),
         });
         known.insert(key, Arc::downgrade(&inner));
@@ -291,20 +305,31 @@ impl Inner {
             false => spoken.schema(&self).await?,
         };
         let Some(codec) = schema.map(|schema| schema.codec()) else {
-            return spoken.upstream.call_of_kind(call, None).await;
+            return self.send(&spoken, call, None).await;
         };
         let method = codec.method(&call.service, &call.method);
-        let kind = method.and_then(|method| method.kind);
         let conversion = match is_protobuf {
             true => None,
             false => Conversion::of(&codec, &call, spoken.form())?,
         };
         let Some(conversion) = conversion else {
-            return spoken.upstream.call_of_kind(call, kind).await;
+            return self.send(&spoken, call, method).await;
         };
         let call = convert_call(&conversion, call)?;
-        let reply = spoken.upstream.call_of_kind(call, kind).await?;
+        let reply = self.send(&spoken, call, method).await?;
         convert_reply(&conversion, reply)
+    }
+
+    /// Has the instance answer, and counts it. `described` is what the schema says of the method.
+    async fn send(
+        &self,
+        spoken: &Spoken,
+        mut call: Call,
+        described: Option<&MethodInfo>,
+    ) -> Result<Reply, Error> {
+        let kind = described.and_then(|method| method.kind);
+        let metered = MeteredCall::begin(&self.metrics, &mut call, described.is_some());
+        metered.finish(spoken.upstream.call_of_kind(call, kind).await)
     }
 }
 

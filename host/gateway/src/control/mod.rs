@@ -14,6 +14,7 @@ mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
+mod grpc_metering;
 mod grpc_remote;
 mod grpc_schema;
 mod http_remote;

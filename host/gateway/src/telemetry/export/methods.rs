@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 
 use super::{MetricsSnapshot, counter, encode_count, encode_durations, histogram};
+use crate::telemetry::calls::CallNumbers;
 
 impl MetricsSnapshot {
     pub(super) fn encode_methods(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -33,16 +34,26 @@ impl MetricsSnapshot {
         }
         let mut family = histogram(encoder, "call_message_bytes", "Octets of each message")?;
         for (service, numbers) in &self.calls {
-            for (direction, sizes) in [
-                ("request", &numbers.sizes_in),
-                ("reply", &numbers.sizes_out),
-            ] {
-                let labels = [("service", service.as_str()), ("direction", direction)];
-                let mut family = family.encode_family(&labels)?;
-                let (sum, count) = (sizes.sum(), sizes.count());
-                family.encode_histogram::<[(&str, &str); 0]>(sum, count, &sizes.buckets(), None)?;
-            }
+            encode_sizes(&mut family, service, numbers)?;
         }
         Ok(())
     }
+}
+
+/// The messages of `service` in both directions.
+pub(super) fn encode_sizes(
+    family: &mut MetricEncoder<'_>,
+    service: &str,
+    numbers: &CallNumbers,
+) -> fmt::Result {
+    for (direction, sizes) in [
+        ("request", &numbers.sizes_in),
+        ("reply", &numbers.sizes_out),
+    ] {
+        let labels = [("service", service), ("direction", direction)];
+        let mut family = family.encode_family(&labels)?;
+        let (sum, count) = (sizes.sum(), sizes.count());
+        family.encode_histogram::<[(&str, &str); 0]>(sum, count, &sizes.buckets(), None)?;
+    }
+    Ok(())
 }

@@ -15,6 +15,7 @@ mod services;
 mod stores;
 mod supply;
 mod topics;
+mod upstreams;
 mod versions;
 
 use std::fmt;
@@ -46,6 +47,8 @@ use crate::{
 pub(crate) struct MetricsSnapshot {
     /// By service.
     pub calls: Vec<(Text, CallNumbers)>,
+    /// To instances of gRPC, by service.
+    pub upstream_calls: Vec<(Text, CallNumbers)>,
     pub transports: Vec<TransportNumbers>,
     /// Each version by itself.
     pub plugins: Vec<PluginNumbers>,
@@ -164,6 +167,7 @@ impl Collector for MetricsSnapshot {
         self.encode_supply(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
+        self.encode_upstreams(&mut encoder)?;
         self.encode_mqtt(&mut encoder)?;
         self.encode_bridges(&mut encoder)?;
         self.encode_topics(&mut encoder)?;

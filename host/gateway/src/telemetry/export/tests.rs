@@ -52,6 +52,7 @@ fn numbers() -> MetricsSnapshot {
     };
     MetricsSnapshot {
         calls: book.numbers(),
+        upstream_calls: book.numbers(),
         transports: vec![transport],
         plugins: vec![plugin],
         resident_bytes: Some(4096),
@@ -99,6 +100,17 @@ fn counts_calls_by_method_and_messages_by_size() {
         r#"postern_call_message_bytes_bucket{{le="64.0",{of}}} 1"#
     ));
     check(&format!("postern_call_message_bytes_sum{{{of}}} 3.0"));
+}
+
+#[test]
+fn counts_calls_to_instances_of_grpc_by_themselves() {
+    check(r#"postern_upstream_calls_total{service="users",outcome="not-found"} 1"#);
+    let of = r#"service="users",method="find",outcome="not-found""#;
+    check(&format!("postern_upstream_method_calls_total{{{of}}} 1"));
+    let of = r#"service="users",direction="request""#;
+    check(&format!("postern_upstream_message_bytes_sum{{{of}}} 3.0"));
+    check(r#"postern_upstream_call_duration_seconds_count{service="users"} 1"#);
+    check(r#"postern_upstream_calls_in_flight{service="users"} 0"#);
 }
 
 #[test]
