@@ -78,7 +78,7 @@ section! {
         pub velithon: ServiceVelithon = ServiceVelithon::default();
         /// Files of protobuf that describe the service, such as "user.proto", or descriptor sets such as
         /// "user.binpb": callers may send JSON to instances at "grpc://…" then. What a file imports is
-        /// looked for in its folder. Read with the configuration.
+        /// looked for in its folder. Read with the configuration, and followed from then on.
         pub proto: Vec<PathBuf> = Vec::new();
         /// The standard service configuration of gRPC: the path of a JSON file, or a table. Its parts
         /// become keys of this service, which those written here come before; what would mean something

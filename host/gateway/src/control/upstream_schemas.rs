@@ -3,7 +3,7 @@
 //! files change, each service by itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -27,6 +27,8 @@ pub(crate) struct UpstreamSchemas {
 #[derive(Debug, Clone)]
 struct FileSchema {
     files: SchemaFiles,
+    /// Where these lie.
+    paths: BTreeSet<PathBuf>,
     schema: Arc<ProtoSchema>,
 }
 
@@ -102,6 +104,20 @@ impl UpstreamSchemas {
         all.flat_map(|service| &service.proto)
     }
 
+    /// Files that they were read from.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.by_service.values().flat_map(|found| &found.paths)
+    }
+
+    /// Whether each service has the schema that it has in `other`.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        let known = |(service, found): (&Text, &FileSchema)| {
+            let same = other.by_service.get(service);
+            same.is_some_and(|same| Arc::ptr_eq(&same.schema, &found.schema))
+        };
+        self.by_service.len() == other.by_service.len() && self.by_service.iter().all(known)
+    }
+
     /// Everything that was looked at, as it was then: whatever of it changes may change them.
     pub(crate) const fn sight(&self) -> &SchemaSight {
         &self.sight
@@ -115,17 +131,25 @@ fn read_one(
     known: Option<&FileSchema>,
     sight: &mut SchemaSight,
 ) -> Result<FileSchema, String> {
-    let files = files_of(paths, sight)?;
-    if let Some(known) = known.filter(|known| known.files == files) {
-        return Ok(known.clone());
-    }
-    let schema = Arc::new(compile(&files)?);
-    Ok(FileSchema { files, schema })
+    let (files, paths) = files_of(paths, sight)?;
+    let same = known.filter(|known| known.files == files);
+    let schema = match same {
+        Some(known) => Arc::clone(&known.schema),
+        None => Arc::new(compile(&files)?),
+    };
+    Ok(FileSchema {
+        files,
+        paths,
+        schema,
+    })
 }
 
-/// The files at `paths` with what they import.
-fn files_of(paths: &[PathBuf], sight: &mut SchemaSight) -> Result<SchemaFiles, String> {
-    let mut all = SchemaFiles::default();
+/// The files at `paths` with what they import, and where all of them lie.
+fn files_of(
+    paths: &[PathBuf],
+    sight: &mut SchemaSight,
+) -> Result<(SchemaFiles, BTreeSet<PathBuf>), String> {
+    let (mut all, mut lie_at) = (SchemaFiles::default(), BTreeSet::new());
     for path in paths {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| format!("{} is not the name of a file", path.display()))?;
@@ -143,8 +167,9 @@ fn files_of(paths: &[PathBuf], sight: &mut SchemaSight) -> Result<SchemaFiles, S
         }
         all.roots.extend(files.roots);
         all.files.extend(files.files);
+        lie_at.extend(read.paths.into_values());
     }
-    Ok(all)
+    Ok((all, lie_at))
 }
 
 fn compile(files: &SchemaFiles) -> Result<ProtoSchema, String> {
