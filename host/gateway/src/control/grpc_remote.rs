@@ -176,10 +176,11 @@ impl GrpcUpstreams {
         let known = self.known.lock();
         let from = (service.clone(), String::new());
         let all = known.range(from..).take_while(|((of, _), _)| of == service);
-        let there = all.filter_map(|(_, inner)| inner.upgrade());
+        let mut there: Vec<_> = all.filter_map(|(_, inner)| inner.upgrade()).collect();
+        // One that is dropped here may be the last of its instance, which asks for the lock.
+        drop(known);
+        there.retain(|inner| inner.is_in_service.load(Relaxed));
         there
-            .filter(|inner| inner.is_in_service.load(Relaxed))
-            .collect()
     }
 
     /// Tells what describes `service`: files, or else the first of its instances that does.
