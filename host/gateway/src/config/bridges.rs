@@ -54,9 +54,9 @@ section! {
         pub queue_bytes_max: Size = Size::mib(64), within "64KiB" to "16GiB";
         /// What is lost when there is no room: "drop-oldest" or "drop-newest".
         pub when_full: BridgeWhenFull = BridgeWhenFull::DropOldest;
-        /// Pause after the first connection that fails; twice as long after each that follows.
+        /// Shortest pause after a connection failed.
         pub reconnect_min: Duration = Duration::from_millis(500), within "10ms" to "1h";
-        /// The longest pause.
+        /// Longest pause after connections failed often.
         pub reconnect_max: Duration = Duration::from_secs(30), within "10ms" to "24h";
         /// Time of one connection, from its beginning until the broker has taken it.
         pub connect_timeout: Duration = Duration::from_secs(10), within "100ms" to "10m";

@@ -1,38 +1,39 @@
-//! Pauses between connections: each twice the one before, up to a bound, half of it by chance. Pure.
+//! When a lost connection is made anew: after pauses as of pooled sessions, from the shortest on again once
+//! a connection has lasted. Pure.
 
 use std::time::Duration;
+
+use crate::pool::backoff;
 
 /// How long is waited before the next connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReconnectPause {
     min: Duration,
     max: Duration,
-    next: Duration,
+    /// Connections in a row that did not last.
+    n_failures: u32,
 }
 
 impl ReconnectPause {
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    pub(super) const fn new(min: Duration, max: Duration) -> Self {
         Self {
             min,
-            max: max.max(min),
-            next: min,
+            max,
+            n_failures: 0,
         }
     }
 
-    /// The next pause, between a half and the whole of its step. `chance` is any number.
-    pub(super) fn take(&mut self, chance: u64) -> Duration {
-        let step = self.next;
-        self.next = (step * 2).min(self.max);
-        let half = step / 2;
-        let span = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
-        half + Duration::from_micros(chance % span.saturating_add(1).max(1))
+    /// The next pause; `random` is any number.
+    pub(super) fn take(&mut self, random: u64) -> Duration {
+        self.n_failures = self.n_failures.saturating_add(1);
+        backoff::pause(self.min, self.max, self.n_failures, random)
     }
 
     /// A connection has lasted for `lasted`.
     pub(super) fn on_ended(&mut self, lasted: Duration) {
         // One that is ended again and again at once is no reason to hurry.
-        if lasted >= self.max.min(STABLE) {
-            self.next = self.min;
+        if lasted >= self.max.max(self.min).min(STABLE) {
+            self.n_failures = 0;
         }
     }
 }
@@ -45,16 +46,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_pause_is_up_to_twice_the_one_before_until_a_connection_lasts() {
+    fn pauses_grow_until_a_connection_lasts() {
         let second = Duration::from_secs(1);
         let mut pause = ReconnectPause::new(second, 5 * second);
-        for (n, chance) in [(1, 0), (2, 7), (4, u64::MAX), (5, 1), (5, 0)] {
-            let taken = pause.take(chance);
-            assert!(taken >= n * second / 2 && taken <= n * second, "{taken:?}");
+        let check = |pause: &mut ReconnectPause, longest| {
+            let taken = pause.take(u64::MAX);
+            assert!(taken <= longest && taken + second > longest, "{taken:?}");
+        };
+        for longest in [2, 4, 5, 5] {
+            check(&mut pause, longest * second);
         }
+        assert_eq!(pause.take(0), second);
         pause.on_ended(4 * second);
-        assert!(pause.take(0) >= 5 * second / 2);
+        check(&mut pause, 5 * second);
         pause.on_ended(5 * second);
-        assert!(pause.take(0) <= second);
+        check(&mut pause, 2 * second);
     }
 }

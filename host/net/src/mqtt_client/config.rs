@@ -53,7 +53,7 @@ pub struct BrokerClientConfig {
     /// For a message's acknowledgement, and for that of a subscription; the connection counts as lost
     /// then. Default 30 s.
     pub ack_timeout: Duration,
-    /// Pauses before connections, each twice the one before. Default 500 ms to 30 s.
+    /// Shortest and longest pause before a connection is made anew. Default 500 ms to 30 s.
     pub back_off_min: Duration,
     pub back_off_max: Duration,
     /// Requests that may wait for their responses. Default 1,024.
