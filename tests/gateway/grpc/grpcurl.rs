@@ -5,7 +5,7 @@ use postern_tests::{Gateway, Setup, free_address, tool};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{LATE, LISTED, Said, messages, said, sample};
+use super::{LATE, LISTED, Said, guest, messages, said, sample};
 use crate::{dev_certificates::DevCertificates, figure, share};
 
 /// Options, method, the number of the status, and what is said of it.
@@ -35,6 +35,8 @@ const FAILURES: [(&[&str], &str, i32, &str); 4] = [
         "NotFound",
     ),
 ];
+
+const FORECAST: super::Guest = ("plugins", "forecast");
 
 /// grpcurl against one address.
 struct Grpcurl {
@@ -223,4 +225,45 @@ async fn grpcurl_sees_statuses_metadata_deadlines_and_health() {
         "{}",
         told.out
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_calls_a_plugin_in_python_by_the_schema_beside_it() {
+    let _machine = share().await;
+    let gateway = Gateway::start(guest(Setup::default(), FORECAST)).await;
+    let grpcurl = Grpcurl::plain(gateway.http);
+    let described = grpcurl.run(&[], &["describe", "forecast"]).await;
+    assert!(
+        described
+            .out
+            .contains("rpc Predict ( .Series ) returns ( .Forecast )"),
+        "{}{}",
+        described.out,
+        described.err
+    );
+    let asked =
+        json!({ "start": "2026-01-31", "every": "month", "values": [1, 2, 3, 4], "count": 2 });
+    let told = grpcurl.call("forecast/Predict", &asked.to_string()).await;
+    let [forecast] = &told[..] else {
+        panic!("{told:?}");
+    };
+    let points = forecast["points"].as_array().expect("points");
+    let dates: Vec<_> = points.iter().map(|point| &point["date"]).collect();
+    assert_eq!(dates, ["2026-05-31", "2026-06-30"]);
+    assert!(
+        points.iter().all(|point| point["high"].is_number()),
+        "{told:?}"
+    );
+    // Nothing is said of the count, and 0 is said of a value.
+    let one = grpcurl.call(
+        "forecast/Predict",
+        r#"{"start":"2026-01-31","every":"day","values":[1,2]}"#,
+    );
+    assert_eq!(one.await[0]["points"].as_array().map(Vec::len), Some(1));
+    let followed = grpcurl.call("forecast/Follow", r#"{"value":0}{"value":2}{"value":4}"#);
+    assert_eq!(followed.await.len(), 3);
+    let options = ["-d", r#"{"start":"2026-01-31","every":"day","values":[1]}"#];
+    let (status, told) = grpcurl.status(&options, "forecast/Predict").await;
+    assert_eq!(status, 3, "{told}");
+    assert!(told.contains("1 values are not 2 to 10000"), "{told}");
 }
