@@ -161,6 +161,20 @@ impl Default for Publisher {
 }
 
 impl Event {
+    /// What the gateway itself has to tell, in JSON: `topic` stands below `OWN_TOPICS`.
+    #[must_use]
+    pub fn own(topic: &str, json: String) -> Self {
+        let mut headers = Headers::new();
+        // Two dozen octets fit.
+        let _ = headers.push("content-type", "application/json");
+        Self {
+            topic: format!("{OWN_TOPICS}{topic}").into(),
+            headers,
+            payload: json.into(),
+            publisher: Publisher::default(),
+        }
+    }
+
     /// The event in buffers of its own, with the headers that go along (`is_carried`): what waits must not
     /// hold the much larger buffer of the connection that it came from.
     #[must_use]

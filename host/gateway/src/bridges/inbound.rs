@@ -12,9 +12,9 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::{
-    BoxFuture, Error, Headers, Kind, Origin, Peer, Principal, Text, Transport,
+    BoxFuture, Error, Kind, Origin, Peer, Principal, Text, Transport,
     channel::ExpectedEchoes,
-    event::{Event, OWN_TOPICS, Publisher},
+    event::{Event, Publisher},
     mqtt::Reason,
 };
 use postern_net::mqtt_client::{BrokerMessage, BrokerObserver, event_of, event_topic_of};
@@ -110,15 +110,8 @@ impl Inbound {
     fn tell(&self, state: &str, reason: Option<&str>) {
         let shared = &self.shared;
         let payload = json!({ "bridge": shared.name.as_str(), "url": shared.url, "state": state, "reason": reason });
-        let mut headers = Headers::new();
-        // Two dozen octets fit.
-        let _ = headers.push("content-type", "application/json");
-        shared.events.tell(Event {
-            topic: format!("{OWN_TOPICS}bridge.{}.{state}", shared.name).into(),
-            headers,
-            payload: payload.to_string().into(),
-            publisher: Publisher::default(),
-        });
+        let topic = format!("bridge.{}.{state}", shared.name);
+        shared.events.tell(Event::own(&topic, payload.to_string()));
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use postern_core::{
-    Blame, BoxFuture, Error, Headers, Retry,
+    Blame, BoxFuture, Error, Retry,
     channel::{ChannelQueue, ChannelSwitch, EVENT_ID, SendFailure},
-    event::{Event, OWN_TOPICS, Publisher},
+    event::Event,
 };
 use postern_system::{clock, random};
 use serde_json::json;
@@ -269,15 +269,9 @@ impl Sender {
             "at": clock::unix_time().as_secs(),
         });
         (self.n_repeated, self.n_lost) = (0, 0);
-        let mut headers = Headers::new();
-        // Two dozen octets fit.
-        let _ = headers.push("content-type", "application/json");
-        self.events.publish_own(Event {
-            topic: format!("{OWN_TOPICS}channel.{name}.switched").into(),
-            headers,
-            payload: payload.to_string().into(),
-            publisher: Publisher::default(),
-        });
+        let topic = format!("channel.{name}.switched");
+        self.events
+            .publish_own(Event::own(&topic, payload.to_string()));
     }
 
     fn count(&self) {

@@ -5,10 +5,7 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use postern_core::{
-    Headers,
-    event::{Event, OWN_TOPICS, Publisher},
-};
+use postern_core::event::Event;
 use postern_wasm::{HealthReport, HealthStatus, OnTrap, SandboxSnapshot, TrapChange, TrapState};
 use serde_json::json;
 use tracing::{debug, info, warn};
@@ -97,15 +94,8 @@ impl Control {
     pub(super) fn tell_event(&self, slot: &str, state: &str, payload: &serde_json::Value) {
         // A dot would begin another level.
         let level = plugin_of(slot).replace('.', "-");
-        let mut headers = Headers::new();
-        // Two dozen octets fit.
-        let _ = headers.push("content-type", "application/json");
-        let event = Event {
-            topic: format!("{OWN_TOPICS}plugins.{level}.{state}").into(),
-            headers,
-            payload: payload.to_string().into(),
-            publisher: Publisher::default(),
-        };
+        let topic = format!("plugins.{level}.{state}");
+        let event = Event::own(&topic, payload.to_string());
         if let Err(error) = self.events().hub().publish_own(event) {
             debug!(plugin = slot, %error, "the change of a plugin is not told as an event");
         }
