@@ -55,6 +55,12 @@ fn files_are_private_and_replaced_only_when_that_is_asked_for() {
             .zip(&first)
             .all(|(one, other)| one != other)
     );
+    let hosts = postern(folder.path(), &["certs", "dev", "hosts", "--hosts-only"]);
+    assert!(hosts.out.contains(", for localhost\n"), "{hosts:?}");
+    let address = ["certs", "dev", "there", "--hosts-only", "--name", "::2"];
+    let refused = postern(folder.path(), &address);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("::2 is an address"), "{refused:?}");
     let wrong = postern(folder.path(), &["certs", "dev", "there", "--name", "a b"]);
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
     assert!(!folder.path().join("there").exists());

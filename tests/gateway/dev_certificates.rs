@@ -12,8 +12,17 @@ pub(crate) struct DevCertificates {
 
 impl DevCertificates {
     pub(crate) fn new() -> Self {
+        Self::made(&["certs", "dev"])
+    }
+
+    /// For `localhost` alone, as clients with BoringSSL want it.
+    pub(crate) fn of_hosts_only() -> Self {
+        Self::made(&["certs", "dev", "--hosts-only"])
+    }
+
+    fn made(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let made = postern(folder.path(), &["certs", "dev"]);
+        let made = postern(folder.path(), arguments);
         assert_eq!(made.code, Some(0), "{made:?}");
         Self { folder }
     }

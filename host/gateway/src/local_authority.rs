@@ -28,6 +28,15 @@ pub(crate) struct LocalCertificates {
     pub names: Vec<String>,
 }
 
+/// Which names a server's certificate has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeafNames {
+    All,
+    /// No addresses: BoringSSL knows no constraints of addresses, and takes no certificate with one of an authority
+    /// that has them (`nc_match_single` of its `v3_ncons.cc`).
+    HostsOnly,
+}
+
 pub(crate) struct PemPair {
     pub certificate: String,
     pub key: String,
@@ -38,17 +47,20 @@ pub(crate) struct PemPair {
 pub(crate) enum LocalCertificatesError {
     #[error("{0:?} is neither the name of a host nor an IP address")]
     Name(String),
+    #[error("{0} is an address, and a certificate of hosts only has none")]
+    Address(String),
     #[error("certificates cannot be made: {0}")]
     Made(#[from] rcgen::Error),
 }
 
-/// Makes both for `localhost`, its addresses and `more` names, to be good from `now`, which is the
-/// time since 1970.
+/// Makes both for `localhost`, its addresses and `more` names, as far as `leaf_names` has them, to be good from `now`,
+/// which is the time since 1970.
 ///
 /// # Errors
-/// A name that is none.
+/// A name that is none, and an address that would be left out.
 pub(crate) fn create(
     more: &[String],
+    leaf_names: LeafNames,
     now: Duration,
 ) -> Result<LocalCertificates, LocalCertificatesError> {
     let mut names: Vec<_> = OWN_NAMES.map(str::to_owned).to_vec();
@@ -61,7 +73,15 @@ pub(crate) fn create(
             names.push(name);
         }
     }
+    // Addresses that are left out stay among the constraints: without any, it could vouch for all of them.
     let authority = authority(&names, now)?;
+    if leaf_names == LeafNames::HostsOnly {
+        let is_address = |name: &String| name.parse::<IpAddr>().is_ok();
+        if let Some(address) = more.iter().find(|name| is_address(name)) {
+            return Err(LocalCertificatesError::Address(address.clone()));
+        }
+        names.retain(|name| !is_address(name));
+    }
     let mut params = CertificateParams::new(names.clone())?;
     put_life(&mut params, now, LEAF_LIFE);
     params
@@ -135,7 +155,7 @@ mod tests {
     #[test]
     fn a_certificate_has_every_name_once() {
         let more = ["API.test", "localhost", "*.api.test", "10.0.0.7"].map(str::to_owned);
-        let made = create(&more, days(20_000)).expect("legal names");
+        let made = create(&more, LeafNames::All, days(20_000)).expect("legal names");
         let expected = [
             "localhost",
             "127.0.0.1",
@@ -148,12 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_of_hosts_only_has_no_address_and_leaves_none_out_that_was_asked_for() {
+        let made = create(&["api.test".to_owned()], LeafNames::HostsOnly, days(20_000));
+        assert_eq!(made.expect("legal names").names, ["localhost", "api.test"]);
+        let refused = create(&["::2".to_owned()], LeafNames::HostsOnly, days(20_000)).err();
+        let shown = refused.map(|error| error.to_string());
+        let expected = "::2 is an address, and a certificate of hosts only has none";
+        assert_eq!(shown.as_deref(), Some(expected));
+    }
+
+    #[test]
     fn what_is_no_name_is_refused_by_it() {
         let long = "a".repeat(64);
         for name in [
             "", "a b", "-a", "a-", "a..b", "*", "a.*", "http://a", "a:1", "é", &long,
         ] {
-            let refused = create(&[name.to_owned()], days(20_000)).err();
+            let refused = create(&[name.to_owned()], LeafNames::All, days(20_000)).err();
             let shown = refused.map(|error| error.to_string());
             let expected = format!("{name:?} is neither the name of a host nor an IP address");
             assert_eq!(shown, Some(expected));

@@ -1,17 +1,13 @@
 //! Clients of three stacks against the samples: the C core (grpcio), grpc-js, and those of Connect, which speak gRPC,
 //! gRPC-Web and Connect. The scripts say what each does.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use postern_tests::{Gateway, Setup, free_address, node_packages, python, system_tool};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::process::Command;
 
 use super::{Guest, cases, faults, guest, repository, said, sample, schemas, script};
-use crate::{figure, share};
+use crate::{dev_certificates::DevCertificates, figure, share};
 
 const TABLE: Guest = ("tests/guests", "table-rust");
 
@@ -35,15 +31,6 @@ pub(super) async fn descriptors(folder: &Path) -> PathBuf {
     set
 }
 
-/// A certificate that is its own authority: the C core takes none whose authority is for some addresses only, as
-/// that of `postern certs dev` is.
-fn write_certificate(certificate: &Path, key: &Path) {
-    let made = generate_simple_self_signed(vec!["localhost".to_owned()]);
-    let CertifiedKey { cert, signing_key } = made.expect("a certificate");
-    fs::write(certificate, cert.pem()).expect("writable");
-    fs::write(key, signing_key.serialize_pem()).expect("writable");
-}
-
 /// A script of this folder, to be run by Node with the packages of `tests/tools/grpc`.
 fn node(name: &str) -> Command {
     let mut command = Command::new(system_tool("node"));
@@ -56,16 +43,14 @@ fn node(name: &str) -> Command {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_the_c_core_and_of_grpc_js_see_all_of_grpc() {
     let _machine = share().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let [authority, key] = ["localhost.pem", "localhost.key"].map(|name| folder.path().join(name));
-    write_certificate(&authority, &key);
+    // The C core stands on BoringSSL.
+    let certificates = DevCertificates::of_hosts_only();
+    let authority = certificates.path("ca.pem");
     let secure = free_address().expect("a free port");
     let setup = Setup {
         config: format!(
-            "[listeners.secure]\nprotocol = \"http\"\naddress = \"{secure}\"\n\
-             [listeners.secure.tls]\ncertificate-file = \"{}\"\nkey-file = \"{}\"\n",
-            authority.display(),
-            key.display()
+            "[listeners.secure]\nprotocol = \"http\"\naddress = \"{secure}\"\n{}",
+            certificates.table("secure")
         ),
         ..sample()
     };

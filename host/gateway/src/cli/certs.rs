@@ -10,7 +10,7 @@ use super::{failure::CommandFailure, options::SharedOptions, output::Output};
 use crate::{
     acme::{self, AuthorityFolder, Standing},
     certificates::{Certificates, ShownCertificate, unix_seconds},
-    local_authority::{self, LEAF_LIFE, LocalCertificates, LocalCertificatesError},
+    local_authority::{self, LEAF_LIFE, LeafNames, LocalCertificates, LocalCertificatesError},
     private_file,
 };
 
@@ -29,6 +29,7 @@ Reads the files that the configuration names, as `postern run` does; a gateway n
 Examples:
   postern certs dev                        tls/localhost.pem for localhost, 127.0.0.1 and ::1
   postern certs dev certs --name api.test  certs/localhost.pem, for api.test, too
+  postern certs dev --hosts-only           for localhost alone: clients with BoringSSL take it
 
 The authority may vouch for these names only. It is made anew each time.")]
     Dev(DevArgs),
@@ -42,6 +43,10 @@ pub(super) struct DevArgs {
     /// A further name or IP address; may be repeated.
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
+    /// Leave addresses out of the certificate. Clients with BoringSSL (grpcio, Envoy) take no certificate with an
+    /// address of an authority that may vouch for some addresses only.
+    #[arg(long)]
+    hosts_only: bool,
     /// Replace files that are there.
     #[arg(long)]
     force: bool,
@@ -152,13 +157,12 @@ fn to_json(shown: &ShownCertificate) -> serde_json::Value {
 
 fn dev(args: &DevArgs, output: &Output) -> Result<(), CommandFailure> {
     let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let made = local_authority::create(&args.names, now).map_err(|error| match &error {
-        LocalCertificatesError::Name(_) => {
-            let failure = CommandFailure::usage(error.to_string());
-            failure.with_remedy("write a name such as api.test, *.api.test or 10.0.0.7")
-        }
-        LocalCertificatesError::Made(_) => CommandFailure::new(error.to_string()),
-    })?;
+    let leaf_names = match args.hosts_only {
+        true => LeafNames::HostsOnly,
+        false => LeafNames::All,
+    };
+    let made = local_authority::create(&args.names, leaf_names, now);
+    let made = made.map_err(|error| not_made(&error))?;
     let [ca, ca_key, pem, key] = FILES.map(|name| args.folder.join(name));
     let LocalCertificates {
         authority,
@@ -215,6 +219,18 @@ fn dev(args: &DevArgs, output: &Output) -> Result<(), CommandFailure> {
          Whoever has {ca_key} can pretend to be these names to those who believe it; remove it when it is\n\
          not needed.\n"
     ))
+}
+
+fn not_made(error: &LocalCertificatesError) -> CommandFailure {
+    let told = error.to_string();
+    match error {
+        LocalCertificatesError::Name(_) => CommandFailure::usage(told)
+            .with_remedy("write a name such as api.test, *.api.test or 10.0.0.7"),
+        LocalCertificatesError::Address(_) => {
+            CommandFailure::usage(told).with_remedy("leave out --hosts-only, or the address")
+        }
+        LocalCertificatesError::Made(_) => CommandFailure::new(told),
+    }
 }
 
 fn refuse_to_replace(files: &[&PathBuf]) -> Result<(), CommandFailure> {
