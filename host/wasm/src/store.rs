@@ -1,14 +1,13 @@
 //! The persistent key/value store behind `kv`: one redb file, one table per plugin or shared name. A write
 //! that has been answered is on disk.
 //!
-//! Any file of redb is written by one thread (`group_commit`, `writer`). After an error of the disk it opens
+//! Any file of redb is written by one thread (`group_commit`). After an error of the disk it opens
 //! the file again (`recovery`); until that has been seen to help, writes are refused with their kind and the
 //! time to come again (`failure`).
 
 mod failure;
 mod group_commit;
 mod recovery;
-mod writer;
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -25,8 +24,37 @@ use self::group_commit::WriterQueue;
 pub use self::{
     failure::{StoreError, StoreHealth},
     group_commit::{CACHE_BYTES, GroupCommit},
-    writer::CommitBatch,
 };
+
+/// Requests that are written by one commit, and what each is told: how one kind of store uses its file.
+pub trait CommitBatch: Default + 'static {
+    type Request: Send + 'static;
+
+    /// The name of the thread that writes.
+    const THREAD: &'static str;
+    /// Requests in one commit.
+    const REQUESTS_MAX: usize;
+    /// Units of room that requests may hold until they are answered; whoever asks for more waits.
+    const UNITS_MAX: usize;
+
+    fn add(&mut self, request: Self::Request);
+
+    /// Whether there is nothing to commit.
+    fn is_empty(&self) -> bool;
+
+    /// Octets that it writes, about.
+    fn n_bytes(&self) -> usize;
+
+    /// # Errors
+    /// What redb says; nothing is committed then.
+    fn write(&mut self, transaction: &WriteTransaction) -> Result<(), redb::Error>;
+
+    /// It is on disk.
+    fn on_committed(self);
+
+    /// Nothing of it is on disk.
+    fn on_failed(self, error: &StoreError);
+}
 
 type Table<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
 

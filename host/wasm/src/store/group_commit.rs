@@ -1,6 +1,6 @@
 //! A file of redb with one writer: requests that wait while a commit is on its way are committed together,
 //! so that sixteen writers cost one sync, not sixteen. What is kept in the file, and what a request is, is
-//! its user's (`CommitBatch`).
+//! its user's (`CommitBatch`). What errors of the disk do is in `recovery`.
 //!
 //! ```text
 //! ask ─▶ queue, bounded by units of room ─▶ thread: one commit for all that waits ─▶ each is told
@@ -8,19 +8,25 @@
 //! ```
 
 use std::{
+    io,
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
 use parking_lot::Mutex;
+use postern_system::clock;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    runtime,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout_at,
+};
 
 use super::{
-    failure::{StoreError, StoreHealth, fault},
+    CommitBatch,
+    failure::{StoreError, StoreFault, StoreHealth, fault},
     recovery::{OpenFile, StoreFile, StoreRecovery},
-    writer::{CommitBatch, Queued, Writer, WriterRequest},
 };
 
 /// Pages kept in memory, in octets. redb's own default of 1 GiB is for a process of its own.
@@ -39,6 +45,31 @@ pub(crate) struct WriterQueue<R> {
     requests: mpsc::UnboundedSender<Queued<R>>,
     /// Whoever waits for the writer has a part of it.
     room: Arc<Semaphore>,
+}
+
+/// What the writer is asked, with the room that this takes.
+struct Queued<R> {
+    request: WriterRequest<R>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+enum WriterRequest<R> {
+    Commit(R),
+    /// A read of the file as it was opened for the `opening`th time met an error of the disk.
+    ReadFailed {
+        fault: StoreFault,
+        reason: Arc<str>,
+        opening: u64,
+    },
+    Close,
+}
+
+/// The thread that writes: one commit after the other, each with all that waits.
+struct Writer<B: CommitBatch> {
+    recovery: StoreRecovery,
+    queue: mpsc::UnboundedReceiver<Queued<B::Request>>,
+    /// Waits for the queue and for the time of the next trial.
+    clock: runtime::Runtime,
 }
 
 impl<R> GroupCommit<R> {
@@ -193,4 +224,103 @@ impl<R> WriterQueue<R> {
         }
         StoreError::failed(fault, reason)
     }
+}
+
+impl<B: CommitBatch> Writer<B> {
+    fn new(
+        recovery: StoreRecovery,
+        queue: mpsc::UnboundedReceiver<Queued<B::Request>>,
+    ) -> io::Result<Self> {
+        let clock = runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        Ok(Self {
+            recovery,
+            queue,
+            clock,
+        })
+    }
+
+    /// Writes until it is told to close.
+    fn run(mut self) {
+        let mut requests = Vec::with_capacity(B::REQUESTS_MAX);
+        loop {
+            let next = self.recovery.next_trial();
+            let queue = &mut self.queue;
+            let received = self.clock.block_on(async {
+                let receiving = queue.recv_many(&mut requests, B::REQUESTS_MAX);
+                match next {
+                    None => Some(receiving.await),
+                    Some(next) => timeout_at(next.into(), receiving).await.ok(),
+                }
+            });
+            match received {
+                Some(0) => break,
+                Some(_) => {
+                    if self.take(requests.drain(..)) {
+                        break;
+                    }
+                }
+                None => self.recovery.try_again(),
+            }
+        }
+    }
+
+    /// Says whether it is to end.
+    fn take(&mut self, requests: impl Iterator<Item = Queued<B::Request>>) -> bool {
+        let next = self.recovery.next_trial();
+        if next.is_some_and(|next| next <= clock::now()) {
+            self.recovery.try_again();
+        }
+        let mut is_closing = false;
+        let mut batch = B::default();
+        let mut held: Option<OwnedSemaphorePermit> = None;
+        for Queued { request, permit } in requests {
+            if let Some(permit) = permit {
+                match &mut held {
+                    Some(held) => held.merge(permit),
+                    None => held = Some(permit),
+                }
+            }
+            match request {
+                WriterRequest::Commit(request) => batch.add(request),
+                WriterRequest::ReadFailed {
+                    fault,
+                    reason,
+                    opening,
+                } => self.recovery.on_failed_read(opening, fault, reason),
+                WriterRequest::Close => is_closing = true,
+            }
+        }
+        if !batch.is_empty() {
+            self.write(batch);
+        }
+        is_closing
+    }
+
+    fn write(&mut self, mut batch: B) {
+        let Some(opened) = self.recovery.writable() else {
+            return batch.on_failed(&self.recovery.refusal());
+        };
+        let committed = commit(&opened, &mut batch);
+        drop(opened);
+        match committed {
+            Ok(()) => batch.on_committed(),
+            Err(error) => {
+                let fault = self.recovery.on_failed_commit(&error, batch.n_bytes());
+                let error = match fault {
+                    Some(_) => self.recovery.refusal(),
+                    None => StoreError::Database(Arc::new(error)),
+                };
+                batch.on_failed(&error);
+            }
+        }
+    }
+}
+
+fn commit(opened: &OpenFile, batch: &mut impl CommitBatch) -> Result<(), redb::Error> {
+    let transaction = opened.database.begin_write()?;
+    batch.write(&transaction)?;
+    transaction.commit()?;
+    Ok(())
 }
