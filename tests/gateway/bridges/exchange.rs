@@ -2,13 +2,9 @@
 
 use std::fs;
 
-use postern_tests::{Gateway, Setup, patiently};
+use postern_tests::{Gateway, Mosquitto, Setup, mosquitto_passwords, patiently};
 
-use super::{
-    Listening, bridged,
-    broker::{Broker, passwords},
-    connected, publish, publisher, state,
-};
+use super::{Listening, bridged, connected, publish, publisher, state};
 use crate::share;
 
 const VERSIONS: [&str; 2] = ["3.1.1", "5"];
@@ -17,7 +13,7 @@ const VERSIONS: [&str; 2] = ["3.1.1", "5"];
 async fn topics_go_in_and_out_by_their_filters_directions_and_prefixes() {
     let _machine = share().await;
     for version in VERSIONS {
-        let broker = Broker::start().await;
+        let broker = Mosquitto::start().await;
         let keys = format!(
             "version = \"{version}\"\n\
              [bridges.b.topics.readings]\nfilter = \"sensors/+/data\"\ndirection = \"in\"\n\
@@ -58,7 +54,7 @@ async fn each_quality_of_service_arrives_as_often_as_it_says() {
     let _machine = share().await;
     for version in VERSIONS {
         for qos in ["0", "1", "2"] {
-            let broker = Broker::start().await;
+            let broker = Mosquitto::start().await;
             let keys = format!(
                 "version = \"{version}\"\n\
                  [bridges.b.topics.in]\nfilter = \"in/#\"\nqos = {qos}\n\
@@ -91,7 +87,7 @@ async fn each_quality_of_service_arrives_as_often_as_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_retain_flag_is_kept_set_or_dropped() {
     let _machine = share().await;
-    let broker = Broker::start().await;
+    let broker = Mosquitto::start().await;
     broker.publish("state/kept", "before", &["-r"]);
     broker.publish("never/in", "before", &["-r"]);
     let keys = "[bridges.b.topics.state]\nfilter = \"state/#\"\nretain = \"keep\"\n\
@@ -134,7 +130,7 @@ async fn the_retain_flag_is_kept_set_or_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn properties_of_mqtt_5_are_headers_of_events_and_come_back() {
     let _machine = share().await;
-    let broker = Broker::start().await;
+    let broker = Mosquitto::start().await;
     let keys = "[bridges.b.topics.in]\nfilter = \"in/#\"\n\
                 [bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"";
     let gateway = bridged(&broker.url(), keys).await;
@@ -185,7 +181,7 @@ async fn properties_of_mqtt_5_are_headers_of_events_and_come_back() {
 async fn the_will_is_published_when_the_gateway_is_gone_without_a_word_and_not_otherwise() {
     let _machine = share().await;
     for version in VERSIONS {
-        let broker = Broker::start().await;
+        let broker = Mosquitto::start().await;
         let keys = format!(
             "version = \"{version}\"\nwill = {{ topic = \"gone/gw\", payload = \"offline\", qos = 1, \
              retain = true, delay = \"0s\" }}"
@@ -210,9 +206,9 @@ async fn the_will_is_published_when_the_gateway_is_gone_without_a_word_and_not_o
 async fn username_password_and_client_id_are_those_of_the_table_or_a_file() {
     let _machine = share().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let file = passwords(folder.path(), "gw", "s3cret");
+    let file = mosquitto_passwords(folder.path(), "gw", "s3cret");
     let lines = "allow_anonymous false\npassword_file ROOT/passwords\n";
-    let broker = Broker::with(lines, &[("passwords", file)]).await;
+    let broker = Mosquitto::with(lines, &[("passwords", file)]).await;
     let secret = folder.path().join("secret");
     fs::write(&secret, "s3cret\n").expect("writable");
     for password in [
@@ -256,7 +252,7 @@ async fn a_unix_socket_and_websocket_reach_a_broker_as_well() {
         "allow_anonymous true\nlistener {} 127.0.0.1\nprotocol websockets\nlistener 0 ROOT/m.sock\n",
         address.port()
     );
-    let broker = Broker::with(&lines, &[]).await;
+    let broker = Mosquitto::with(&lines, &[]).await;
     let socket = broker.path("m.sock");
     for url in [format!("unix:{socket}"), format!("ws://{address}/mqtt")] {
         let keys = "[bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"";

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use postern_tests::{Gateway, Setup, patiently};
+use postern_tests::{Gateway, Mosquitto, Setup, patiently};
 use tokio::time::sleep;
 
-use super::{Listening, broker::Broker, connected, publish, publisher, state};
+use super::{Listening, connected, publish, publisher, state};
 use crate::share;
 
 /// Long enough for a loop to show itself a hundred times.
@@ -34,7 +34,7 @@ async fn gateway(config: String, bridges: &[&str]) -> Gateway {
 async fn two_gateways_that_exchange_everything_over_one_broker_hear_each_event_once() {
     let _machine = share().await;
     for versions in [["5", "5"], ["3.1.1", "3.1.1"], ["5", "3.1.1"]] {
-        let broker = Broker::start().await;
+        let broker = Mosquitto::start().await;
         let url = broker.url();
         let first = gateway(both_ways("b", &url, versions[0]), &["b"]).await;
         let second = gateway(both_ways("b", &url, versions[1]), &["b"]).await;
@@ -61,7 +61,7 @@ async fn two_gateways_that_exchange_everything_over_one_broker_hear_each_event_o
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_goes_round_a_ring_of_brokers_and_gateways_once() {
     let _machine = share().await;
-    let (one, other) = (Broker::start().await, Broker::start().await);
+    let (one, other) = (Mosquitto::start().await, Mosquitto::start().await);
     let ring = || both_ways("one", &one.url(), "5") + &both_ways("other", &other.url(), "5");
     let first = gateway(ring(), &["one", "other"]).await;
     let _second = gateway(ring(), &["one", "other"]).await;
@@ -86,7 +86,7 @@ async fn an_event_goes_round_a_ring_of_brokers_and_gateways_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_crosses_no_more_bridges_than_hops_max() {
     let _machine = share().await;
-    let broker = Broker::start().await;
+    let broker = Mosquitto::start().await;
     let config = format!(
         "[bridges.b]\nurl = \"{}\"\nhops-max = 2\n[bridges.b.topics.in]\nfilter = \"t/#\"\n",
         broker.url()

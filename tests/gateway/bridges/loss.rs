@@ -9,10 +9,10 @@ use std::{
 };
 
 use postern_core::testing::Rng;
-use postern_tests::{Gateway, Setup, patiently};
+use postern_tests::{Gateway, Mosquitto, Setup, patiently};
 use tokio::time::sleep;
 
-use super::{Listening, bridged, broker::Broker, connected, numbers, publish, publisher, state};
+use super::{Listening, bridged, connected, numbers, publish, publisher, state};
 use crate::{figure, share};
 
 /// Of each quality of service.
@@ -23,7 +23,7 @@ const HASTY: &str = "reconnect-min = \"20ms\"\nreconnect-max = \"100ms\"\n";
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_broker_that_is_away_goes_out_in_order_once_it_is_back() {
     let _machine = share().await;
-    let mut broker = Broker::start().await;
+    let mut broker = Mosquitto::start().await;
     let keys = format!(
         "{HASTY}queue-messages-max = 5\nwhen-full = \"drop-oldest\"\n\
          [bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = 1"
@@ -59,7 +59,7 @@ async fn what_waits_for_a_broker_that_is_away_goes_out_in_order_once_it_is_back(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_may_lose_what_comes_instead() {
     let _machine = share().await;
-    let mut broker = Broker::start().await;
+    let mut broker = Mosquitto::start().await;
     // Each message is charged with 256 octets and more.
     let keys = format!(
         "{HASTY}queue-bytes-max = \"64KiB\"\nwhen-full = \"drop-newest\"\n\
@@ -91,7 +91,7 @@ async fn a_full_queue_may_lose_what_comes_instead() {
 async fn nothing_is_lost_and_nothing_goes_out_twice_while_connections_break_under_qos_2() {
     let _machine = share().await;
     for version in ["3.1.1", "5"] {
-        let broker = Broker::start().await;
+        let broker = Mosquitto::start().await;
         let relay = super::relay::Breaking::start(broker.address).await;
         let url = format!("mqtt://{}", relay.address());
         let keys = format!(
@@ -145,7 +145,7 @@ async fn nothing_is_lost_and_nothing_goes_out_twice_while_connections_break_unde
 async fn a_broker_that_is_killed_gets_everything_that_it_has_not_acknowledged() {
     let _machine = share().await;
     for (qos, seed) in [("1", 1), ("2", 2)] {
-        let mut broker = Broker::start().await;
+        let mut broker = Mosquitto::start().await;
         let keys = format!(
             "{HASTY}queue-messages-max = 1000000\nqueue-bytes-max = \"1GiB\"\nclean-session = false\nclient-id = \"gw\"\n\
              [bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = {qos}"
@@ -192,7 +192,7 @@ async fn a_broker_that_is_killed_gets_everything_that_it_has_not_acknowledged() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_durable_reaches_the_broker_whoever_is_killed() {
     let _machine = share().await;
-    let mut broker = Broker::start().await;
+    let mut broker = Mosquitto::start().await;
     let reading = broker.read("out/#", &["-q", "1", "-c"]).await;
     let keys = format!(
         "{HASTY}[bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = 0\n\
@@ -229,7 +229,7 @@ async fn what_is_durable_reaches_the_broker_whoever_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_in_to_a_durable_topic_is_kept_whenever_the_gateway_is_killed() {
     let _machine = share().await;
-    let broker = Broker::start().await;
+    let broker = Mosquitto::start().await;
     let keys = format!(
         "{HASTY}clean-session = false\nclient-id = \"gw\"\n\
          [bridges.b.topics.one]\nfilter = \"one/#\"\nqos = 1\n\
@@ -273,7 +273,7 @@ async fn what_the_broker_refuses_of_a_durable_topic_is_a_dead_letter() {
     let _machine = share().await;
     let acl = "topic write out/good\ntopic read #\n".to_owned();
     let lines = "allow_anonymous true\nacl_file ROOT/acl\n";
-    let broker = Broker::with(lines, &[("acl", acl)]).await;
+    let broker = Mosquitto::with(lines, &[("acl", acl)]).await;
     let keys = "[bridges.b.topics.out]\nfilter = \"out/#\"\ndirection = \"out\"\nqos = 1\n\
                 [topics.\"out.>\"]\ndelivery = \"at-least-once\"\n";
     let gateway = bridged(&broker.url(), keys).await;
@@ -298,7 +298,7 @@ async fn what_the_broker_refuses_of_a_durable_topic_is_a_dead_letter() {
 async fn a_session_that_is_kept_brings_what_came_while_the_gateway_was_away() {
     let _machine = share().await;
     for (version, is_clean) in [("3.1.1", false), ("5", false), ("5", true)] {
-        let broker = Broker::start().await;
+        let broker = Mosquitto::start().await;
         let session = match is_clean {
             true => "clean-session = true".to_owned(),
             false => "clean-session = false\nsession-expiry = \"1h\"".to_owned(),
@@ -325,7 +325,7 @@ async fn a_session_that_is_kept_brings_what_came_while_the_gateway_was_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_configuration_touches_the_bridge_that_changed_and_no_other() {
     let _machine = share().await;
-    let broker = Broker::start().await;
+    let broker = Mosquitto::start().await;
     let bridge = |name: &str, filter: &str| {
         format!(
             "[bridges.{name}]\nurl = \"{}\"\n[bridges.{name}.topics.t]\nfilter = \"{filter}\"\n\

@@ -8,10 +8,9 @@
 //! | `loops.rs` | two bridges, two gateways, in a ring |
 //! | `tls.rs` | certificates of both sides, renewed |
 //! | `bounds.rs` | keys that bound and time |
-//! | `broker.rs`, `relay.rs` | fixtures |
+//! | `relay.rs` | a fixture |
 
 mod bounds;
-mod broker;
 mod exchange;
 mod loops;
 mod loss;

@@ -2,9 +2,9 @@
 
 use std::{fs, path::Path};
 
-use postern_tests::{Gateway, Setup, patiently};
+use postern_tests::{Gateway, Mosquitto, Setup, patiently};
 
-use super::{broker::Broker, connected, publish, publisher, state};
+use super::{connected, publish, publisher, state};
 use crate::{
     share,
     tls::authority::{Authority, Pair, VALID},
@@ -21,17 +21,17 @@ fn place(folder: &Path, pair: &Pair) {
     }
 }
 
-async fn broker(authority: &Authority) -> Broker {
+async fn broker(authority: &Authority) -> Mosquitto {
     let own = authority.pair("broker", 1, VALID);
     let files = [
         ("ca.pem", authority.pem()),
         ("broker.pem", own.certificate),
         ("broker.key", own.key),
     ];
-    Broker::with(LINES, &files).await
+    Mosquitto::with(LINES, &files).await
 }
 
-fn table(broker: &Broker, folder: &Path, more: &str) -> String {
+fn table(broker: &Mosquitto, folder: &Path, more: &str) -> String {
     let port = broker.address.port();
     let root = folder.display();
     format!(

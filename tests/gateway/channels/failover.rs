@@ -2,93 +2,42 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use postern_core::{Call, Handler};
-use postern_tests::{
-    Gateway, Setup, ToolProcess, free_address, next_event, patiently, session, system_tool,
-};
+use postern_tests::{Gateway, Mosquitto, RedisServer, Setup, next_event, patiently, session};
 use serde_json::Value;
 
 use super::{Observer, carries, pause, publish};
 use crate::{figure, share};
 
-/// Where the brokers are, whether they run or not.
+/// The brokers of the channel.
 struct Brokers {
-    redis: SocketAddr,
-    mosquitto: SocketAddr,
-    folder: tempfile::TempDir,
+    redis: RedisServer,
+    mosquitto: Mosquitto,
 }
 
 impl Brokers {
+    /// Neither runs yet.
     fn new() -> Self {
-        let brokers = Self {
-            redis: free_address().expect("a port"),
-            mosquitto: free_address().expect("a port"),
-            folder: tempfile::tempdir().expect("a folder"),
-        };
-        let data = brokers.folder.path().join("mosquitto");
-        fs::create_dir(&data).expect("made");
-        // What it has acknowledged for a session that is away it has again after a kill.
-        let config = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
-             autosave_interval 1\nautosave_on_changes true\nmax_queued_messages 0\n",
-            brokers.mosquitto.port(),
-            data.display()
-        );
-        fs::write(brokers.config(), config).expect("written");
-        brokers
-    }
-
-    fn config(&self) -> std::path::PathBuf {
-        self.folder.path().join("mosquitto.conf")
-    }
-
-    async fn redis(&self) -> ToolProcess {
-        let port = self.redis.port().to_string();
-        let mut command = Command::new(system_tool("redis-server"));
-        command.args([
-            "--port",
-            &port,
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]);
-        Self::start(command, self.redis, self.folder.path()).await
-    }
-
-    async fn mosquitto(&self) -> ToolProcess {
-        let mut command = Command::new(system_tool("mosquitto"));
-        command.arg("-c").arg(self.config());
-        Self::start(command, self.mosquitto, self.folder.path()).await
-    }
-
-    async fn start(mut command: Command, address: SocketAddr, folder: &Path) -> ToolProcess {
-        let quiet = command
-            .current_dir(folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut server = ToolProcess::start(quiet);
-        server.listening(address).await;
-        server
+        // What mosquitto has acknowledged for a session that is away it has again after a kill.
+        let lines = "allow_anonymous true\nautosave_interval 1\nautosave_on_changes true\n";
+        Self {
+            redis: RedisServer::prepare(&[]),
+            mosquitto: Mosquitto::prepare(lines, &[]),
+        }
     }
 }
 
 fn setup(brokers: &Brokers, delivery: &str) -> Setup {
     let config = format!(
-        "[stores.main]\nurl = \"redis://{}\"\n[bridges.plant]\nurl = \"mqtt://{}\"\n\
+        "[stores.main]\nurl = \"{}\"\n[bridges.plant]\nurl = \"{}\"\n\
          [channels.orders]\ntopics = [\"orders.>\"]\nprotocols = [\"redis\", \"mqtt\"]\ndirection = \"out\"\n\
          delivery = \"{delivery}\"\nfailover-after = \"500ms\"\nreturn-after = \"3s\"\npublish-timeout = \"30s\"\n",
-        brokers.redis, brokers.mosquitto
+        brokers.redis.url(),
+        brokers.mosquitto.url()
     );
     Setup {
         config,
@@ -141,35 +90,30 @@ fn arrived(observer: &Observer) -> BTreeMap<u64, usize> {
 }
 
 /// Kills and revives the brokers in turn; says when each change was.
-async fn kill_and_revive(
-    gateway: &Gateway,
-    brokers: &Brokers,
-    running: (ToolProcess, ToolProcess),
-) -> (ToolProcess, ToolProcess) {
-    let (redis, mosquitto) = running;
+async fn kill_and_revive(gateway: &Gateway, brokers: &mut Brokers) {
     pause(2000).await;
-    drop(redis);
+    brokers.redis.kill();
     carries(gateway, "orders", "bridge plant").await;
     pause(2000).await;
-    drop(mosquitto);
+    brokers.mosquitto.kill();
     // Both are away: events wait.
     pause(1500).await;
-    let mosquitto = brokers.mosquitto().await;
+    brokers.mosquitto.start_again().await;
     carries(gateway, "orders", "bridge plant").await;
     pause(1000).await;
-    let redis = brokers.redis().await;
+    brokers.redis.start_again().await;
     carries(gateway, "orders", "store main").await;
     pause(2000).await;
-    (redis, mosquitto)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
     let _machine = share().await;
-    let brokers = Brokers::new();
-    let running = (brokers.redis().await, brokers.mosquitto().await);
-    let over_redis = Observer::start(&["redis", &brokers.redis.port().to_string()]);
-    let over_mqtt = Observer::start(&["mqtt", &brokers.mosquitto.port().to_string()]);
+    let mut brokers = Brokers::new();
+    brokers.redis.start_again().await;
+    brokers.mosquitto.start_again().await;
+    let over_redis = Observer::start(&["redis", &brokers.redis.port.to_string()]);
+    let over_mqtt = Observer::start(&["mqtt", &brokers.mosquitto.address.port().to_string()]);
     over_redis.first("ready").await;
     over_mqtt.first("ready").await;
     let gateway = Gateway::start(setup(&brokers, "at-least-once")).await;
@@ -181,11 +125,10 @@ async fn the_first_that_works_carries_and_nothing_is_lost_when_brokers_die() {
     let stop = AtomicBool::new(false);
     let publishing = publish_all(&gateway, &stop);
     let changing = async {
-        let running = kill_and_revive(&gateway, &brokers, running).await;
+        kill_and_revive(&gateway, &mut brokers).await;
         stop.store(true, Relaxed);
-        running
     };
-    let (published, _running) = tokio::join!(publishing, changing);
+    let (published, ()) = tokio::join!(publishing, changing);
     assert_eq!(published.refused, [""; 0], "{}", gateway.log());
     check_course(&published, (&over_redis, &over_mqtt)).await;
     let mut told = Vec::new();
@@ -246,9 +189,9 @@ async fn check_course(published: &Published, (over_redis, over_mqtt): (&Observer
 #[tokio::test(flavor = "multi_thread")]
 async fn a_durable_topic_waits_for_its_brokers_over_a_kill_of_the_gateway() {
     let _machine = share().await;
-    let brokers = Brokers::new();
-    let redis = brokers.redis().await;
-    let over_mqtt = Observer::start(&["mqtt", &brokers.mosquitto.port().to_string()]);
+    let mut brokers = Brokers::new();
+    brokers.redis.start_again().await;
+    let over_mqtt = Observer::start(&["mqtt", &brokers.mosquitto.address.port().to_string()]);
     let mut setup = setup(&brokers, "at-least-once");
     setup
         .config
@@ -264,7 +207,7 @@ async fn a_durable_topic_waits_for_its_brokers_over_a_kill_of_the_gateway() {
         channels["channels"][0]["acknowledged"] == 1
     })
     .await;
-    drop(redis);
+    brokers.redis.kill();
     // Both are away: the log has them, and their publisher is answered.
     for number in 1..=50 {
         let stored = publish(&client, "orders.created", None, number.to_string()).await;
@@ -272,7 +215,7 @@ async fn a_durable_topic_waits_for_its_brokers_over_a_kill_of_the_gateway() {
     }
     gateway.signal("KILL");
     gateway.ended().await;
-    let _mosquitto = brokers.mosquitto().await;
+    brokers.mosquitto.start_again().await;
     over_mqtt.first("ready").await;
     gateway.start_again().await;
     let wanted: BTreeSet<u64> = (1..=50).collect();

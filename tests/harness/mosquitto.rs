@@ -1,4 +1,4 @@
-//! A mosquitto of the test's own, and its clients.
+//! A mosquitto of the system, in a folder and at a port of its own, and its clients.
 
 use std::{
     collections::BTreeSet,
@@ -10,30 +10,51 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use postern_tests::{ToolProcess, free_address, patiently, system_tool};
 use tempfile::TempDir;
 
+use crate::{
+    caller::patiently,
+    ports::free_address,
+    tools::{ToolProcess, system_tool},
+};
+
 /// A broker. Dropping it kills it.
-pub(super) struct Broker {
-    pub(super) address: SocketAddr,
+#[derive(Debug)]
+pub struct Mosquitto {
+    pub address: SocketAddr,
     folder: TempDir,
     process: Option<ToolProcess>,
 }
 
 /// Messages that somebody gets from a broker.
-pub(super) struct Reading {
+#[derive(Debug)]
+pub struct MosquittoReading {
     folder: TempDir,
     _process: ToolProcess,
 }
 
-impl Broker {
+impl Mosquitto {
     /// One that takes everybody.
-    pub(super) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::with("allow_anonymous true\n", &[]).await
     }
 
     /// One with these lines in its configuration, `ROOT` standing for its folder, and these files there.
-    pub(super) async fn with(lines: &str, files: &[(&str, String)]) -> Self {
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn with(lines: &str, files: &[(&str, String)]) -> Self {
+        let mut broker = Self::prepare(lines, files);
+        broker.start_again().await;
+        broker
+    }
+
+    /// As `with`, but it does not run yet.
+    ///
+    /// # Panics
+    /// When there is no port or no folder.
+    #[must_use]
+    pub fn prepare(lines: &str, files: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, content) in files {
             fs::write(folder.path().join(name), content).expect("writable");
@@ -48,26 +69,28 @@ impl Broker {
             lines.replace("ROOT", &root)
         );
         fs::write(folder.path().join("mosquitto.conf"), config).expect("writable");
-        let mut broker = Self {
+        Self {
             address,
             folder,
             process: None,
-        };
-        broker.start_again().await;
-        broker
+        }
     }
 
-    pub(super) fn url(&self) -> String {
+    #[must_use]
+    pub fn url(&self) -> String {
         format!("mqtt://{}", self.address)
     }
 
     /// Kills it as a crash would.
-    pub(super) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.process = None;
     }
 
     /// Ends it in order, so that it has written what it keeps.
-    pub(super) async fn stop(&mut self) {
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn stop(&mut self) {
         let Some(process) = self.process.take() else {
             return;
         };
@@ -81,7 +104,11 @@ impl Broker {
         .await;
     }
 
-    pub(super) async fn start_again(&mut self) {
+    /// Starts it with what it has on its disk.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_again(&mut self) {
         let config = self.folder.path().join("mosquitto.conf");
         let mut command = Command::new(system_tool("mosquitto"));
         // It gives up its rights otherwise, and cannot write to a folder that is the test's.
@@ -101,17 +128,22 @@ impl Broker {
     }
 
     /// A path in its folder.
-    pub(super) fn path(&self, name: &str) -> String {
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
     /// Everything that it has logged.
-    pub(super) fn log(&self) -> String {
+    #[must_use]
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Publishes with `mosquitto_pub`, and waits for its end.
-    pub(super) fn publish(&self, topic: &str, payload: &str, more: &[&str]) {
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn publish(&self, topic: &str, payload: &str, more: &[&str]) {
         let mut command = self.client("mosquitto_pub");
         command.args(["-t", topic, "-m", payload]).args(more);
         let output = command.output().expect("mosquitto_pub runs");
@@ -120,7 +152,10 @@ impl Broker {
     }
 
     /// Publishes a message for each line, and waits until the broker has acknowledged all of them.
-    pub(super) fn publish_lines(&self, topic: &str, lines: &str, qos: &str) {
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn publish_lines(&self, topic: &str, lines: &str, qos: &str) {
         let mut command = self.client("mosquitto_pub");
         command.args(["-l", "-t", topic, "-q", qos]);
         let mut child = command
@@ -134,7 +169,10 @@ impl Broker {
     }
 
     /// Subscribes with `mosquitto_sub`, and waits until it has.
-    pub(super) async fn read(&self, filter: &str, more: &[&str]) -> Reading {
+    ///
+    /// # Panics
+    /// When it does not subscribe.
+    pub async fn read(&self, filter: &str, more: &[&str]) -> MosquittoReading {
         static READERS: AtomicU64 = AtomicU64::new(0);
         let folder = tempfile::tempdir().expect("a folder");
         let id = format!("reader-{}-", READERS.fetch_add(1, Relaxed));
@@ -144,7 +182,7 @@ impl Broker {
         command.args(["-i", &id, "-t", filter, "-F", "= %t %q %r %p"]);
         command.args(more);
         command.stdout(lines).stderr(told);
-        let reading = Reading {
+        let reading = MosquittoReading {
             _process: ToolProcess::start(&mut command),
             folder,
         };
@@ -165,20 +203,21 @@ impl Broker {
     }
 }
 
-impl Reading {
+impl MosquittoReading {
     fn text(&self) -> String {
         fs::read_to_string(self.folder.path().join("lines")).unwrap_or_default()
     }
 
     /// What has come: topic, QoS, retain flag, payload.
-    pub(super) fn messages(&self) -> Vec<String> {
+    #[must_use]
+    pub fn messages(&self) -> Vec<String> {
         let text = self.text();
         let lines = text.lines().filter_map(|line| line.strip_prefix("= "));
         lines.map(str::to_owned).collect()
     }
 
     /// Waits until so many have come, and gives them.
-    pub(super) async fn at_least(&self, n: usize) -> Vec<String> {
+    pub async fn at_least(&self, n: usize) -> Vec<String> {
         patiently("the messages have come", async || {
             self.messages().len() >= n
         })
@@ -187,14 +226,15 @@ impl Reading {
     }
 
     /// The payloads that have come.
-    pub(super) fn payloads(&self) -> BTreeSet<String> {
+    #[must_use]
+    pub fn payloads(&self) -> BTreeSet<String> {
         let messages = self.messages().into_iter();
         let payloads = messages.filter_map(|line| line.splitn(4, ' ').nth(3).map(str::to_owned));
         payloads.collect()
     }
 
     /// Waits until all of `wanted` have come, however often each.
-    pub(super) async fn all_of(&self, wanted: &BTreeSet<String>) {
+    pub async fn all_of(&self, wanted: &BTreeSet<String>) {
         patiently("every message has come", async || {
             self.payloads().is_superset(wanted)
         })
@@ -208,7 +248,11 @@ fn is_root(own: &fs::Metadata) -> bool {
 }
 
 /// A file of the machine's `mosquitto_passwd`, with one user.
-pub(super) fn passwords(folder: &Path, user: &str, password: &str) -> String {
+///
+/// # Panics
+/// When there is no such program.
+#[must_use]
+pub fn mosquitto_passwords(folder: &Path, user: &str, password: &str) -> String {
     let path = folder.join("made");
     let mut command = Command::new(system_tool("mosquitto_passwd"));
     command.args(["-b", "-c"]).arg(&path).args([user, password]);
