@@ -204,6 +204,46 @@ async fn a_plugin_that_is_compiled_for_the_first_time_is_loading_and_not_unknown
     assert!(n_loading > 0, "it was never seen loading");
 }
 
+const SHOP: &str = r#"syntax = "proto3";
+package shop;
+import "google/api/annotations.proto";
+message Asked { string id = 1; }
+service Large {
+  rpc Any(Asked) returns (Asked) {
+    option idempotency_level = NO_SIDE_EFFECTS;
+    option (google.api.http) = { get: "/large/{id}" };
+  }
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_schema_names_is_loading_and_not_unknown_while_its_component_is_compiled() {
+    let _machine = share().await;
+    let gateway = Gateway::start(Setup::default()).await;
+    gateway.deploy("large.proto", SHOP.as_bytes());
+    gateway.deploy("large.wasm", &large());
+    let targets = [
+        "/large/7",
+        "/shop.Large/Any?encoding=json&message=%7B%7D&connect=v1",
+    ];
+    let mut n_loading = [0; 2];
+    patiently("it is there", async || {
+        for (target, n_loading) in targets.iter().zip(&mut n_loading) {
+            let request = format!("GET {target} HTTP/1.1\r\nhost: x.localhost\r\n\r\n");
+            let told = ask(gateway.http, &request).await;
+            if told.starts_with("HTTP/1.1 503 ") {
+                assert!(told.contains("\r\nretry-after: 1\r\n"), "{told}");
+                *n_loading += 1;
+            }
+        }
+        let (_, plugin) = gateway.admin("/plugins/large").await.expect("it answers");
+        let plugin: Value = serde_json::from_str(&plugin).unwrap_or_default();
+        plugin["generation"].as_u64() > Some(0)
+    })
+    .await;
+    assert!(n_loading.iter().all(|n| *n > 0), "{n_loading:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_is_always_late_is_told_of_once_with_the_key_to_raise() {
     let _machine = share().await;

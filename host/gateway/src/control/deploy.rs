@@ -3,11 +3,7 @@
 
 use std::{collections::BTreeSet, io, sync::Arc};
 
-use postern_core::{
-    Text,
-    route::{HttpRoute, RouteEnd},
-    service::ServiceInfo,
-};
+use postern_core::{Text, route::HttpRoute, service::ServiceInfo};
 use postern_wasm::{PluginSpec, ReadyGeneration};
 use tokio::task::spawn_blocking;
 use tracing::warn;
@@ -62,10 +58,17 @@ impl Control {
         // What is wrong with it is told by whoever deploys it.
         let manifest =
             read_manifest(slot, copy, &config).unwrap_or_else(|_| Manifest::absent(&config));
-        let (services, mut routes) = promised(slot.plugin_name(), &manifest, None, None);
-        // An upstream of a manifest is its own component.
-        routes.retain(|route| matches!(route.end, RouteEnd::Method(_) | RouteEnd::Upstream(_)));
-        slot.set_loading(Some(Loading { services, routes }));
+        let (services, routes) = promised(slot.plugin_name(), &manifest, None, None);
+        slot.set_loading(Some(Loading::of(services, routes)));
+    }
+
+    /// The same with what its schema says beyond its manifest, which is known before its component is compiled.
+    fn note_promised(&self, slot: &PluginSlot, services: Vec<Text>, routes: &[HttpRoute]) {
+        if slot.is_serving() || !slot.is_loading() {
+            return;
+        }
+        slot.set_loading(Some(Loading::of(services, routes.to_vec())));
+        self.publish();
     }
 
     /// From an offer to a generation that could take calls.
@@ -200,10 +203,13 @@ impl Control {
         let plugin = slot.plugin_name();
         let (services, promised_routes) = promised(plugin, &manifest, proto.as_deref(), None);
         let is_silent = manifest.service.0.is_empty() && proto.is_none();
-        let services = services.iter().map(Text::as_str).filter(|_| !is_silent);
-        let promised_claims = Claimed::of(services, &promised_routes);
+        let named = services.iter().map(Text::as_str).filter(|_| !is_silent);
+        let promised_claims = Claimed::of(named, &promised_routes);
         // Nothing of it runs before that.
         let signed = self.admit(slot, copy, (&promised_claims, is_new)).await?;
+        if proto.is_some() {
+            self.note_promised(slot, services, &promised_routes);
+        }
         let answers_once = answers_once(copy, manifest.instances.mode).await;
         let schema = proto.as_deref();
         let spec = PluginSpec {

@@ -9,7 +9,7 @@ use std::sync::{
 use parking_lot::Mutex;
 use postern_core::{
     Text,
-    route::HttpRoute,
+    route::{HttpRoute, RouteEnd},
     service::{ServiceInfo, TypeSchemas},
 };
 use postern_system::clock;
@@ -84,6 +84,14 @@ pub(super) struct Loading {
     pub services: Vec<Text>,
     /// Requests over HTTP that will come to them.
     pub routes: Vec<HttpRoute>,
+}
+
+impl Loading {
+    /// Of `routes`, those that come to its component: an upstream of a manifest is one.
+    pub(super) fn of(services: Vec<Text>, mut routes: Vec<HttpRoute>) -> Self {
+        routes.retain(|route| matches!(route.end, RouteEnd::Method(_) | RouteEnd::Upstream(_)));
+        Self { services, routes }
+    }
 }
 
 /// A generation that takes calls.
