@@ -72,7 +72,7 @@ struct Writer<B: CommitBatch> {
     clock: runtime::Runtime,
 }
 
-impl<R> GroupCommit<R> {
+impl<R: Send + 'static> GroupCommit<R> {
     /// Opens or creates the file; `health` is told when it fails and when that is over.
     ///
     /// # Errors
@@ -119,7 +119,9 @@ impl<R> GroupCommit<R> {
             writer: Mutex::new(Some(writer)),
         })
     }
+}
 
+impl<R> GroupCommit<R> {
     /// The file as it is open.
     ///
     /// # Errors
