@@ -11,11 +11,9 @@ use postern_core::{
     BoxFuture, Error, Text,
     event::{
         Event, Published, Publisher,
-        durable::{
-            ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, Position, WhenFull,
-        },
+        durable::{ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, WhenFull},
     },
-    mqtt::{Publication, Qos, Reason, TopicFilter, client_of, receipt_of},
+    mqtt::{Publication, Qos, Reason, TopicFilter},
 };
 use postern_net::mqtt::{Acceptance, MqttRefusal, MqttStore, StoredSession};
 use postern_system::clock;
@@ -156,7 +154,7 @@ impl MqttStore for SessionStore {
             if !sessions.is_empty() {
                 // From here on it keeps what is published for them.
                 let log = queues.log().await?;
-                // Kept before anybody gets what was found: it leaves the log then.
+                // What was found is a session's from here on.
                 for idx in find_receipts(&**log, &mut sessions).await? {
                     if let Some(session) = sessions.get(idx) {
                         let name = session.client_id.to_string();
@@ -254,29 +252,19 @@ async fn find_receipts(
         .enumerate()
         .map(|(idx, session)| (session.client_id.clone(), (idx, session.taken_receipt)));
     let taken: HashMap<Text, (usize, u64)> = taken.collect();
-    let last = log.info().await?.last;
-    let mut from = Position(last.0.saturating_sub(RECEIPTS_MAX).max(1));
-    loop {
-        let events = log.read(from, READ_MAX).await?;
-        let Some(newest) = events.last().map(|stored| stored.position) else {
-            return Ok(found);
+    for receipt in log.receipts().await? {
+        let Some((idx, taken_receipt)) = taken.get(&receipt.client) else {
+            continue;
         };
-        for stored in &events {
-            let receipt = receipt_of(&stored.event);
-            let known = client_of(&stored.event).and_then(|client_id| taken.get(&client_id));
-            let (Some(receipt), Some((idx, taken_receipt))) = (receipt, known) else {
-                continue;
-            };
-            if receipt.number > *taken_receipt
-                && let Some(session) = sessions.get_mut(*idx)
-            {
-                found.insert(*idx);
-                session.received.push(receipt.packet_id);
-                session.taken_receipt = session.taken_receipt.max(receipt.number);
-            }
+        if receipt.number > *taken_receipt
+            && let Some(session) = sessions.get_mut(*idx)
+        {
+            found.insert(*idx);
+            session.received.push(receipt.packet_id);
+            session.taken_receipt = session.taken_receipt.max(receipt.number);
         }
-        from = Position(newest.0 + 1);
     }
+    Ok(found)
 }
 
 impl fmt::Debug for SessionStore {
@@ -287,10 +275,5 @@ impl fmt::Debug for SessionStore {
     }
 }
 
-/// Messages at the end of the log that are looked at for publications that were not answered: more than
-/// all clients have under way when a gateway is killed.
-const RECEIPTS_MAX: u64 = 100_000;
-/// Messages that are read at one time.
-const READ_MAX: usize = 1_024;
 /// The log's name in the store.
 const LOG: &str = "mqtt sessions";

@@ -15,6 +15,7 @@ mod consumer_set;
 mod dead_letter;
 mod log;
 mod order;
+mod receipt;
 mod record;
 #[cfg(test)]
 mod simulation;
@@ -28,6 +29,7 @@ pub use self::{
     dead_letter::{DEAD_LETTERS, DeadEvent, DeadLetter, is_dead_letter},
     log::{EventMark, LogFull, LogLimits, LogState, RECORD_OVERHEAD_BYTES, WhenFull},
     order::OrderKey,
+    receipt::EventReceipt,
     record::{RecordError, VERSION, decode_event, encode_event, stored_at_ms},
     stored_event::{Position, StoredEvent},
 };
@@ -165,6 +167,15 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     /// What the store says.
     fn read(&self, from: Position, events_max: usize)
     -> BoxFuture<Result<Vec<StoredEvent>, Error>>;
+
+    /// Receipts of the newest events that were appended with one, in their order: each is on disk with its
+    /// event, and stays when that goes. By default a log keeps none.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn receipts(&self) -> BoxFuture<Result<Vec<EventReceipt>, Error>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// # Errors
     /// What the store says.

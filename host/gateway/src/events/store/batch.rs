@@ -13,7 +13,7 @@ use postern_core::{
 };
 use postern_system::clock;
 use postern_wasm::{CommitBatch, StoreError};
-use redb::WriteTransaction;
+use redb::{ReadableTableMetadata, WriteTransaction};
 
 use super::{
     disk::{self, Events, LOGS, Rows},
@@ -136,6 +136,7 @@ impl LogBatch {
         self.staged.state = state;
         self.trim(&mut events, &limits)?;
         self.write_appends(&mut events, &limits)?;
+        self.write_receipts(transaction)?;
         self.trim(&mut events, &limits)?;
         self.write_consumers(&mut rows)?;
         self.free(&mut events)?;
@@ -160,6 +161,25 @@ impl LogBatch {
             }
             let result = admitted.map_err(WriteFailure::Full);
             self.staged.results.push(result);
+        }
+        Ok(())
+    }
+
+    /// Receipts lie beside their events, so that both are on disk or neither is.
+    fn write_receipts(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        let appended = self.appends.iter().zip(&self.staged.results);
+        let mut receipts = appended
+            .filter_map(|(append, result)| Some((append.receipt.as_ref()?, result.as_ref().ok()?)))
+            .peekable();
+        if receipts.peek().is_none() {
+            return Ok(());
+        }
+        let mut table = transaction.open_table(Events::new(&self.log.tables.receipts))?;
+        for (receipt, position) in receipts {
+            table.insert(position.0, &*receipt.encode())?;
+        }
+        while table.len()? > RECEIPTS_MAX {
+            table.pop_first()?;
         }
         Ok(())
     }
@@ -319,5 +339,7 @@ impl LogBatch {
     }
 }
 
+/// Receipts of one log, the newest: more than all publishers have under way that were not answered.
+const RECEIPTS_MAX: u64 = 100_000;
 /// Events that one commit takes out on its own account; a lowered limit is met over several.
 const TRIMMED_MAX: usize = 4096;

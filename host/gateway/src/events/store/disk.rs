@@ -6,6 +6,7 @@
 //! | `logs` | name | `LogState` |
 //! | `events NAME` | position | event, as `core::event::durable::record` writes it |
 //! | `consumers NAME` | name | `ConsumerState` |
+//! | `receipts NAME` | position | `EventReceipt` of an event that was appended with one |
 
 use std::{path::Path, sync::Arc};
 
@@ -13,8 +14,8 @@ use bytes::Bytes;
 use postern_core::{
     Text,
     event::durable::{
-        ConsumerState, EventMark, LogState, OrderKey, Position, RecordError, Retention,
-        StoredEvent, decode_event, stored_at_ms,
+        ConsumerState, EventMark, EventReceipt, LogState, OrderKey, Position, RecordError,
+        Retention, StoredEvent, decode_event, stored_at_ms,
     },
 };
 use postern_wasm::{GroupCommit, StoreError};
@@ -37,6 +38,7 @@ const FORMAT_KEY: &str = "format";
 pub(super) struct LogTables {
     pub events: String,
     pub consumers: String,
+    pub receipts: String,
 }
 
 /// The file, whose writer is asked `R`.
@@ -74,6 +76,7 @@ impl LogTables {
         Self {
             events: format!("events {log}"),
             consumers: format!("consumers {log}"),
+            receipts: format!("receipts {log}"),
         }
     }
 }
@@ -135,6 +138,31 @@ impl<R> Disk<R> {
             Ok(found)
         });
         decode_all(read.await.map_err(ReadError::Store)?)
+    }
+
+    /// The log's receipts, the oldest first.
+    pub(super) async fn receipts(
+        &self,
+        tables: &Arc<LogTables>,
+    ) -> Result<Vec<EventReceipt>, ReadError> {
+        let tables = Arc::clone(tables);
+        let read = self.file.read(move |transaction| {
+            let Some(table) = open(transaction.open_table(Events::new(&tables.receipts)))? else {
+                return Ok(Vec::new());
+            };
+            let mut found = Vec::new();
+            for entry in table.iter()? {
+                let (position, receipt) = entry?;
+                let receipt = EventReceipt::decode(receipt.value());
+                found.push((Position(position.value()), receipt));
+            }
+            Ok(found)
+        });
+        let receipts = read.await.map_err(ReadError::Store)?.into_iter();
+        let valid = |(position, receipt): (Position, Result<EventReceipt, RecordError>)| {
+            receipt.map_err(|error| ReadError::Record(position, error))
+        };
+        receipts.map(valid).collect()
     }
 
     /// What there is of the log `name`.

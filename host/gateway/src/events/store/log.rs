@@ -7,10 +7,11 @@ use postern_core::{
     event::{
         Event, OWN_TOPICS,
         durable::{
-            ConsumerInfo, ConsumerSettings, EventConsumer, EventLog, LogInfo, LogLimits, LogState,
-            MemberId, Position, StoredEvent, encode_event,
+            ConsumerInfo, ConsumerSettings, EventConsumer, EventLog, EventReceipt, LogInfo,
+            LogLimits, LogState, MemberId, Position, StoredEvent, encode_event,
         },
     },
+    mqtt::{Receipt, client_of, receipt_of},
 };
 use postern_system::clock;
 
@@ -36,14 +37,38 @@ impl LogCore {
     async fn append(self: Arc<Self>, event: Event) -> Result<Position, Error> {
         let stored_at_ms = clock::unix_time_ms();
         let record = encode_event(stored_at_ms, &event);
+        let receipt = self.receipt_of(&event);
         drop(event);
         let n_units = record.len().div_ceil(UNIT_BYTES).max(1);
         let n_units = u32::try_from(n_units.min(QUEUED_UNITS_MAX)).unwrap_or(u32::MAX);
         let log = Arc::clone(&self);
         self.ask(n_units, move |done| {
-            Request::Append(AppendRequest { log, record, done })
+            Request::Append(AppendRequest {
+                log,
+                record,
+                receipt,
+                done,
+            })
         })
         .await
+    }
+
+    /// Which publication of a client's it is; a log of the configuration keeps none.
+    fn receipt_of(&self, event: &Event) -> Option<EventReceipt> {
+        if self.pattern.is_some() {
+            return None;
+        }
+        let Receipt { number, packet_id } = receipt_of(event)?;
+        Some(EventReceipt {
+            client: client_of(event)?,
+            number,
+            packet_id,
+        })
+    }
+
+    async fn receipts(self: Arc<Self>) -> Result<Vec<EventReceipt>, Error> {
+        let receipts = self.store.disk.receipts(&self.tables).await;
+        receipts.map_err(|error| error.to_error(&self.name))
     }
 
     async fn consumer(self: Arc<Self>, settings: ConsumerSettings) -> Result<LocalConsumer, Error> {
@@ -176,6 +201,10 @@ impl EventLog for LocalLog {
         events_max: usize,
     ) -> BoxFuture<Result<Vec<StoredEvent>, Error>> {
         Box::pin(Arc::clone(&self.core).read(from, events_max))
+    }
+
+    fn receipts(&self) -> BoxFuture<Result<Vec<EventReceipt>, Error>> {
+        Box::pin(Arc::clone(&self.core).receipts())
     }
 
     fn info(&self) -> BoxFuture<Result<LogInfo, Error>> {

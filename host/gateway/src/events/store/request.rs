@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use postern_core::{
     Error, Text,
-    event::durable::{ConsumerId, ConsumerSettings, LogFull, Position},
+    event::durable::{ConsumerId, ConsumerSettings, EventReceipt, LogFull, Position},
 };
 use postern_wasm::StoreError;
 use tokio::sync::oneshot;
@@ -29,6 +29,8 @@ pub(super) enum Request {
 pub(super) struct AppendRequest {
     pub log: Arc<LogCore>,
     pub record: Vec<u8>,
+    /// Kept beside the event.
+    pub receipt: Option<EventReceipt>,
     pub done: Done<Position>,
 }
 
