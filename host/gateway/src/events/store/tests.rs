@@ -19,6 +19,7 @@ use postern_core::{
 };
 use redb::{StorageBackend, backends::FileBackend};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use super::*;
 
