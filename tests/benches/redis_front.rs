@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     passes::Passes,
-    serve::cpu,
+    serve::cpu_with_ended_threads,
     table::{Goal, Table},
 };
 
@@ -202,7 +202,7 @@ async fn publishing(server: Served, n_subscribers: usize) -> io::Result<Round> {
     }
     let (reader, mut writer) = connect(server.address).await?.into_split();
     clients.spawn(discard(reader));
-    let (cpu_before, begin) = (cpu(server.process), Instant::now());
+    let (cpu_before, begin) = (cpu_with_ended_threads(server.process), Instant::now());
     let batch = encoded(&[b"PUBLISH", CHANNEL.as_bytes(), VALUE]).repeat(BATCH);
     let permits = u32::try_from(BATCH).unwrap_or(1);
     clients.spawn(async move {
@@ -216,7 +216,8 @@ async fn publishing(server: Served, n_subscribers: usize) -> io::Result<Round> {
     let n_messages = delivered.load(Relaxed) as f64 / n_subscribers as f64;
     let round = Round {
         per_second: n_messages / begin.elapsed().as_secs_f64(),
-        cpu_each: (cpu(server.process) - cpu_before).as_secs_f64() / n_messages.max(1.0),
+        cpu_each: (cpu_with_ended_threads(server.process) - cpu_before).as_secs_f64()
+            / n_messages.max(1.0),
     };
     // Whoever is in the middle of something is of no interest any more.
     clients.shutdown().await;
@@ -265,7 +266,7 @@ async fn asking(server: Served, load: Load, request: &[&[u8]]) -> io::Result<Rou
         let length = answer_bytes(&mut socket, &request).await?;
         sockets.push((socket, length));
     }
-    let (cpu_before, begin) = (cpu(server.process), Instant::now());
+    let (cpu_before, begin) = (cpu_with_ended_threads(server.process), Instant::now());
     for (socket, length) in sockets {
         let requests = request.repeat(load.depth);
         clients.spawn(ask(
@@ -280,7 +281,8 @@ async fn asking(server: Served, load: Load, request: &[&[u8]]) -> io::Result<Rou
     let n_answered = answered.load(Relaxed) as f64;
     let round = Round {
         per_second: n_answered / begin.elapsed().as_secs_f64(),
-        cpu_each: (cpu(server.process) - cpu_before).as_secs_f64() / n_answered.max(1.0),
+        cpu_each: (cpu_with_ended_threads(server.process) - cpu_before).as_secs_f64()
+            / n_answered.max(1.0),
     };
     clients.shutdown().await;
     Ok(round)

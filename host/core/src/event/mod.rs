@@ -145,18 +145,24 @@ pub struct Delivery {
 impl Publisher {
     /// Urgency of a call that says nothing of it.
     pub const USUAL_PRIORITY: u8 = 50;
-}
 
-/// Nobody in particular.
-impl Default for Publisher {
-    fn default() -> Self {
+    /// Of whom nothing is known but the connection.
+    #[must_use]
+    pub const fn of(peer: Arc<Peer>) -> Self {
         Self {
-            peer: Arc::default(),
+            peer,
             principal: None,
             trace: None,
             priority: Self::USUAL_PRIORITY,
             depth: 0,
         }
+    }
+}
+
+/// Nobody in particular.
+impl Default for Publisher {
+    fn default() -> Self {
+        Self::of(Arc::default())
     }
 }
 
@@ -179,11 +185,17 @@ impl Event {
     /// hold the much larger buffer of the connection that it came from.
     #[must_use]
     pub fn into_compact(self) -> Self {
-        let headers = self.headers.without(|key| !is_carried(key));
+        let headers = match self.headers.is_empty() {
+            true => self.headers,
+            // What was a section stays one.
+            false => self
+                .headers
+                .without(|key| !is_carried(key))
+                .to_owned_buffer(),
+        };
         Self {
             topic: Text::from(self.topic.as_str()),
-            // What was a section stays one.
-            headers: headers.to_owned_buffer(),
+            headers,
             payload: Bytes::copy_from_slice(&self.payload),
             publisher: self.publisher,
         }

@@ -38,6 +38,9 @@ pub enum TopicError {
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn check_topic(topic: &str) -> Result<(), TopicError> {
+    if is_plain(topic) {
+        return Ok(());
+    }
     check_levels(topic, |level, text| {
         let wildcard = text.chars().find(|c| matches!(c, '*' | '>'));
         wildcard.map_or(Ok(()), |found| Err(TopicError::Forbidden { level, found }))
@@ -122,6 +125,20 @@ impl fmt::Display for TopicPattern {
 
 /// Of a stranger's text, shown back to it.
 const SHOWN_CHARS_MAX: usize = 64;
+
+/// Whether it is one of the usual topics, whose octets say by themselves that nothing is wrong.
+fn is_plain(topic: &str) -> bool {
+    let (mut n_levels, mut before) = (1, b'.');
+    let are_plain = topic.bytes().all(|octet| {
+        let is_end = octet == b'.';
+        let is_within = octet.is_ascii_graphic() && !matches!(octet, b'*' | b'>');
+        let is_fine = is_within && !(is_end && before == b'.');
+        n_levels += usize::from(is_end);
+        before = octet;
+        is_fine
+    });
+    are_plain && before != b'.' && topic.len() <= TOPIC_BYTES_MAX && n_levels <= LEVELS_MAX
+}
 
 fn check_levels(
     text: &str,

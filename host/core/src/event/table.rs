@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use foldhash::fast::RandomState;
 use smallvec::{SmallVec, smallvec};
 
 use super::pattern::{ANY, REST, TopicPattern};
@@ -29,7 +30,7 @@ pub struct PatternInfo {
 
 /// Everything below one beginning of patterns.
 struct Node<T> {
-    levels: HashMap<Text, Self>,
+    levels: HashMap<Text, Self, RandomState>,
     /// Below a `*`.
     any: Option<Box<Self>>,
     /// Of the pattern that ends here.
@@ -129,7 +130,7 @@ type Nodes<'t, T> = SmallVec<[&'t Node<T>; 8]>;
 impl<T> Node<T> {
     fn new() -> Self {
         Self {
-            levels: HashMap::new(),
+            levels: HashMap::default(),
             any: None,
             here: Slot::new(),
             rest: Slot::new(),

@@ -238,8 +238,12 @@ fn lower<'n>(name: &[u8], into: &'n mut [u8]) -> Option<&'n [u8]> {
 }
 
 fn find(name: &[u8]) -> Option<&'static RespCommand> {
-    let found = ROWS.binary_search_by(|row| row.name.as_bytes().cmp(name));
-    ROWS.get(found.ok()?)
+    // Few begin with one letter, so that whole names need not be put in order.
+    let first = name.first();
+    let begin = ROWS.partition_point(|row| row.name.as_bytes().first() < first);
+    let rows = ROWS.get(begin..)?.iter();
+    let mut rows = rows.take_while(|row| row.name.as_bytes().first() == first);
+    rows.find(|row| row.name.as_bytes() == name)
 }
 
 /// Longest name, of two words.

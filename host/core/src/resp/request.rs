@@ -326,37 +326,63 @@ impl RespRequest {
 
     /// Appends it as an array of bulk strings.
     pub fn encode(&self, out: &mut BytesMut) {
-        let mut number = Decimal::default();
-        out.extend_from_slice(b"*");
-        out.extend_from_slice(number.of(self.len() as u64));
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(NumberLine::count(b'*', self.len()).as_bytes());
         for string in self.rest(0) {
-            out.extend_from_slice(b"$");
-            out.extend_from_slice(number.of(string.len() as u64));
-            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(NumberLine::count(b'$', string.len()).as_bytes());
             out.extend_from_slice(string);
             out.extend_from_slice(b"\r\n");
         }
     }
 }
 
-/// Digits of a number, without an allocation.
-#[derive(Debug, Default)]
-pub(super) struct Decimal([u8; 20]);
+/// A line of a sign and a number, as `$12` is one, without an allocation.
+#[derive(Debug)]
+pub(super) struct NumberLine {
+    octets: [u8; Self::BYTES],
+    first: usize,
+}
 
-impl Decimal {
-    pub(super) fn of(&mut self, mut number: u64) -> &[u8] {
-        let mut first = self.0.len();
-        for (idx, digit) in self.0.iter_mut().enumerate().rev() {
+impl NumberLine {
+    /// Sign, minus, 20 digits, end of the line.
+    const BYTES: usize = 24;
+
+    pub(super) fn new(sign: u8, number: i64) -> Self {
+        Self::of(sign, number.unsigned_abs(), number < 0)
+    }
+
+    pub(super) fn count(sign: u8, count: usize) -> Self {
+        Self::of(sign, count as u64, false)
+    }
+
+    fn of(sign: u8, mut number: u64, is_negative: bool) -> Self {
+        let mut octets = [0; Self::BYTES];
+        let mut first = octets.len();
+        let mut places = octets.iter_mut().rev();
+        let mut put = |octet| {
+            if let Some(place) = places.next() {
+                *place = octet;
+                first -= 1;
+            }
+        };
+        put(b'\n');
+        put(b'\r');
+        loop {
             // Below ten.
-            *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+            put(b'0' + u8::try_from(number % 10).unwrap_or_default());
             number /= 10;
-            first = idx;
             if number == 0 {
                 break;
             }
         }
-        self.0.get(first..).unwrap_or_default()
+        if is_negative {
+            put(b'-');
+        }
+        put(sign);
+        Self { octets, first }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.octets.get(self.first..).unwrap_or_default()
     }
 }
 
@@ -368,7 +394,18 @@ pub(super) fn number(text: &[u8]) -> Option<i64> {
         [b'0'] => digits.len() == text.len(),
         [first, ..] => *first != b'0' && digits.iter().all(u8::is_ascii_digit),
     };
-    is_plain.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
+    if !is_plain {
+        return None;
+    }
+    let is_negative = digits.len() < text.len();
+    digits.iter().try_fold(0_i64, |number, digit| {
+        let digit = i64::from(digit - b'0');
+        let number = number.checked_mul(10)?;
+        match is_negative {
+            true => number.checked_sub(digit),
+            false => number.checked_add(digit),
+        }
+    })
 }
 
 /// Strings of a request that need no allocation of their own.

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 
-use super::request::Decimal;
+use super::request::NumberLine;
 
 /// What is said to a client.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,20 +161,15 @@ pub fn encode_event(
     out: &mut BytesMut,
 ) {
     out.reserve(channel.len() + payload.len() + EVENT_BYTES);
-    let sign = match version {
-        RespVersion::V2 => b'*',
-        RespVersion::V3 => b'>',
+    let begin: &[u8] = match (version, pattern) {
+        (RespVersion::V2, None) => b"*3\r\n$7\r\nmessage\r\n",
+        (RespVersion::V3, None) => b">3\r\n$7\r\nmessage\r\n",
+        (RespVersion::V2, Some(_)) => b"*4\r\n$8\r\npmessage\r\n",
+        (RespVersion::V3, Some(_)) => b">4\r\n$8\r\npmessage\r\n",
     };
-    match pattern {
-        None => {
-            push_count(out, sign, 3);
-            out.extend_from_slice(b"$7\r\nmessage\r\n");
-        }
-        Some(pattern) => {
-            push_count(out, sign, 4);
-            out.extend_from_slice(b"$8\r\npmessage\r\n");
-            push_bulk(out, pattern);
-        }
+    out.extend_from_slice(begin);
+    if let Some(pattern) = pattern {
+        push_bulk(out, pattern);
     }
     push_bulk(out, channel);
     push_bulk(out, payload);
@@ -209,18 +204,11 @@ fn push_bulk(out: &mut BytesMut, octets: &[u8]) {
 }
 
 fn push_count(out: &mut BytesMut, sign: u8, count: usize) {
-    out.extend_from_slice(&[sign]);
-    out.extend_from_slice(Decimal::default().of(count as u64));
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(NumberLine::count(sign, count).as_bytes());
 }
 
 fn push_number(out: &mut BytesMut, sign: u8, number: i64) {
-    out.extend_from_slice(&[sign]);
-    if number < 0 {
-        out.extend_from_slice(b"-");
-    }
-    out.extend_from_slice(Decimal::default().of(number.unsigned_abs()));
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(NumberLine::new(sign, number).as_bytes());
 }
 
 /// What a verbatim string says of itself: plain text.

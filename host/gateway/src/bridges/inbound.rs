@@ -60,9 +60,8 @@ impl Inbound {
             ..Principal::default()
         };
         let publisher = Publisher {
-            peer: Arc::new(peer),
             principal: Some(Arc::new(principal)),
-            ..Publisher::default()
+            ..Publisher::of(Arc::new(peer))
         };
         Self { shared, publisher }
     }

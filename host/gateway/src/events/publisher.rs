@@ -55,11 +55,15 @@ impl EventPublisher {
         let _ = self.relay.set(relay);
     }
 
-    /// The acknowledgement that is waited for. An event of a durable topic is with its log, whose consumer
-    /// a channel is.
-    fn relay(&self, event: &Event) -> Option<BoxFuture<Result<(), Error>>> {
+    /// The acknowledgement that is waited for. An event of a durable topic is with its log, which is one of
+    /// `logs` and whose consumer a channel is.
+    fn relay(
+        &self,
+        event: &Event,
+        logs: &[Arc<dyn EventLog>],
+    ) -> Option<BoxFuture<Result<(), Error>>> {
         let relay = self.relay.get()?.upgrade()?;
-        let is_durable = self.topics.is_durable(&event.topic);
+        let is_durable = !logs.is_empty() && self.topics.is_durable(&event.topic);
         (!is_durable).then(|| relay.relay(event)).flatten()
     }
 
@@ -111,7 +115,7 @@ impl EventPublisher {
         event: Event,
         tell: fn(&Hub, Event) -> Result<u32, Error>,
     ) -> Result<Published, Error> {
-        let relayed = self.relay(&event);
+        let relayed = self.relay(&event, &logs);
         if logs.is_empty() && relayed.is_none() {
             return tell(&self.hub, event).map(Published::Told);
         }
@@ -131,8 +135,10 @@ impl EventPublisher {
 
 impl EventSink for EventPublisher {
     fn publish(&self, mut event: Event) -> Result<Published, Error> {
-        // Whose message it is nobody says but the broker.
-        event.headers = event.headers.without(is_of_broker);
+        if !event.headers.is_empty() {
+            // Whose message it is nobody says but the broker.
+            event.headers = event.headers.without(is_of_broker);
+        }
         let logs = self.topics.logs_for(&event.topic);
         self.publish_to(logs, event, Hub::publish)
     }

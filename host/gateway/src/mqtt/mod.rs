@@ -282,9 +282,8 @@ impl MqttGateway {
         is_kept: bool,
     ) -> Acceptance {
         let publisher = Publisher {
-            peer: Arc::clone(&client.peer),
             principal: client.principal.clone(),
-            ..Publisher::default()
+            ..Publisher::of(Arc::clone(&client.peer))
         };
         let by = (publisher, client.client_id.as_str());
         self.store.take(by, publication, is_kept)

@@ -13,22 +13,20 @@ use postern_net::resp::RespAnswer;
 use super::{client::RedisClient, failure::told};
 
 impl RedisClient {
-    pub(super) fn publish(&self, request: &RespRequest) -> RespAnswer {
+    /// `is_clear` says whether nothing stands between the client and the topic.
+    pub(super) fn publish(&self, request: &RespRequest, is_clear: bool) -> RespAnswer {
         let (topic, payload) = (request.bytes(1), request.bytes(2));
         let Ok(topic) = Text::from_utf8(topic) else {
             return RespAnswer::Now(RespError::fixed("ERR the channel is not UTF-8").into());
         };
-        if !self.listener.is_clear() {
+        if !is_clear {
             return self.publish_as_call(topic, payload);
         }
         let event = Event {
             topic,
             headers: Headers::new(),
             payload,
-            publisher: Publisher {
-                peer: Arc::clone(&self.peer),
-                ..Publisher::default()
-            },
+            publisher: Publisher::of(Arc::clone(&self.peer)),
         };
         match self.listener.front.events.publisher().publish(event) {
             Ok(Published::Told(n_told)) => RespAnswer::Now(published(Ok(n_told))),

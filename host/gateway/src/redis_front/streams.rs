@@ -41,10 +41,7 @@ impl RedisClient {
         let job = StreamJob {
             listener: Arc::clone(&self.listener),
             state: Arc::clone(&self.state),
-            publisher: Publisher {
-                peer: Arc::clone(&self.peer),
-                ..Publisher::default()
-            },
+            publisher: Publisher::of(Arc::clone(&self.peer)),
             client: self.id,
             request,
             command,

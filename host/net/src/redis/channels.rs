@@ -395,10 +395,7 @@ impl SharedChannels {
                 topic,
                 headers: Headers::new(),
                 payload: payload.clone(),
-                publisher: Publisher {
-                    peer: Arc::clone(&self.peer),
-                    ..Publisher::default()
-                },
+                publisher: Publisher::of(Arc::clone(&self.peer)),
             };
             mailbox.push(Delivery {
                 event,

@@ -41,6 +41,8 @@ struct Connection<'s, S> {
     judged: Option<JudgedRequest>,
     /// The last decoding found no whole request.
     is_hungry: bool,
+    /// The decoder knows whether the client has said who it is.
+    is_trust_told: bool,
     replies: Replies,
     output: BytesMut,
     is_unflushed: bool,
@@ -145,6 +147,7 @@ impl<'s, S: StreamLink> Connection<'s, S> {
             waiting: None,
             judged: None,
             is_hungry: true,
+            is_trust_told: false,
             replies: Replies::default(),
             output: BytesMut::new(),
             is_unflushed: false,
@@ -257,6 +260,7 @@ impl<'s, S: StreamLink> Connection<'s, S> {
     fn begin_all(&mut self, cx: &mut Context<'_>) -> bool {
         let mut has_done = self.encode(cx);
         self.resume(cx);
+        self.is_trust_told = false;
         let mut n_begun = 0_u64;
         while self.has_room() && !self.is_closing {
             let Some((request, command)) = self.next_request() else {
@@ -292,7 +296,10 @@ impl<'s, S: StreamLink> Connection<'s, S> {
         if self.is_draining && !self.decoder.is_within_request() {
             return None;
         }
-        self.decoder.set_trusted(self.client.is_trusted());
+        if !self.is_trust_told {
+            self.decoder.set_trusted(self.client.is_trusted());
+            self.is_trust_told = true;
+        }
         match self.decoder.decode(&mut self.input) {
             Ok(Some(request)) => {
                 let command = RespCommand::of(&request);
@@ -318,6 +325,8 @@ impl<'s, S: StreamLink> Connection<'s, S> {
         command: Result<&'static RespCommand, Unknown>,
         lane: Lane,
     ) {
+        // What says who the client is goes on alone.
+        self.is_trust_told &= lane != Lane::Alone;
         match self.client.begin(request, command) {
             RespAnswer::Now(value) if self.replies.is_empty() => {
                 value.encode(self.client.version(), &mut self.output);

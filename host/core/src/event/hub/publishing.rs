@@ -73,17 +73,14 @@ impl Hub {
                 .fetch_add(u64::from(n_told == 0), Relaxed);
             return Ok(n_told);
         }
-        let event = event.into_compact();
-        let (mut n_offered, mut shared) = (0, None);
+        let event = Arc::new(event.into_compact());
+        let mut n_offered = 0;
         for (subscriber, n_times) in subscribers {
             // One that has just ended takes nothing.
             let is_taken = match &subscriber.changing {
-                Some(changing) => {
-                    let shared = shared.get_or_insert_with(|| Arc::new(event.clone()));
-                    changing.queue.push(shared)
-                }
+                Some(changing) => changing.queue.push(&event),
                 None => subscriber.mailbox.push(Delivery {
-                    event: event.clone(),
+                    event: Event::clone(&event),
                     missed: 0,
                     subscription: subscriber.name.clone(),
                 }),
