@@ -16,7 +16,7 @@ pub struct OutgoingPublish {
     pub is_duplicate: bool,
     /// Identifiers of the subscriptions that want it.
     pub subscription_ids: Option<Arc<[u32]>>,
-    /// Where it lies in the session's stored queue; none of what is kept in memory.
+    /// Where it lies in the stored queue of the session, or of the share; none of what is kept in memory.
     pub position: Option<Position>,
     /// The shared subscription that it came by.
     pub share: Option<ShareKey>,
@@ -48,6 +48,12 @@ impl OutgoingPublish {
             position: None,
             share: None,
         }
+    }
+
+    /// Where it lies in the queue of the session itself.
+    #[must_use]
+    pub fn own_position(&self) -> Option<Position> {
+        self.position.filter(|_| self.share.is_none())
     }
 }
 

@@ -4,12 +4,13 @@
 //! QoS 1: Sent ─ PUBACK ─▶ gone
 //! QoS 2: Sent ─ PUBREC ─▶ Released ─ PUBCOMP ─▶ gone
 //! ```
-//! What lies in a stored queue has its packet identifier by its position, so that it has the same one
-//! when it is sent again after a crash of the gateway, and the client knows it for a repetition.
+//! What lies in a session's stored queue has its packet identifier by its position, so that it has the same
+//! one when it is sent again after a crash of the gateway, and the client knows it for a repetition. What
+//! lies in the queue of a share has any: it may come to another member.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use super::{OutgoingPublish, Qos};
+use super::{OutgoingPublish, Qos, ShareKey};
 use crate::event::durable::Position;
 
 /// In the order of sending, by packet identifier.
@@ -18,7 +19,7 @@ pub struct Window {
     in_flight: HashMap<u16, InFlight>,
     /// Of those, what was sent over an earlier connection and not yet over this one.
     unsent: VecDeque<u16>,
-    /// What the client had when the gateway ended, also once it has completed it: the queue may not know.
+    /// What the client has, also once it has completed it, and the queue may not know of.
     had: BTreeSet<Position>,
     last_id: u16,
     last_number: u64,
@@ -61,7 +62,7 @@ impl Window {
 
     /// The identifier that `outgoing` is to be sent with; none while another has it.
     pub(super) fn id_for(&mut self, outgoing: &OutgoingPublish) -> Option<u16> {
-        if let Some(position) = outgoing.position {
+        if let Some(position) = outgoing.own_position() {
             let id = id_of(position);
             return (!self.in_flight.contains_key(&id)).then_some(id);
         }
@@ -97,7 +98,7 @@ impl Window {
     pub(super) fn on_pubrec(&mut self, id: u16) -> Result<Option<OutgoingPublish>, ()> {
         let in_flight = self.in_flight.get_mut(&id).ok_or(())?;
         let position = match &in_flight.stage {
-            Stage::Sent(outgoing) if outgoing.qos == Qos::ExactlyOnce => outgoing.position,
+            Stage::Sent(outgoing) if outgoing.qos == Qos::ExactlyOnce => outgoing.own_position(),
             Stage::Sent(_) => return Err(()),
             Stage::Released(_) => return Ok(None),
         };
@@ -162,7 +163,7 @@ impl Window {
             return Some(WindowStanding::Released);
         }
         match &self.in_flight.get(&id_of(position))?.stage {
-            Stage::Sent(outgoing) if outgoing.position == Some(position) => {
+            Stage::Sent(outgoing) if outgoing.own_position() == Some(position) => {
                 Some(WindowStanding::Sent)
             }
             Stage::Sent(_) => None,
@@ -173,14 +174,22 @@ impl Window {
         }
     }
 
-    /// The connection has ended. What lies in a stored queue comes from there again; everything else is
-    /// sent again over the next connection.
+    /// The client has what lies at `position`, of which the queue was not told: it comes from there again.
+    pub(super) fn on_repeated(&mut self, position: Position) {
+        self.had.insert(position);
+    }
+
+    /// The connection has ended. What lies in a stored queue comes from there again, to another member
+    /// where it is a share's; everything else is sent again over the next connection, as is what a share
+    /// has given with QoS 2 (section 4.8.2).
     pub fn on_disconnected(&mut self) {
         self.in_flight
             .retain(|_, in_flight| match &mut in_flight.stage {
                 Stage::Sent(outgoing) => {
                     outgoing.is_duplicate = true;
-                    outgoing.position.is_none()
+                    let is_share_of_qos_2 =
+                        outgoing.share.is_some() && outgoing.qos == Qos::ExactlyOnce;
+                    outgoing.position.is_none() || is_share_of_qos_2
                 }
                 Stage::Released(_) => true,
             });
@@ -193,7 +202,17 @@ impl Window {
         self.unsent = ids.into_iter().map(|(_, id)| id).collect();
     }
 
-    /// Takes out what came by shared subscriptions and the client cannot have completed.
+    /// What lies in the stored queues of shares and was sent, and is not released.
+    #[must_use]
+    pub fn shared_positions(&self) -> Vec<(ShareKey, Position)> {
+        let sent = self.in_flight.values().filter_map(|one| match &one.stage {
+            Stage::Sent(outgoing) => Some((outgoing.share?, outgoing.position?)),
+            Stage::Released(_) => None,
+        });
+        sent.collect()
+    }
+
+    /// Takes out what came by shared subscriptions that are in memory, and the client cannot have completed.
     pub fn take_shared(&mut self) -> Vec<OutgoingPublish> {
         let is_shared = |in_flight: &InFlight| match &in_flight.stage {
             // What was sent with QoS 2 stays with its session (section 4.8.2).
@@ -358,6 +377,34 @@ mod tests {
         assert_eq!(window.n_open(), 0);
         assert_eq!(repeated(&mut window), [(9, false), (7, false)]);
         assert!(window.on_pubcomp(7) && window.on_pubcomp(9) && window.is_empty());
+    }
+
+    #[test]
+    fn what_a_stored_share_gave_with_qos_2_stays_and_has_any_identifier() {
+        let shared = |qos| OutgoingPublish {
+            position: Some(Position(9)),
+            share: Some(ShareKey(1)),
+            ..outgoing(qos)
+        };
+        let mut window = Window::default();
+        assert_eq!(send(&mut window, shared(Qos::AtLeastOnce)), 1);
+        assert_eq!(send(&mut window, shared(Qos::ExactlyOnce)), 2);
+        assert_eq!(window.standing(Position(9)), None, "its own was not sent");
+        window.on_disconnected();
+        assert!(window.take_shared().is_empty());
+        assert_eq!(window.shared_positions(), [(ShareKey(1), Position(9))]);
+        assert_eq!(repeated(&mut window), [(2, true)]);
+        assert!(window.on_pubrec(2).is_ok());
+        assert_eq!(window.released(), [(2, None)]);
+        assert!(window.shared_positions().is_empty());
+    }
+
+    #[test]
+    fn what_the_queue_was_not_told_of_is_known_when_it_comes_again() {
+        let mut window = Window::default();
+        assert_eq!(window.standing(Position(3)), None);
+        window.on_repeated(Position(3));
+        assert_eq!(window.standing(Position(3)), Some(WindowStanding::Released));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod retained;
 mod routes;
 mod rules;
 mod service;
+mod shares;
 mod store;
 mod view;
 

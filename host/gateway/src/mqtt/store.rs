@@ -13,7 +13,7 @@ use postern_core::{
         Event, Published, Publisher,
         durable::{ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, WhenFull},
     },
-    mqtt::{Publication, Qos, Reason, TopicFilter},
+    mqtt::{Publication, Qos, Reason, SharedFilter, TopicFilter},
 };
 use postern_net::mqtt::{Acceptance, MqttRefusal, MqttStore, StoredSession};
 use postern_system::clock;
@@ -25,6 +25,7 @@ use super::{
     record::{read_session, write_session},
     refusal::refusal,
     retained::{RetainedMessages, unavailable},
+    shares,
 };
 use crate::{
     config::Mqtt,
@@ -162,6 +163,7 @@ impl MqttStore for SessionStore {
                         put.map_err(|error| unavailable(&error))?;
                     }
                 }
+                shares::settle(&**log, &sessions).await?;
             }
             Ok(sessions)
         })
@@ -182,7 +184,10 @@ impl MqttStore for SessionStore {
             let deleted = records.delete(client_id.to_string()).await;
             deleted.map_err(|error| unavailable(&error))?;
             match queues.log.get() {
-                Some(log) => log.delete_consumer(&client_id).await.map(drop),
+                Some(log) => {
+                    let name = shares::name_of_client(&client_id);
+                    log.delete_consumer(&name).await.map(drop)
+                }
                 None => Ok(()),
             }
         })
@@ -217,26 +222,57 @@ impl MqttStore for SessionStore {
     ) -> BoxFuture<Result<Box<dyn EventConsumer>, Error>> {
         let queues = Arc::clone(&self.queues);
         Box::pin(async move {
-            let mut patterns = Vec::new();
-            for filter in &filters {
-                let of_filter = filter.patterns().map_err(|error| {
-                    Error::invalid_argument(format!("filter {filter}: {error}"))
-                })?;
-                patterns.extend(of_filter);
-            }
-            let settings = ConsumerSettings {
-                name: client_id,
-                patterns,
-                start: ConsumerStart::New,
-                ack_wait: Duration::ZERO,
-                back_off: Vec::new(),
-                deliveries_max: 0,
-                in_flight_max,
-                is_ordered: false,
-            };
+            let name = shares::name_of_client(&client_id);
+            let settings = queue_settings(name, &filters, in_flight_max)?;
             queues.log().await?.consumer(settings).await
         })
     }
+
+    fn share_queue(
+        &self,
+        filter: SharedFilter,
+    ) -> BoxFuture<Result<Box<dyn EventConsumer>, Error>> {
+        let queues = Arc::clone(&self.queues);
+        Box::pin(async move { shares::open(&**queues.log().await?, &filter).await })
+    }
+
+    fn delete_share(&self, filter: SharedFilter) -> BoxFuture<Result<(), Error>> {
+        let queues = Arc::clone(&self.queues);
+        Box::pin(async move {
+            match queues.log.get() {
+                Some(log) => {
+                    let name = shares::name_of_share(&filter);
+                    log.delete_consumer(&name).await.map(drop)
+                }
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+/// A consumer that is not ordered, has no `ack_wait` and no bound of deliveries.
+pub(super) fn queue_settings(
+    name: Text,
+    filters: &[TopicFilter],
+    in_flight_max: usize,
+) -> Result<ConsumerSettings, Error> {
+    let mut patterns = Vec::new();
+    for filter in filters {
+        let of_filter = filter
+            .patterns()
+            .map_err(|error| Error::invalid_argument(format!("filter {filter}: {error}")))?;
+        patterns.extend(of_filter);
+    }
+    Ok(ConsumerSettings {
+        name,
+        patterns,
+        start: ConsumerStart::New,
+        ack_wait: Duration::ZERO,
+        back_off: Vec::new(),
+        deliveries_max: 0,
+        in_flight_max,
+        is_ordered: false,
+    })
 }
 
 /// Publications with QoS 2 that were stored, and whose identifiers were not kept when the gateway was

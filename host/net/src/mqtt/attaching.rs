@@ -13,6 +13,7 @@ use postern_system::clock;
 
 use super::{
     Broker, MqttRefusal,
+    keeping::first_receipt,
     routes::Told,
     session::Session,
     sessions::{Attached, Claim, Detached, Discarded, Overdue},
@@ -31,7 +32,7 @@ impl Broker {
         let sessions_max = self.shared.config.read().sessions_max;
         let sessions = &self.shared.sessions;
         let deadline = clock::now() + TAKEOVER_TIMEOUT;
-        let (attached, discarded) = loop {
+        let (mut attached, discarded) = loop {
             let ended = match sessions.claim(client_id, is_clean, limits, sessions_max) {
                 Claim::Attached(attached, discarded) => break (attached, discarded),
                 Claim::Full => {
@@ -55,8 +56,9 @@ impl Broker {
         let has_stored = attached.is_present && attached.session.is_durable();
         let is_durable = has_stored || (expiry_s > 0 && self.shared.store.keeps_queues());
         sessions.set_durable(&attached.session, is_durable);
-        if attached.is_present {
-            self.shared.routes.touch();
+        match attached.is_present {
+            true => self.shared.routes.touch(),
+            false => attached.kept = KeptState::new(first_receipt()),
         }
         Ok(attached)
     }
@@ -80,11 +82,15 @@ impl Broker {
             return;
         }
         let is_durable = session.is_durable();
-        let (will_now, will_later) = match will {
+        let (mut will_now, will_later) = match will {
             Some(will) if will.delay().is_zero() => (Some(will), None),
             will => (None, will.map(|will| (now + will.delay(), will))),
         };
         if is_durable {
+            if let Some(will) = will_now.take() {
+                // Owed on disk until it is published.
+                self.publish_will(will).await;
+            }
             session.set_will(will_later.as_ref().map(|(_, will)| &*will.will));
             self.save(session, &kept, expiry_s, true).await;
         }
@@ -130,6 +136,8 @@ impl Broker {
         }
         self.shared.sessions.set_durable(&session, false);
         session.clear();
+        self.drop_held_shares(&session).await;
+        self.end_shares().await;
         if is_stored {
             let deleted = self
                 .shared

@@ -37,6 +37,8 @@ pub(super) struct BrokerShared {
     pub(super) routes: Routes,
     pub(super) sessions: Sessions,
     pub(super) tally: Tally,
+    /// Held while the queue of a share is made or taken away.
+    pub(super) changing_shares: tokio::sync::Mutex<()>,
     opened_at: Instant,
 }
 
@@ -89,6 +91,7 @@ impl Broker {
             routes: Routes::default(),
             sessions: Sessions::default(),
             tally: Tally::default(),
+            changing_shares: tokio::sync::Mutex::default(),
             opened_at: clock::now(),
         };
         let broker = Self {
@@ -124,6 +127,9 @@ impl Broker {
     /// Gives an event that was published elsewhere to the MQTT subscribers of its topic, and says how
     /// many there are. Never waits. To be called once the event is stored, where `keeps` says so.
     pub fn deliver_event(&self, event: &Event) -> u32 {
+        if self.shared.routes.is_empty() {
+            return 0;
+        }
         let name = from_event(&event.topic);
         let route = self.shared.routes.route(&name);
         if route.is_empty() {
@@ -135,11 +141,16 @@ impl Broker {
         self.on_told(&mut told)
     }
 
-    /// Whether a session that outlives its connection wants the event's `topic` with QoS 1 or 2, so that
-    /// it is to be appended to what `MqttStore::session_queue` reads, before `deliver_event`.
+    /// Whether a session that outlives its connection, or a share of such, wants the event's `topic` with
+    /// QoS 1 or 2, so that it is to be appended to what `MqttStore::session_queue` and `share_queue` read,
+    /// before `deliver_event`.
     #[must_use]
     pub fn keeps(&self, topic: &str) -> bool {
-        self.shared.sessions.has_durable() && self.shared.routes.keeps(&from_event(topic))
+        let BrokerShared {
+            sessions, routes, ..
+        } = &*self.shared;
+        let keeps_any = sessions.has_durable() || routes.has_stored_shares();
+        keeps_any && routes.keeps(&from_event(topic))
     }
 
     /// Gives a publication to MQTT subscribers alone: a reply to a request, for instance. Says how many.

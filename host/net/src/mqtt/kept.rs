@@ -18,7 +18,7 @@ pub trait MqttStore: Send + Sync + fmt::Debug + 'static {
     /// How many topics have a retained message.
     fn n_retained(&self) -> u64;
 
-    /// Every session that is kept, read at the start.
+    /// Every session that is kept, read at the start. The queues of their shares are there, and no others.
     ///
     /// # Errors
     /// What the store says.
@@ -62,6 +62,20 @@ pub trait MqttStore: Send + Sync + fmt::Debug + 'static {
         filters: Vec<TopicFilter>,
         in_flight_max: usize,
     ) -> BoxFuture<Result<Box<dyn EventConsumer>, Error>>;
+
+    /// What waits for a shared subscription with QoS 1 and 2, as `session_queue` has it: each member that
+    /// takes from it asks for a consumer of its own.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn share_queue(&self, filter: SharedFilter)
+    -> BoxFuture<Result<Box<dyn EventConsumer>, Error>>;
+
+    /// Forgets a shared subscription, and what it was to get.
+    ///
+    /// # Errors
+    /// What the store says.
+    fn delete_share(&self, filter: SharedFilter) -> BoxFuture<Result<(), Error>>;
 }
 
 /// A session as it is kept.

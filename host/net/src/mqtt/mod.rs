@@ -22,6 +22,9 @@ mod server;
 mod service;
 mod session;
 mod sessions;
+mod share;
+mod share_member;
+mod shares;
 mod sys;
 mod wills;
 

@@ -9,6 +9,7 @@ use super::{
     Broker, StoredSession,
     keeping::{left_of, stored, will_left_of},
     session::Session,
+    shares::is_stored_share,
     wills::{PendingWill, WillPublisher},
 };
 
@@ -74,7 +75,13 @@ impl Broker {
         session.set_will(stored.will.as_deref());
         sessions.set_durable(&session, store.keeps_queues());
         for (filter, options) in &stored.subscriptions {
-            self.shared.routes.subscribe(filter, &session, *options);
+            let routes = &self.shared.routes;
+            routes.subscribe(filter, &session, *options);
+            if is_stored_share(&session, filter, options)
+                && let Some(share) = routes.share_of(filter)
+            {
+                routes.set_share_stored(&share);
+            }
         }
         *session.subscriptions.lock() = stored.subscriptions.into_iter().collect();
     }

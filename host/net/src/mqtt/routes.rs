@@ -17,13 +17,14 @@ use postern_core::mqtt::{
     FilterTable, OutgoingPublish, Publication, Qos, ShareKey, SharedFilter, SubscriptionOptions,
 };
 
-use super::session::Session;
+use super::{session::Session, share::Share};
 
 /// All subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     table: RwLock<FilterTable<Subscriber>>,
     shares: Mutex<Shares>,
+    n_stored_shares: AtomicUsize,
     version: AtomicU64,
 }
 
@@ -32,6 +33,8 @@ struct Shares {
     by_filter: HashMap<SharedFilter, Arc<Share>>,
     by_key: HashMap<ShareKey, Arc<Share>>,
     last_key: u64,
+    /// Stored ones whose queue is to go.
+    ended: Vec<SharedFilter>,
 }
 
 #[derive(Debug)]
@@ -40,21 +43,14 @@ enum Subscriber {
     Share(Arc<Share>),
 }
 
-/// A shared subscription.
-#[derive(Debug)]
-pub(super) struct Share {
-    key: ShareKey,
-    members: Mutex<Vec<(Arc<Session>, SubscriptionOptions)>>,
-    next: AtomicUsize,
-}
-
 /// Who gets what is published to one topic.
 #[derive(Debug, Default)]
 pub(super) struct Route {
     version: u64,
     targets: Vec<RouteTarget>,
     shares: Vec<Arc<Share>>,
-    /// A session that outlives its connection wants it with QoS 1 or 2, from its stored queue.
+    /// A session that outlives its connection, or a share of such, wants it with QoS 1 or 2 from its stored
+    /// queue.
     pub(super) is_kept: bool,
 }
 
@@ -89,12 +85,14 @@ impl Routes {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Whether nobody has subscribed to anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.read().is_empty()
+    }
+
     pub(super) fn n_subscriptions(&self) -> usize {
         let shares = self.shares.lock();
-        let members = shares
-            .by_key
-            .values()
-            .map(|share| share.members.lock().len());
+        let members = shares.by_key.values().map(|share| share.n_members());
         let n_shared: usize = members.sum();
         self.table.read().len() - shares.by_key.len() + n_shared
     }
@@ -142,11 +140,7 @@ impl Routes {
             Some(share) => Arc::clone(share),
             None => {
                 shares.last_key += 1;
-                let share = Arc::new(Share {
-                    key: ShareKey(shares.last_key),
-                    members: Mutex::default(),
-                    next: AtomicUsize::new(0),
-                });
+                let share = Arc::new(Share::new(ShareKey(shares.last_key)));
                 shares.by_filter.insert(filter.clone(), Arc::clone(&share));
                 shares.by_key.insert(share.key, Arc::clone(&share));
                 let subscriber = Subscriber::Share(Arc::clone(&share));
@@ -156,20 +150,7 @@ impl Routes {
                 share
             }
         };
-        let mut members = share.members.lock();
-        let known = members
-            .iter_mut()
-            .find(|(member, _)| member.key == session.key);
-        match known {
-            Some((_, known)) => {
-                *known = options;
-                false
-            }
-            None => {
-                members.push((Arc::clone(session), options));
-                true
-            }
-        }
+        share.join(session, options)
     }
 
     fn leave(&self, filter: &SharedFilter, session: &Session) -> bool {
@@ -177,16 +158,46 @@ impl Routes {
         let Some(share) = shares.by_filter.get(filter).map(Arc::clone) else {
             return false;
         };
-        let mut members = share.members.lock();
-        let n_before = members.len();
-        members.retain(|(member, _)| member.key != session.key);
-        let was_there = members.len() < n_before;
-        if members.is_empty() {
+        let (was_there, is_empty) = share.leave(session);
+        if is_empty {
             shares.by_filter.remove(filter);
             shares.by_key.remove(&share.key);
             self.table.write().remove(&filter.filter, share.table_key());
+            if share.is_stored() {
+                shares.ended.push(filter.clone());
+                self.n_stored_shares.fetch_sub(1, Ordering::Relaxed);
+            }
         }
         was_there
+    }
+
+    pub(super) fn share_of(&self, filter: &SharedFilter) -> Option<Arc<Share>> {
+        self.shares.lock().by_filter.get(filter).map(Arc::clone)
+    }
+
+    /// The queue of a share is there: what is published for it from here on is kept.
+    pub(super) fn set_share_stored(&self, share: &Share) {
+        // Under the lock: a share that has ended is counted by nobody.
+        let shares = self.shares.lock();
+        if shares.by_key.contains_key(&share.key) && share.set_stored() {
+            self.n_stored_shares.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(shares);
+        self.touch();
+    }
+
+    pub(super) fn has_stored_shares(&self) -> bool {
+        self.n_stored_shares.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether there are stored shares that have ended.
+    pub(super) fn has_ended_shares(&self) -> bool {
+        !self.shares.lock().ended.is_empty()
+    }
+
+    /// Stored shares that have ended, each given once.
+    pub(super) fn take_ended_shares(&self) -> Vec<SharedFilter> {
+        std::mem::take(&mut self.shares.lock().ended)
     }
 
     /// Who gets what is published to the topic `name`.
@@ -208,7 +219,8 @@ impl Routes {
         }
         let keeps =
             |target: &RouteTarget| target.qos != Qos::AtMostOnce && target.session.is_durable();
-        route.is_kept = route.targets.iter().any(keeps);
+        route.is_kept =
+            route.targets.iter().any(keeps) || route.shares.iter().any(|share| share.is_stored());
         route
     }
 
@@ -216,9 +228,12 @@ impl Routes {
     pub(super) fn keeps(&self, name: &str) -> bool {
         let mut is_kept = false;
         self.table.read().find(name, |subscriber| {
-            if let Subscriber::Own(session, options) = subscriber {
-                is_kept |= options.qos != Qos::AtMostOnce && session.is_durable();
-            }
+            is_kept |= match subscriber {
+                Subscriber::Own(session, options) => {
+                    options.qos != Qos::AtMostOnce && session.is_durable()
+                }
+                Subscriber::Share(share) => share.is_stored(),
+            };
         });
         is_kept
     }
@@ -234,7 +249,7 @@ impl Routes {
             .share
             .and_then(|key| self.shares.lock().by_key.get(&key).map(Arc::clone));
         share.is_some_and(|share| {
-            share.deliver(
+            share.hand(
                 &outgoing.publication,
                 Some(from),
                 outgoing.is_duplicate,
@@ -284,7 +299,7 @@ impl Route {
             target.deliver(publication, told);
         }
         for share in &self.shares {
-            share.deliver(publication, None, false, told);
+            share.deliver(publication, told);
         }
     }
 }
@@ -308,52 +323,9 @@ impl RouteTarget {
     }
 }
 
-impl Share {
-    /// Keys of sessions count up from 1, those of shares down.
-    const fn table_key(&self) -> u64 {
-        u64::MAX - self.key.0
-    }
-
-    /// Gives a publication to the next member that has a connection and room, else to one with room,
-    /// else to the next. False where there is no member but `except`.
-    fn deliver(
-        &self,
-        publication: &Arc<Publication>,
-        except: Option<&Session>,
-        is_duplicate: bool,
-        told: &mut Told,
-    ) -> bool {
-        let members = self.members.lock();
-        let n_members = members.len();
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let candidates = (0..n_members)
-            .filter_map(|idx| members.get(first.wrapping_add(idx) % n_members))
-            .filter(|(session, _)| except.is_none_or(|except| except.key != session.key));
-        let chosen = candidates
-            .clone()
-            .find(|(session, _)| session.is_connected() && session.has_room())
-            .or_else(|| candidates.clone().find(|(session, _)| session.has_room()))
-            .or_else(|| candidates.clone().next())
-            .map(|(session, options)| (Arc::clone(session), *options));
-        drop(members);
-        let Some((session, options)) = chosen else {
-            return false;
-        };
-        let mut outgoing =
-            OutgoingPublish::new(Arc::clone(publication), publication.qos.min(options.qos));
-        outgoing.is_retained = publication.is_retained && options.retain_as_published;
-        outgoing.is_duplicate = is_duplicate;
-        outgoing.subscription_ids = options.id.map(|id| Arc::from([id]));
-        outgoing.share = Some(self.key);
-        told.n_told += 1;
-        told.push(&session, outgoing);
-        true
-    }
-}
-
 impl Told {
     #[inline]
-    fn push(&mut self, session: &Session, outgoing: OutgoingPublish) {
+    pub(super) fn push(&mut self, session: &Session, outgoing: OutgoingPublish) {
         if let Some(pushed) = session.push(outgoing) {
             self.n_lost += pushed.n_lost;
             self.is_crowded |= pushed.is_crowded;

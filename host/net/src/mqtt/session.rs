@@ -20,7 +20,7 @@ use postern_core::{
     },
 };
 
-use super::MqttClient;
+use super::{MqttClient, share_member::HeldShare};
 
 /// Shared by its connection, the routes that lead to it, and the broker.
 #[derive(Debug)]
@@ -38,6 +38,10 @@ pub(super) struct Session {
     client: Mutex<Option<Arc<MqttClient>>>,
     /// What is owed when the client goes without a word, where that is kept on disk.
     will: Mutex<Option<Box<Will>>>,
+    /// The stored shares that its connection takes from may be other ones.
+    has_other_shares: AtomicBool,
+    /// What a share has given with QoS 2 over an earlier connection.
+    held_shares: Mutex<Vec<HeldShare>>,
 }
 
 /// One session, for whoever looks at it.
@@ -100,7 +104,43 @@ impl Session {
             sent_up_to: AtomicU64::new(0),
             client: Mutex::new(None),
             will: Mutex::new(None),
+            has_other_shares: AtomicBool::new(false),
+            held_shares: Mutex::default(),
         }
+    }
+
+    /// Has its connection look at its shares.
+    pub(super) fn on_shares_changed(&self) {
+        self.has_other_shares.store(true, Relaxed);
+        if let Some(waker) = &self.inbox.lock().ending_waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn shared_subscriptions(&self) -> Vec<(SharedFilter, SubscriptionOptions)> {
+        let subscriptions = self.subscriptions.lock();
+        let shared = subscriptions.iter().filter(|(one, _)| one.group.is_some());
+        shared
+            .map(|(one, options)| (one.clone(), *options))
+            .collect()
+    }
+
+    pub(super) fn has_shares(&self) -> bool {
+        let subscriptions = self.subscriptions.lock();
+        subscriptions.keys().any(|filter| filter.group.is_some())
+    }
+
+    /// Whether its shares are to be looked at; said once.
+    pub(super) fn take_shares_changed(&self) -> bool {
+        self.has_other_shares.load(Relaxed) && self.has_other_shares.swap(false, Relaxed)
+    }
+
+    pub(super) fn hold_shares(&self, held: Vec<HeldShare>) {
+        *self.held_shares.lock() = held;
+    }
+
+    pub(super) fn take_held_shares(&self) -> Vec<HeldShare> {
+        std::mem::take(&mut self.held_shares.lock())
     }
 
     pub(super) fn set_client(&self, client: Arc<MqttClient>) {

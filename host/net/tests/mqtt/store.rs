@@ -11,7 +11,7 @@ use postern_core::{
         Event,
         durable::{EventConsumer, Position, Redelivery, StoredEvent},
     },
-    mqtt::{Publication, TopicFilter},
+    mqtt::{Publication, SharedFilter, TopicFilter},
 };
 use postern_net::mqtt::{Acceptance, MqttStore, StoredSession};
 use tokio::sync::Notify;
@@ -203,6 +203,19 @@ impl MqttStore for SharedStore {
             };
             Ok(Box::new(consumer) as Box<dyn EventConsumer>)
         })
+    }
+
+    fn share_queue(
+        &self,
+        filter: SharedFilter,
+    ) -> BoxFuture<Result<Box<dyn EventConsumer>, Error>> {
+        let name = Text::from(filter.to_string());
+        self.session_queue(name, vec![filter.filter], usize::MAX)
+    }
+
+    fn delete_share(&self, filter: SharedFilter) -> BoxFuture<Result<(), Error>> {
+        self.0.state().queues.remove(filter.to_string().as_str());
+        Box::pin(async { Ok(()) })
     }
 }
 

@@ -113,14 +113,26 @@ async fn a_clean_start_publishes_the_will_that_waited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_that_stops_publishes_no_wills() {
+async fn a_gateway_that_stops_publishes_the_wills_that_do_not_wait() {
     let fixture = Fixture::new().await;
     let mut client = fixture.v5(&with_delay(0)).await;
     fixture.shutdown.drain();
     let found = client.packet().await;
     assert_eq!((found[0], found[2]), (0xe0, 0x8b), "{found:02x?}");
     client.closed().await;
+    assert_eq!(fixture.published(), [("will".into(), "gone".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_will_with_a_delay_is_owed_by_a_gateway_that_stops() {
+    let fixture = Fixture::durable().await;
+    let mut client = fixture.v5(&with_delay(10)).await;
+    fixture.shutdown.drain();
+    client.packet().await;
+    client.closed().await;
     assert_eq!(fixture.published(), []);
+    let kept = fixture.store.session("w").expect("kept").will;
+    assert_eq!(kept.map(|will| will.delay_s), Some(10));
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ use super::{
     PacketFault, PublishPacket, Qos, Reason, Receipt, Subscribe, Unsubscribe, Window, encode_ack,
     encode_pingresp,
 };
-use crate::text::Text;
+use crate::{event::durable::Position, text::Text};
 
 /// The machine of one connection.
 #[derive(Debug)]
@@ -87,6 +87,18 @@ pub struct InboundPublish<'a> {
     pub packet: PublishPacket<'a>,
     /// What its alias stands for, where the packet itself has no topic.
     pub alias_topic: Option<Text>,
+}
+
+impl KeptState {
+    /// Of a session that begins: receipts up to `first_receipt` are of another one that its client had.
+    #[must_use]
+    pub fn new(first_receipt: u64) -> Self {
+        Self {
+            last_receipt: first_receipt,
+            taken_receipt: first_receipt,
+            ..Self::default()
+        }
+    }
 }
 
 impl InboundPublish<'_> {
@@ -337,6 +349,11 @@ impl MqttConnection {
             number: self.kept.last_receipt,
             packet_id,
         }
+    }
+
+    /// The client has what lies at `position` of its queue, which comes again: the queue was not told.
+    pub fn on_repeated(&mut self, position: Position) {
+        self.kept.window.on_repeated(position);
     }
 
     /// Says PUBREL: the client's PUBREC is kept.

@@ -296,8 +296,7 @@ impl LogBatch {
             log.store.disk.file.tell(Request::Trim(log.this()));
         }
         for members in members {
-            members.told.notify_waiters();
-            members.told.notify_one();
+            members.tell_all();
         }
         // Whoever has gone away need not hear it.
         answers

@@ -76,6 +76,15 @@ pub(super) struct Members {
     pub ids: Mutex<HashSet<MemberId>>,
 }
 
+impl Members {
+    /// There is something to take. One member alone might not be about to take anything.
+    pub(super) fn tell_all(&self) {
+        self.told.notify_waiters();
+        // Whoever looks at this moment looks once more.
+        self.told.notify_one();
+    }
+}
+
 impl LogCore {
     /// Reads what the file has of it.
     pub(super) async fn load(

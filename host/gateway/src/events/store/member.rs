@@ -270,7 +270,7 @@ impl Membership {
             Box::pin(std::future::ready(Ok(())))
         };
         drop(inner);
-        self.members.told.notify_one();
+        self.members.tell_all();
         writing
     }
 
@@ -284,7 +284,7 @@ impl Membership {
             }
         }
         drop(inner);
-        self.members.told.notify_one();
+        self.members.tell_all();
     }
 
     fn deleted(&self) -> Error {
@@ -326,7 +326,7 @@ impl Drop for LocalConsumer {
             state.release(*member);
         }
         drop(inner);
-        members.told.notify_one();
+        members.tell_all();
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
-use postern_core::mqtt::{MqttVersion, encode_disconnect};
+use postern_core::mqtt::{KeptState, MqttVersion, encode_disconnect};
 use postern_system::clock;
 use tokio::io::AsyncWriteExt;
 
-use super::{Connection, End};
+use super::{Connection, End, shared_queues::SharedQueue};
 use crate::{
     link::StreamLink,
-    mqtt::wills::{PendingWill, WillPublisher},
+    mqtt::{
+        share_member::HeldShare,
+        wills::{PendingWill, WillPublisher},
+    },
 };
 
 impl<S: StreamLink> Connection<S> {
@@ -37,6 +40,7 @@ impl<S: StreamLink> Connection<S> {
             will,
             waiting,
             stored,
+            shares,
             ..
         } = *self;
         if let Some(stored) = stored {
@@ -52,9 +56,11 @@ impl<S: StreamLink> Connection<S> {
             key: session.key,
             publisher: WillPublisher::Client(client, Arc::clone(&service.backend)),
         });
-        broker
-            .detach(&session, machine.into_kept(), expiry_s, will)
-            .await;
+        let kept = machine.into_kept();
+        let leaving = leave_shares(shares, &kept);
+        let held = tokio::time::timeout(FINISH_TIMEOUT, leaving).await;
+        session.hold_shares(held.unwrap_or_default());
+        broker.detach(&session, kept, expiry_s, will).await;
         let closing = async {
             // A peer that is gone misses nothing.
             let _ = stream.shutdown().await;
@@ -95,6 +101,19 @@ impl<S: StreamLink> Connection<S> {
         })
         .await;
     }
+}
+
+/// What shares have given with QoS 2 waits for the client, what else they have is another's.
+async fn leave_shares(shares: Vec<SharedQueue>, kept: &KeptState) -> Vec<HeldShare> {
+    let sent = kept.window.shared_positions();
+    let mut held = Vec::new();
+    for share in shares {
+        let key = share.member.key;
+        let of_share = sent.iter().filter(|(known, _)| *known == key);
+        let positions = of_share.map(|(_, position)| *position);
+        held.extend(share.leave(positions.collect()).await);
+    }
+    held
 }
 
 fn seconds(limit: Duration) -> u32 {

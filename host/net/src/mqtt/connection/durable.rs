@@ -14,15 +14,22 @@ use std::{
 };
 
 use postern_core::{
-    event::durable::StoredEvent,
+    event::durable::{EventConsumer, Position, StoredEvent},
     mqtt::{OutgoingPublish, Publication, Qos, Reason, Receipt, WindowStanding, client_of},
 };
 use postern_system::clock;
 
-use super::{Connection, End, stored_queue::StoredQueue, taking::Step};
+use super::{
+    Connection, End,
+    stored_queue::StoredQueue,
+    taking::{Received, Step},
+};
 use crate::{
     link::StreamLink,
-    mqtt::{StoredSession, keeping::stored},
+    mqtt::{
+        StoredSession,
+        keeping::{first_receipt, stored},
+    },
 };
 
 impl<S: StreamLink> Connection<S> {
@@ -70,12 +77,7 @@ impl<S: StreamLink> Connection<S> {
 
     /// None for what the client does not want after all.
     fn outgoing_of(&self, now: Instant, stored: &StoredEvent) -> Option<OutgoingPublish> {
-        let wall = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let age = wall.saturating_sub(Duration::from_millis(stored.stored_at_ms));
-        let publication = Publication::of_event(&stored.event, now, age);
-        if publication.is_expired(now) {
-            return None;
-        }
+        let publication = publication_of(now, stored)?;
         let (mut qos, mut ids, mut is_wanted) = (Qos::AtMostOnce, Vec::new(), false);
         let is_own = client_of(&stored.event).is_some_and(|id| id == self.session.client_id);
         let subscriptions = self.session.subscriptions.lock();
@@ -116,27 +118,68 @@ impl<S: StreamLink> Connection<S> {
 
     /// PUBACK, or a PUBREC that refuses, or it cannot be sent at all.
     pub(super) fn on_acknowledged(&mut self, outgoing: &OutgoingPublish) {
-        if let (Some(position), Some(stored)) = (outgoing.position, &mut self.stored) {
-            stored.handled.push(position);
+        let Some(position) = outgoing.position else {
+            return;
+        };
+        match outgoing.share {
+            Some(key) => {
+                if let Some(share) = self.share_mut(key) {
+                    share.on_handled(position);
+                }
+            }
+            None => {
+                if let Some(stored) = &mut self.stored {
+                    stored.handled.push(position);
+                }
+            }
         }
     }
 
     /// PUBREC: the client has it. That is kept before it is told so.
     pub(super) fn on_received(&mut self, id: u16, outgoing: Option<OutgoingPublish>) {
-        let position = outgoing.and_then(|outgoing| outgoing.position);
-        let (Some(position), Some(stored)) = (position, &self.stored) else {
+        let found = outgoing
+            .as_ref()
+            .and_then(|outgoing| self.consumer_of(outgoing));
+        let Some((consumer, position)) = found else {
             self.machine.on_received(id, &mut self.out);
             self.counts.packets_out += 1;
             return;
         };
-        let consumer = Arc::clone(&stored.consumer);
-        let state = self.state();
-        let broker = self.broker.clone();
+        let is_shared = outgoing.is_some_and(|outgoing| outgoing.share.is_some());
+        let (state, broker) = (self.state(), self.broker.clone());
+        let is_stored = self.session.is_durable();
         self.taking.push(Box::pin(async move {
-            let is_kept = broker.save_state(state).await
-                && consumer.acknowledge(vec![position]).await.is_ok();
-            Step::Received(id, is_kept)
+            let is_kept = !is_stored || broker.save_state(state).await;
+            let n_acknowledged = match is_kept {
+                true => consumer.acknowledge(vec![position]).await,
+                false => Ok(0),
+            };
+            let received = Received {
+                id,
+                // The queue of a share may have ended.
+                is_kept: is_kept && (is_shared || n_acknowledged.is_ok()),
+                // Another consumer of the session has it by now.
+                repeated: (!is_shared && matches!(n_acknowledged, Ok(0))).then_some(position),
+            };
+            Step::Received(received)
         }));
+    }
+
+    /// Where what was sent is to be acknowledged.
+    fn consumer_of(
+        &mut self,
+        outgoing: &OutgoingPublish,
+    ) -> Option<(Arc<dyn EventConsumer>, Position)> {
+        let position = outgoing.position?;
+        let consumer = match outgoing.share {
+            Some(key) => {
+                let share = self.share_mut(key)?;
+                share.on_taken_over(position);
+                Arc::clone(&share.member.consumer)
+            }
+            None => Arc::clone(&self.stored.as_ref()?.consumer),
+        };
+        Some((consumer, position))
     }
 
     /// PUBREL: the identifier is free again once that is kept.
@@ -156,10 +199,7 @@ impl<S: StreamLink> Connection<S> {
     /// What the stored message of a publication with QoS 2 says of it, where the session is kept.
     pub(super) fn receipt_of(&mut self, packet_id: Option<u16>) -> Option<Receipt> {
         let packet_id = packet_id.filter(|_| self.session.is_durable())?;
-        let wall = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // In microseconds: no client publishes more than one in each for long.
-        let first = u64::try_from(wall.as_micros()).unwrap_or(0);
-        Some(self.machine.next_receipt(packet_id, first))
+        Some(self.machine.next_receipt(packet_id, first_receipt()))
     }
 
     /// A publication with QoS 2 is taken: its identifier is kept before PUBREC says so.
@@ -176,4 +216,12 @@ impl<S: StreamLink> Connection<S> {
         let expiry_s = self.machine.negotiated().session_expiry_s;
         stored(&self.session, self.machine.kept(), expiry_s, false)
     }
+}
+
+/// A stored event as it is to be sent; none where nobody is to get it any more.
+pub(super) fn publication_of(now: Instant, stored: &StoredEvent) -> Option<Publication> {
+    let wall = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let age = wall.saturating_sub(Duration::from_millis(stored.stored_at_ms));
+    let publication = Publication::of_event(&stored.event, now, age);
+    (!publication.is_expired(now)).then_some(publication)
 }

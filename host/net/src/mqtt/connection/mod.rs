@@ -15,6 +15,7 @@ mod opening;
 mod outbound;
 mod retained;
 mod serving;
+mod shared_queues;
 mod steps;
 mod stored_queue;
 mod subscribing;
@@ -38,7 +39,8 @@ use postern_system::clock;
 
 pub(crate) use self::serving::serve_stream;
 use self::{
-    opening::Opened, retained::Retained, stored_queue::StoredQueue, taking::Taking, topics::Topics,
+    opening::Opened, retained::Retained, shared_queues::SharedQueue, stored_queue::StoredQueue,
+    taking::Taking, topics::Topics,
 };
 use super::{
     Broker, MqttClient, MqttService,
@@ -72,6 +74,8 @@ struct Connection<S> {
     /// What is retained for filters that were subscribed to.
     retained: Retained,
     stored: Option<Box<StoredQueue>>,
+    /// Stored shares that it takes from.
+    shares: Vec<SharedQueue>,
     told: Told,
     alarm: Alarm,
     write_timeout: Duration,
@@ -145,6 +149,12 @@ impl<S: StreamLink> Connection<S> {
         } = opened;
         let mut out = PacketBuffer::default();
         out.tail().extend_from_slice(&connack);
+        let held = session.take_held_shares().into_iter();
+        let shares = held.map(|held| SharedQueue::of_held(held, limits.in_flight_max));
+        let shares = shares.collect();
+        if session.has_shares() {
+            session.on_shares_changed();
+        }
         Self {
             stream,
             broker: service.broker.clone(),
@@ -164,6 +174,7 @@ impl<S: StreamLink> Connection<S> {
             waiting: VecDeque::new(),
             retained: Retained::default(),
             stored: stored.map(Box::new),
+            shares,
             told: Told::default(),
             alarm: Alarm::default(),
             write_timeout,
@@ -180,10 +191,7 @@ impl<S: StreamLink> Connection<S> {
         mut draining: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<End> {
         let polled = match draining.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(End {
-                has_will: false,
-                ..End::with(Reason::SHUTTING_DOWN, "the gateway stops")
-            }),
+            Poll::Ready(()) => Err(End::with(Reason::SHUTTING_DOWN, "the gateway stops")),
             Poll::Pending => self.poll_rounds(cx),
         };
         self.tell();

@@ -201,6 +201,7 @@ async fn attach(
     } = attached.map_err(|refusal| NotOpened::Refused(version, refusal))?;
     session.set_client(Arc::clone(&client));
     drop_forbidden(service, &client, &session);
+    broker.end_shares().await;
     if let Some(will) = &mut connect.will {
         will.expiry_s = limits.expiry_s(will.expiry_s);
     }

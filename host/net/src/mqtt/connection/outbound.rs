@@ -37,9 +37,11 @@ impl<S: StreamLink> Connection<S> {
                 break;
             }
         }
+        let has_other_shares = self.poll_shares();
         self.send_stored(cx, now)?;
+        self.send_shared(cx, now)?;
         self.poll_acknowledging(cx)?;
-        Ok(false)
+        Ok(has_other_shares)
     }
 
     /// Registers for the end while what waits is not taken.

@@ -9,7 +9,7 @@ use postern_core::mqtt::{Qos, Reason, encode_suback, encode_unsuback};
 
 use super::{
     Connection, End,
-    taking::{NOT_STORED, Step, Subscribed},
+    taking::{NOT_STORED, Received, Step, Subscribed},
 };
 use crate::link::StreamLink;
 
@@ -31,19 +31,31 @@ impl<S: StreamLink> Connection<S> {
                 let reason = if is_kept { reason } else { Reason::UNSPECIFIED };
                 self.acknowledge(id, Qos::ExactlyOnce, reason, NOT_STORED)
             }
-            Step::Received(id, true) => {
-                self.machine.on_received(id, &mut self.out);
-                Ok(())
-            }
+            Step::Received(received) => self.on_kept(&received),
             Step::Released(id, true) => {
                 self.machine.on_released(id, &mut self.out);
                 Ok(())
             }
-            Step::Received(_, false) | Step::Released(_, false) => {
-                Err(End::with(Reason::UNSPECIFIED, NOT_STORED))
-            }
+            Step::Released(_, false) => Err(End::with(Reason::UNSPECIFIED, NOT_STORED)),
             Step::Subscribed(subscribed) => self.on_subscribed(*subscribed),
+            Step::Shares(Ok(members)) => {
+                self.on_shares(members);
+                Ok(())
+            }
+            Step::Shares(Err(text)) => Err(End::with(Reason::UNSPECIFIED, text)),
         }
+    }
+
+    /// That the client has a message is kept, or is not.
+    fn on_kept(&mut self, received: &Received) -> Result<(), End> {
+        if !received.is_kept {
+            return Err(End::with(Reason::UNSPECIFIED, NOT_STORED));
+        }
+        if let Some(position) = received.repeated {
+            self.machine.on_repeated(position);
+        }
+        self.machine.on_received(received.id, &mut self.out);
+        Ok(())
     }
 
     fn on_subscribed(&mut self, subscribed: Subscribed) -> Result<(), End> {
@@ -53,12 +65,14 @@ impl<S: StreamLink> Connection<S> {
             is_unsubscribe,
             retained,
             stored,
+            shares,
         } = subscribed;
         match stored {
             None => {}
             Some(Ok(queue)) => self.replace_stored(queue),
             Some(Err(text)) => return Err(End::with(Reason::UNSPECIFIED, text)),
         }
+        self.on_shares(shares);
         let version = self.machine.negotiated().version;
         match is_unsubscribe {
             true => encode_unsuback(self.out.tail(), version, id, &reasons),

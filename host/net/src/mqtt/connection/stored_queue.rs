@@ -81,6 +81,13 @@ impl StoredQueue {
         }
     }
 
+    /// What it was given and the client was not sent.
+    pub(super) fn unsent(&self) -> Vec<Position> {
+        let held = self.held.as_ref().and_then(|held| held.position);
+        let events = self.events.iter().map(|event| event.position);
+        events.chain(held).collect()
+    }
+
     /// Acknowledges what was handled.
     pub(super) async fn finish(mut self) {
         let finished = std::future::poll_fn(|cx| self.poll_acknowledging(cx));

@@ -10,6 +10,7 @@ use postern_core::mqtt::{
 use super::{
     Connection,
     opening::open_queue,
+    shared_queues::not_opened,
     taking::{NOT_STORED, Step, Subscribed},
 };
 use crate::{link::StreamLink, mqtt::keeping::stored};
@@ -35,6 +36,7 @@ impl<S: StreamLink> Connection<S> {
             is_unsubscribe: false,
             retained,
             stored: None,
+            shares: Vec::new(),
         };
         self.answer(subscribed, has_stored);
     }
@@ -50,6 +52,7 @@ impl<S: StreamLink> Connection<S> {
                 return Reason::NO_SUBSCRIPTION_EXISTED;
             }
             was_there = true;
+            self.shares.retain(|share| share.member.filter != filter);
             self.broker
                 .shared
                 .routes
@@ -63,6 +66,7 @@ impl<S: StreamLink> Connection<S> {
             is_unsubscribe: true,
             retained: Vec::new(),
             stored: None,
+            shares: Vec::new(),
         };
         self.answer(subscribed, was_there);
     }
@@ -90,6 +94,10 @@ impl<S: StreamLink> Connection<S> {
             RetainHandling::IfNew => is_new,
             RetainHandling::Never => false,
         };
+        if filter.group.is_some() && !self.session.is_durable() {
+            // It may be stored for the sake of others.
+            self.session.on_shares_changed();
+        }
         // A share is not given what is retained (section 4.8.2).
         if wants_retained && filter.group.is_none() {
             retained.push((filter.filter, options));
@@ -115,20 +123,37 @@ impl<S: StreamLink> Connection<S> {
 
     /// Answers once what has changed is kept, where it is to be.
     fn answer(&mut self, mut subscribed: Subscribed, has_changed: bool) {
-        if !has_changed || !self.session.is_durable() {
+        let is_durable = self.session.is_durable();
+        let has_ended_shares = self.broker.shared.routes.has_ended_shares();
+        if !has_changed || !(is_durable || has_ended_shares) {
             let step = Step::Subscribed(Box::new(subscribed));
             self.taking.push(Box::pin(std::future::ready(step)));
             return;
         }
+        let (broker, session) = (self.broker.clone(), Arc::clone(&self.session));
+        if !is_durable {
+            self.taking.push(Box::pin(async move {
+                broker.end_shares().await;
+                Step::Subscribed(Box::new(subscribed))
+            }));
+            return;
+        }
         let expiry_s = self.machine.negotiated().session_expiry_s;
         let stored = stored(&self.session, self.machine.kept(), expiry_s, false);
-        let (broker, session) = (self.broker.clone(), Arc::clone(&self.session));
         let in_flight_max = self.limits.in_flight_max;
+        let known_shares = self.known_shares();
         self.taking.push(Box::pin(async move {
-            let queue = match broker.save_state(stored).await {
+            broker.end_shares().await;
+            let mut queue = match broker.save_state(stored).await {
                 true => open_queue(&broker, &session, in_flight_max).await,
                 false => Err(NOT_STORED.to_owned()),
             };
+            if queue.is_ok() {
+                match broker.open_shares(&session, &known_shares).await {
+                    Ok(shares) => subscribed.shares = shares,
+                    Err(error) => queue = Err(not_opened(&error)),
+                }
+            }
             subscribed.stored = Some(queue);
             Step::Subscribed(Box::new(subscribed))
         }));

@@ -10,11 +10,12 @@ use std::{
 use futures_util::stream::{FuturesOrdered, Stream};
 use postern_core::{
     BoxFuture,
+    event::durable::Position,
     mqtt::{Publication, Reason, SubscriptionOptions, TopicFilter},
 };
 
 use super::stored_queue::StoredQueue;
-use crate::mqtt::{PublishOutcome, routes::Route};
+use crate::mqtt::{PublishOutcome, routes::Route, share_member::ShareMember};
 
 /// Takes no memory while there is nothing.
 #[derive(Default)]
@@ -26,10 +27,21 @@ pub(super) enum Step {
     /// A publication with QoS 2 is taken, and its identifier is kept, where that is so.
     Kept(u16, Reason, bool),
     /// Of a PUBREC.
-    Received(u16, bool),
+    Received(Received),
     /// Of a PUBREL.
     Released(u16, bool),
     Subscribed(Box<Subscribed>),
+    /// Stored shares that the client takes from as well, or why it cannot.
+    Shares(Result<Vec<ShareMember>, String>),
+}
+
+/// What a PUBREC has come to.
+pub(super) struct Received {
+    pub(super) id: u16,
+    /// That the client has the message.
+    pub(super) is_kept: bool,
+    /// Where it lies, if the queue was not told: it comes again.
+    pub(super) repeated: Option<Position>,
 }
 
 /// A publication on its way.
@@ -51,6 +63,8 @@ pub(super) struct Subscribed {
     pub(super) retained: Vec<(TopicFilter, SubscriptionOptions)>,
     /// Where the session is durable: its queue, or why it has none.
     pub(super) stored: Option<Result<Option<StoredQueue>, String>>,
+    /// Stored shares that the client takes from as well.
+    pub(super) shares: Vec<ShareMember>,
 }
 
 impl Taking {
