@@ -15,6 +15,7 @@ from paho.mqtt.properties import Properties
 
 HOST, PORT = sys.argv[1], int(sys.argv[2])
 QOS = (1, 2)
+LOCK = threading.Lock()
 
 
 def client(name):
@@ -26,6 +27,23 @@ def client(name):
     given.SessionExpiryInterval = 86_400
     made.connect(HOST, PORT, keepalive=10, clean_start=mqtt.MQTT_CLEAN_START_FIRST_ONLY, properties=given)
     return made
+
+
+class Member:
+    """One of those that share what is published to `kill/shared`."""
+
+    def __init__(self, name, seen):
+        self.seen, self.ready = seen, threading.Event()
+        self.paho = client(name)
+        self.paho.on_subscribe = lambda *_: self.ready.set()
+        self.paho.on_message = self.on_message
+        self.paho.loop_start()
+        self.paho.subscribe("$share/group/kill/shared", options=mqtt.SubscribeOptions(qos=1))
+        assert self.ready.wait(20), "no SUBACK"
+
+    def on_message(self, _client, _user, message):
+        with LOCK:
+            self.seen[int(message.payload)] += 1
 
 
 class Reader:
@@ -51,11 +69,11 @@ class Reader:
 class Writer:
     """Publishes numbers and remembers which were acknowledged."""
 
-    def __init__(self, qos, reader):
-        self.reader = reader.seen[qos]
+    def __init__(self, name, qos, seen):
+        self.name, self.reader = name, seen
         self.qos, self.next, self.by_mid, self.early, self.acknowledged = qos, 0, {}, set(), set()
         self.lock = threading.Lock()
-        self.paho = client(f"kill-writer-{qos}")
+        self.paho = client(f"kill-writer-{name}")
         self.paho.on_publish = self.on_publish
         self.paho.loop_start()
 
@@ -74,7 +92,7 @@ class Writer:
             time.sleep(0.005)
             return
         # Not under the lock: paho has its own, and calls back under that.
-        info = self.paho.publish(f"kill/{self.qos}", str(self.next), self.qos)
+        info = self.paho.publish(f"kill/{self.name}", str(self.next), self.qos)
         with self.lock:
             if info.mid in self.early:
                 self.early.remove(info.mid)
@@ -92,7 +110,10 @@ class Writer:
 
 def main():
     reader = Reader()
-    writers = [Writer(qos, reader) for qos in QOS]
+    shared = Counter()
+    members = [Member(f"kill-member-{number}", shared) for number in (1, 2)]
+    writers = [Writer(str(qos), qos, reader.seen[qos]) for qos in QOS]
+    writers.append(Writer("shared", 1, shared))
     stopped = threading.Event()
     threads = [threading.Thread(target=writer.run, args=(stopped,)) for writer in writers]
     for thread in threads:
@@ -106,7 +127,7 @@ def main():
     end = time.monotonic() + 60
     while time.monotonic() < end:
         missing = sum(
-            len(writer.acknowledged - set(reader.seen[writer.qos])) for writer in writers
+            len(writer.acknowledged - set(writer.reader)) for writer in writers
         )
         pending = sum(writer.next - len(writer.acknowledged) for writer in writers)
         if missing == 0 and pending == 0:
@@ -114,18 +135,21 @@ def main():
         time.sleep(0.1)
     time.sleep(1)
     for writer in writers:
-        qos, seen = writer.qos, reader.seen[writer.qos]
+        name, seen = writer.name, writer.reader
         lost = sorted(writer.acknowledged - set(seen))
         twice = sum(count - 1 for count in seen.values())
-        backwards = sum(a > b for a, b in zip(reader.order[qos], reader.order[qos][1:]))
+        order = reader.order[writer.qos] if seen is not shared else []
+        backwards = sum(a > b for a, b in zip(order, order[1:]))
         figures = (
-            f"figure: kill -9, QoS {qos}: {writer.next} published, {len(writer.acknowledged)} acknowledged, "
+            f"figure: kill -9, QoS {name}: {writer.next} published, {len(writer.acknowledged)} acknowledged, "
             f"{len(lost)} lost, {twice} twice, {backwards} out of order"
         )
         print(figures, file=sys.stderr)
-        print(f"nothing-lost-{qos}: " + ("ok" if not lost else f"lost {lost[:10]}"))
+        print(f"nothing-lost-{name}: " + ("ok" if not lost else f"lost {lost[:10]}"))
         good = len(writer.acknowledged) == writer.next
-        print(f"all-acknowledged-{qos}: " + ("ok" if good else f"{len(writer.acknowledged)} of {writer.next}"))
+        print(f"all-acknowledged-{name}: " + ("ok" if good else f"{len(writer.acknowledged)} of {writer.next}"))
+        if writer.qos == 2:
+            print("none-twice-2: " + ("ok" if twice == 0 else f"{twice} came twice"))
     sys.stdout.flush()
 
 

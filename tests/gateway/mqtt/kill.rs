@@ -1,4 +1,5 @@
-//! What was acknowledged outlives `kill -9`: sessions, QoS 1 and 2, retained messages.
+//! What was acknowledged outlives `kill -9`: sessions, shared subscriptions, QoS 1 and 2. What is owed
+//! outlives a stop: wills.
 
 use std::{process::Stdio, time::Duration};
 
@@ -36,8 +37,8 @@ impl Moments {
     }
 }
 
-async fn clients(broker: &Broker) -> RunningClient {
-    let mut command = python_script("kill.py");
+async fn clients(script: &str, broker: &Broker) -> RunningClient {
+    let mut command = python_script(script);
     command
         .arg(broker.address.ip().to_string())
         .arg(broker.address.port().to_string())
@@ -49,7 +50,7 @@ async fn clients(broker: &Broker) -> RunningClient {
 async fn nothing_that_was_acknowledged_is_lost_when_the_gateway_is_killed() {
     let _machine = share().await;
     let mut broker = Broker::start("").await;
-    let mut clients = clients(&broker).await;
+    let mut clients = clients("kill.py", &broker).await;
     let mut moments = Moments::new();
     for _ in 0..kills() {
         sleep(moments.next()).await;
@@ -69,5 +70,37 @@ async fn nothing_that_was_acknowledged_is_lost_when_the_gateway_is_killed() {
         }
     }
     let is_good = told.iter().all(|line| line.ends_with(": ok"));
-    assert!(is_good && told.len() == 4, "{told:#?}\n{}", broker.log());
+    assert!(is_good && told.len() == 7, "{told:#?}\n{}", broker.log());
+}
+
+/// All cases that `clients` tell of when they go on are good, and there are so many.
+async fn check(clients: &mut RunningClient, n_cases: usize, broker: &Broker) {
+    let told = clients.stop().await;
+    let is_good = told.iter().all(|line| line.ends_with(": ok"));
+    assert!(
+        is_good && told.len() == n_cases,
+        "{told:#?}\n{}",
+        broker.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_shared_subscription_outlives_a_kill() {
+    let _machine = share().await;
+    let mut broker = Broker::start("[mqtt]\nin-flight-max = 10\n").await;
+    let mut clients = clients("shares.py", &broker).await;
+    broker.signal("KILL");
+    broker.ended().await;
+    broker.start_again().await;
+    check(&mut clients, 5, &broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_publishes_wills_and_owes_those_that_wait() {
+    let _machine = share().await;
+    let mut broker = Broker::start("").await;
+    let mut clients = clients("stop.py", &broker).await;
+    assert!(broker.terminate().await.success(), "{}", broker.log());
+    broker.start_again().await;
+    check(&mut clients, 1, &broker).await;
 }

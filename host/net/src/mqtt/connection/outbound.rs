@@ -105,7 +105,11 @@ impl<S: StreamLink> Connection<S> {
     }
 
     /// Gives back what has to wait for an acknowledgement.
-    fn send(&mut self, now: Instant, outgoing: OutgoingPublish) -> Option<OutgoingPublish> {
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        outgoing: OutgoingPublish,
+    ) -> Option<OutgoingPublish> {
         match self.machine.send(now, outgoing, &mut self.out) {
             SendOutcome::Sent => {
                 self.counts.sent += 1;
