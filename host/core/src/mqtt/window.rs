@@ -47,16 +47,20 @@ pub(super) enum Repeated<'a> {
 }
 
 impl Window {
-    /// One with what a client had when the gateway ended: identifiers, and where they lie in the stored
-    /// queue.
+    /// One with what a client had when the gateway ended, as `released` gave it.
     #[must_use]
     pub fn with_released(released: &[(u16, Option<Position>)]) -> Self {
         let mut window = Self::default();
         for (id, position) in released {
-            window.insert(*id, Stage::Released(*position));
             window.had.extend(*position);
+            if *id != COMPLETED {
+                window.insert(*id, Stage::Released(*position));
+                window.unsent.push_back(*id);
+            }
         }
-        window.unsent = released.iter().map(|(id, _)| *id).collect();
+        while window.had.len() > HAD_MAX {
+            window.had.pop_first();
+        }
         window
     }
 
@@ -141,7 +145,8 @@ impl Window {
         self.in_flight.is_empty()
     }
 
-    /// Identifiers that the client has and has not completed, and where they lie in the stored queue.
+    /// Identifiers that the client has and has not completed, and where they lie in the stored queue;
+    /// `COMPLETED` of what it has completed and the queue may not know of.
     #[must_use]
     pub fn released(&self) -> Vec<(u16, Option<Position>)> {
         let released = self
@@ -152,6 +157,9 @@ impl Window {
                 Stage::Sent(_) => None,
             });
         let mut released: Vec<_> = released.collect();
+        let open: BTreeSet<_> = released.iter().filter_map(|(_, at)| *at).collect();
+        let completed = self.had.difference(&open);
+        released.extend(completed.map(|position| (COMPLETED, Some(*position))));
         released.sort_unstable();
         released
     }
@@ -263,6 +271,11 @@ pub enum WindowStanding {
     Released,
 }
 
+/// No packet has this identifier.
+pub const COMPLETED: u16 = 0;
+/// Positions that are remembered over a restart, the newest: more than clients have under way.
+const HAD_MAX: usize = 4096;
+
 /// 1 to 65,535, over and over.
 fn id_of(position: Position) -> u16 {
     let id = position.0.saturating_sub(1) % u64::from(u16::MAX) + 1;
@@ -352,6 +365,11 @@ mod tests {
             "the queue may not know that it is complete"
         );
         assert_eq!(restored.standing(Position(65_542)), None);
+        let completed = [(COMPLETED, Some(Position(7)))];
+        assert_eq!(restored.released(), completed, "nor over the next kill");
+        let mut again = Window::with_released(&completed);
+        assert!(again.is_empty() && repeated(&mut again).is_empty());
+        assert_eq!(again.standing(Position(7)), Some(WindowStanding::Released));
     }
 
     #[test]

@@ -89,7 +89,8 @@ pub struct StoredSession {
     pub subscriptions: Vec<(SharedFilter, SubscriptionOptions)>,
     /// Packet identifiers of QoS 2 that came and were not released by the client.
     pub received: Vec<u16>,
-    /// Packet identifiers of QoS 2 that the client has, and that were not completed.
+    /// Packet identifiers of QoS 2 that the client has, and that were not completed, with their positions
+    /// in its queue; 0 of one that was completed and that the queue may not know of.
     pub released: Vec<(u16, Option<Position>)>,
     /// Number of the client's last publication with QoS 2 of which `received` knows (`Receipt::number`).
     pub taken_receipt: u64,
