@@ -35,7 +35,7 @@ pub use self::{
         MqttNameError, SHARE_PREFIX, SYS_PREFIX, SharedFilter, TopicFilter, TopicName, check_name,
         filter_to_event, from_event, to_event,
     },
-    window::{Window, WindowStanding},
+    window::{COMPLETED_ID, Window, WindowStanding},
 };
 
 /// Which protocol a client speaks.

@@ -53,7 +53,7 @@ impl Window {
         let mut window = Self::default();
         for (id, position) in released {
             window.had.extend(*position);
-            if *id != COMPLETED {
+            if *id != COMPLETED_ID {
                 window.insert(*id, Stage::Released(*position));
                 window.unsent.push_back(*id);
             }
@@ -146,7 +146,7 @@ impl Window {
     }
 
     /// Identifiers that the client has and has not completed, and where they lie in the stored queue;
-    /// `COMPLETED` of what it has completed and the queue may not know of.
+    /// `COMPLETED_ID` of what it has completed and the queue may not know of.
     #[must_use]
     pub fn released(&self) -> Vec<(u16, Option<Position>)> {
         let released = self
@@ -159,7 +159,7 @@ impl Window {
         let mut released: Vec<_> = released.collect();
         let open: BTreeSet<_> = released.iter().filter_map(|(_, at)| *at).collect();
         let completed = self.had.difference(&open);
-        released.extend(completed.map(|position| (COMPLETED, Some(*position))));
+        released.extend(completed.map(|position| (COMPLETED_ID, Some(*position))));
         released.sort_unstable();
         released
     }
@@ -272,7 +272,7 @@ pub enum WindowStanding {
 }
 
 /// No packet has this identifier.
-pub const COMPLETED: u16 = 0;
+pub const COMPLETED_ID: u16 = 0;
 /// Positions that are remembered over a restart, the newest: more than clients have under way.
 const HAD_MAX: usize = 4096;
 
@@ -365,7 +365,7 @@ mod tests {
             "the queue may not know that it is complete"
         );
         assert_eq!(restored.standing(Position(65_542)), None);
-        let completed = [(COMPLETED, Some(Position(7)))];
+        let completed = [(COMPLETED_ID, Some(Position(7)))];
         assert_eq!(restored.released(), completed, "nor over the next kill");
         let mut again = Window::with_released(&completed);
         assert!(again.is_empty() && repeated(&mut again).is_empty());

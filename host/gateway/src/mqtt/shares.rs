@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use postern_core::{
     Error, Text,
     event::durable::{CONSUMER_NAME_BYTES_MAX, EventConsumer, EventLog},
-    mqtt::{Qos, SharedFilter},
+    mqtt::{Qos, SHARE_PREFIX, SharedFilter},
 };
 use postern_net::mqtt::StoredSession;
 use sha2::{Digest, Sha256};
@@ -74,12 +74,11 @@ pub(super) async fn settle(log: &dyn EventLog, sessions: &[StoredSession]) -> Re
 }
 
 fn is_of_share(name: &str) -> bool {
-    name.starts_with(SHARE) || name.starts_with(HASHED)
+    name.starts_with(SHARE_PREFIX) || name.starts_with(HASHED)
 }
 
 /// What names begin with that are not a client's.
 const OWN: char = '$';
-const SHARE: &str = "$share/";
 const HASHED: &str = "$share:";
 /// Messages of one share that are with its members at a time. What each may have is bounded by
 /// `mqtt.in-flight-max`.

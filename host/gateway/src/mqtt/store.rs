@@ -11,9 +11,11 @@ use postern_core::{
     BoxFuture, Error, Text,
     event::{
         Event, Published, Publisher,
-        durable::{ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, WhenFull},
+        durable::{
+            ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, Position, WhenFull,
+        },
     },
-    mqtt::{Publication, Qos, Reason, SharedFilter, TopicFilter},
+    mqtt::{COMPLETED_ID, Publication, Qos, Reason, SharedFilter, TopicFilter},
 };
 use postern_net::mqtt::{Acceptance, MqttRefusal, MqttStore, StoredSession};
 use postern_system::clock;
@@ -155,6 +157,7 @@ impl MqttStore for SessionStore {
             if !sessions.is_empty() {
                 // From here on it keeps what is published for them.
                 let log = queues.log().await?;
+                forget_gone(&**log, &mut sessions).await?;
                 // What was found is a session's from here on.
                 for idx in find_receipts(&**log, &mut sessions).await? {
                     if let Some(session) = sessions.get(idx) {
@@ -301,6 +304,17 @@ async fn find_receipts(
         }
     }
     Ok(found)
+}
+
+/// What clients have completed need not be remembered once it has left the log.
+async fn forget_gone(log: &dyn EventLog, sessions: &mut [StoredSession]) -> Result<(), Error> {
+    let info = log.info().await?;
+    let is_there = |position: Position| info.n_events > 0 && position >= info.first;
+    for session in sessions {
+        let released = &mut session.released;
+        released.retain(|(id, at)| *id != COMPLETED_ID || at.is_some_and(is_there));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for SessionStore {
