@@ -12,11 +12,13 @@ use postern_core::{
     event::{
         Event, Publisher, TopicPattern,
         durable::{
-            ConsumerSettings, ConsumerStart, EventConsumer, EventLog, LogLimits, Position,
-            Redelivery, WhenFull,
+            ConsumerSettings, ConsumerStart, EventConsumer, EventLog, EventReceipt, LogLimits,
+            Position, Redelivery, WhenFull,
         },
     },
+    mqtt::{Publication, Qos, Receipt, TopicName},
 };
+use postern_system::clock;
 use redb::{StorageBackend, backends::FileBackend};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -270,6 +272,39 @@ async fn by_interest_an_event_is_gone_once_all_have_acknowledged_it() {
     assert_eq!(take(&*one).await, once(&["next"]));
     one.acknowledge(vec![Position(3)]).await.unwrap();
     assert_eq!(log.info().await.unwrap().n_events, 0);
+}
+
+#[tokio::test]
+async fn a_receipt_stays_when_its_event_goes() {
+    let fixture = Fixture::new();
+    let log = fixture.store.open_log(asked("q")).await.unwrap();
+    let consumer = log.consumer(settings("c", &["t.>"])).await.unwrap();
+    let topic = TopicName::new("t/x").unwrap();
+    let mut publication = Publication::new(topic, Bytes::new(), Qos::ExactlyOnce);
+    publication.receipt = Some(Receipt {
+        number: 7,
+        packet_id: 3,
+    });
+    let of_client = publication.to_event(clock::now(), Publisher::default(), Some("device"));
+    log.append(of_client.clone()).await.unwrap();
+    append(&log, "t.y", "of nobody").await;
+    assert_eq!(consumer.take(100).await.unwrap().len(), 2);
+    let both = vec![Position(1), Position(2)];
+    assert_eq!(consumer.acknowledge(both).await.unwrap(), 2);
+    assert_eq!(log.info().await.unwrap().n_events, 0);
+    drop((log, consumer));
+    let fixture = fixture.again();
+    let log = fixture.store.open_log(asked("q")).await.unwrap();
+    let receipt = EventReceipt {
+        client: "device".into(),
+        number: 7,
+        packet_id: 3,
+    };
+    assert_eq!(log.receipts().await.unwrap(), [receipt]);
+    // A log of the configuration is of those who acknowledge, and repetitions are theirs.
+    let log = fixture.log(LogLimits::default()).await;
+    log.append(of_client).await.unwrap();
+    assert_eq!(log.receipts().await.unwrap(), []);
 }
 
 #[tokio::test]
