@@ -31,7 +31,7 @@ pub(super) struct MeteredCall {
     is_ended: bool,
 }
 
-/// The messages of a request, counted as they are sent.
+/// The messages of a request, counted as they are sent. Octets are pieces of one.
 struct Sent {
     inner: BodyStream,
     metrics: Arc<CallMetrics>,
@@ -39,11 +39,10 @@ struct Sent {
     has_messages: bool,
 }
 
-/// The messages of a reply, counted as they come. It ends its call.
+/// The messages of a reply, counted as they come: octets are one, before its trailing metadata. It ends its call.
 struct Received {
     inner: BodyStream,
     call: Option<MeteredCall>,
-    has_messages: bool,
 }
 
 impl MeteredCall {
@@ -86,28 +85,24 @@ impl MeteredCall {
     pub(super) fn finish(mut self, outcome: Result<Reply, Error>) -> Result<Reply, Error> {
         let reply = outcome.inspect_err(|error| self.end(BookedOutcome::Failed(error.kind)))?;
         if reply.body.is_stream() {
-            let has_messages = reply.body.kind() == BodyKind::Messages;
             let body = reply.body.map_stream(|inner| {
                 BodyStream::from_source(Received {
                     inner,
                     call: Some(self),
-                    has_messages,
                 })
             });
             return Ok(Reply { body, ..reply });
         }
         if let Body::One(message) = &reply.body {
-            self.on_reply(message, true);
+            self.on_reply(message);
         }
         self.end(BookedOutcome::Success);
         Ok(reply)
     }
 
-    fn on_reply(&mut self, octets: &Bytes, is_message: bool) {
-        self.bytes_out += octets.len() as u64;
-        if is_message {
-            self.metrics.on_reply_message(octets.len());
-        }
+    fn on_reply(&mut self, message: &Bytes) {
+        self.bytes_out += message.len() as u64;
+        self.metrics.on_reply_message(message.len());
     }
 
     fn end(&mut self, outcome: BookedOutcome) {
@@ -137,11 +132,19 @@ impl Stream for Sent {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.inner.poll_next_unpin(cx));
-        if let Some(Ok(octets)) = &next {
-            self.bytes.fetch_add(octets.len() as u64, Relaxed);
-            if self.has_messages {
-                self.metrics.on_request_message(octets.len());
+        match &next {
+            Some(Ok(octets)) => {
+                self.bytes.fetch_add(octets.len() as u64, Relaxed);
+                if self.has_messages {
+                    self.metrics.on_request_message(octets.len());
+                }
             }
+            None if !self.has_messages => {
+                let length = self.bytes.load(Relaxed);
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                self.metrics.on_request_message(length);
+            }
+            None | Some(Err(_)) => {}
         }
         Poll::Ready(next)
     }
@@ -162,9 +165,8 @@ impl Stream for Received {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.inner.poll_next_unpin(cx));
-        let has_messages = self.has_messages;
         match (&next, &mut self.call) {
-            (Some(Ok(octets)), Some(call)) => call.on_reply(octets, has_messages),
+            (Some(Ok(message)), Some(call)) => call.on_reply(message),
             (Some(Err(error)), Some(call)) => call.end(BookedOutcome::Failed(error.kind)),
             (None, Some(call)) => call.end(BookedOutcome::Success),
             (_, None) => {}
