@@ -10,18 +10,17 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::Instant,
 };
 
 use postern_core::{
     event::durable::{EventConsumer, Position, StoredEvent},
-    mqtt::{OutgoingPublish, Publication, Qos, Reason, Receipt, WindowStanding, client_of},
+    mqtt::{OutgoingPublish, Qos, Reason, Receipt, WindowStanding, client_of},
 };
-use postern_system::clock;
 
 use super::{
     Connection, End,
-    stored_queue::StoredQueue,
+    stored_queue::{StoredQueue, publication_of},
     taking::{Received, Step},
 };
 use crate::{
@@ -216,12 +215,4 @@ impl<S: StreamLink> Connection<S> {
         let expiry_s = self.machine.negotiated().session_expiry_s;
         stored(&self.session, self.machine.kept(), expiry_s, false)
     }
-}
-
-/// A stored event as it is to be sent; none where nobody is to get it any more.
-pub(super) fn publication_of(now: Instant, stored: &StoredEvent) -> Option<Publication> {
-    let wall = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let age = wall.saturating_sub(Duration::from_millis(stored.stored_at_ms));
-    let publication = Publication::of_event(&stored.event, now, age);
-    (!publication.is_expired(now)).then_some(publication)
 }

@@ -19,7 +19,11 @@ use postern_core::{
     mqtt::{OutgoingPublish, Qos, Reason, ShareKey},
 };
 
-use super::{Connection, End, durable::publication_of, stored_queue::StoredQueue, taking::Step};
+use super::{
+    Connection, End,
+    stored_queue::{StoredQueue, publication_of},
+    taking::Step,
+};
 use crate::{
     link::StreamLink,
     mqtt::share_member::{HeldShare, ShareMember},

@@ -4,13 +4,15 @@ use std::{
     collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use postern_core::{
     BoxFuture, Error,
     event::durable::{EventConsumer, Position, StoredEvent},
-    mqtt::OutgoingPublish,
+    mqtt::{OutgoingPublish, Publication},
 };
+use postern_system::clock;
 
 /// A member of the session's consumer, and what it was given.
 pub(super) struct StoredQueue {
@@ -95,4 +97,12 @@ impl StoredQueue {
             tracing::warn!(%error, "acknowledgements of an MQTT session were not stored");
         }
     }
+}
+
+/// A stored event as it is to be sent; none where nobody is to get it any more.
+pub(super) fn publication_of(now: Instant, stored: &StoredEvent) -> Option<Publication> {
+    let wall = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let age = wall.saturating_sub(Duration::from_millis(stored.stored_at_ms));
+    let publication = Publication::of_event(&stored.event, now, age);
+    (!publication.is_expired(now)).then_some(publication)
 }
