@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
-use postern_core::{Body, BodyStream, Call, Error};
+use postern_core::{Body, BodyStream, Call, Error, Handler};
 use postern_tests::{CallerTransport, Gateway, Load, Setup, connect, patiently, postern};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -202,14 +202,61 @@ async fn a_route_of_the_configuration_comes_first_and_check_names_both() {
     assert_eq!(status(&gateway, "/v1/shelves/1/books").await, 200);
 }
 
-/// Messages of a call, and what sends them.
-fn sending() -> (mpsc::Sender<Bytes>, Body) {
-    let (sender, receiver) = mpsc::channel(4);
-    let messages = stream::unfold(receiver, |mut receiver| async {
-        let message = receiver.recv().await?;
-        Some((Ok::<_, Error>(message), receiver))
-    });
-    (sender, Body::Messages(BodyStream::new(messages)))
+/// A call of `Copy` under way.
+struct Copying {
+    sender: mpsc::Sender<Bytes>,
+    replies: BodyStream,
+}
+
+impl Copying {
+    /// Begins it with a book of that title.
+    async fn begin(handler: &dyn Handler, title: &str) -> Self {
+        let (sender, receiver) = mpsc::channel(4);
+        let messages = stream::unfold(receiver, |mut receiver| async {
+            let message = receiver.recv().await?;
+            Some((Ok::<_, Error>(message), receiver))
+        });
+        // The server answers when it has something to copy.
+        sender.send(book(title)).await.expect("it is read");
+        let mut call = Call::unary("acme.Library", "Copy", "");
+        call.body = Body::Messages(BodyStream::new(messages));
+        let reply = handler.call(call).await.expect("it begins");
+        let replies = reply.body.into_messages(1 << 20);
+        let mut copying = Self { sender, replies };
+        copying.receives(title).await;
+        copying
+    }
+
+    async fn receives(&mut self, title: &str) {
+        let reply = self.replies.next().await.expect("one");
+        assert_eq!(reply.expect("good"), book(title));
+    }
+
+    /// Sends one book more, and then nothing.
+    async fn end(mut self, title: &str) {
+        self.sender.send(book(title)).await.expect("it is read");
+        self.receives(title).await;
+        drop(self.sender);
+        assert!(self.replies.next().await.is_none(), "it ends in order");
+    }
+}
+
+fn book(title: &str) -> Bytes {
+    json!({ "title": title }).to_string().into()
+}
+
+/// Waits until the schema of the service is refused for a reason that has `part`.
+async fn refused(gateway: &Gateway, part: &str) {
+    patiently(part, async || {
+        let told = degraded(gateway).await;
+        told.iter().any(|(subject, message)| {
+            subject == "acme.Library"
+                && message.contains(part)
+                && message.ends_with("the schema before stays in service")
+        })
+    })
+    .await;
+    assert!(gateway.log().contains(part), "{}", gateway.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,37 +276,12 @@ async fn files_of_a_schema_are_followed_and_calls_go_on() {
     let body = Bytes::from_static(b"{\"name\":\"shelves/1/books/2\"}");
     let pause = Duration::from_millis(5);
     let load = Load::start(&handler, "acme.Library/GetBook", &body, 2, pause);
-    let (sender, messages) = sending();
-    let book = |title: &str| Bytes::from(json!({ "title": title }).to_string());
-    sender.send(book("first")).await.expect("it is read");
-    let mut call = Call::unary("acme.Library", "Copy", "");
-    call.body = messages;
-    let reply = handler.call(call).await.expect("it begins");
-    let mut replies = reply.body.into_messages(1 << 20);
-    assert_eq!(
-        replies.next().await.expect("one").expect("good"),
-        book("first")
-    );
+    let copying = Copying::begin(&*handler, "first").await;
 
     assert_eq!(status(&gateway, "/v1/shelves/1/books/2").await, 200);
-    write(
-        "library.proto",
-        &SCHEMA.replace("int64 copies", "number copies"),
-    );
-    patiently("the reason is shown", async || {
-        let told = degraded(&gateway).await;
-        told.iter().any(|(subject, message)| {
-            subject == "acme.Library"
-                && message.contains("library.proto:9:")
-                && message.ends_with("the schema before stays in service")
-        })
-    })
-    .await;
-    assert!(
-        gateway.log().contains("library.proto:9:"),
-        "{}",
-        gateway.log()
-    );
+    let broken = SCHEMA.replace("int64 copies", "number copies");
+    write("library.proto", &broken);
+    refused(&gateway, "library.proto:9:").await;
     assert_eq!(status(&gateway, "/v1/shelves/1/books/2").await, 200);
 
     // What is imported counts as well, once it is there.
@@ -267,30 +289,20 @@ async fn files_of_a_schema_are_followed_and_calls_go_on() {
     let import = "import \"shelves/page.proto\";\nimport \"google/api/annotations.proto\";";
     let importing = moved.replace("import \"google/api/annotations.proto\";", import);
     write("library.proto", &importing);
-    patiently("what is not there is named", async || {
-        let told = degraded(&gateway).await;
-        told.iter()
-            .any(|(_, message)| message.contains("shelves/page.proto"))
-    })
-    .await;
-    write(
-        "shelves/page.proto",
-        "syntax = \"proto3\";\npackage acme.shelves;\n",
-    );
+    refused(&gateway, "shelves/page.proto").await;
+    let page = "syntax = \"proto3\";\npackage acme.shelves;\n";
+    write("shelves/page.proto", page);
     patiently("the routes are those of the new files", async || {
         status(&gateway, "/v2/shelves/1/books/2").await == 200
     })
     .await;
     assert_eq!(status(&gateway, "/v1/shelves/1/books/2").await, 404);
-    assert_eq!(degraded(&gateway).await, []);
+    patiently("nothing is refused", async || {
+        degraded(&gateway).await.is_empty()
+    })
+    .await;
 
-    sender.send(book("last")).await.expect("it is read");
-    assert_eq!(
-        replies.next().await.expect("one").expect("good"),
-        book("last")
-    );
-    drop(sender);
-    assert!(replies.next().await.is_none(), "it ends in order");
+    copying.end("last").await;
     let outcome = load.stop().await;
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     assert!(!outcome.answered.is_empty());
