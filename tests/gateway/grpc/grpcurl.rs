@@ -1,11 +1,16 @@
 //! grpcurl as people call it: without a schema of its own, so that all that it knows is by reflection. The calls are
 //! those of the samples' READMEs.
 
+use std::time::Duration;
+
 use postern_tests::{Gateway, Setup, free_address, tool};
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    time::{sleep, timeout},
+};
 
-use super::{LATE, LISTED, Said, guest, messages, said, sample};
+use super::{LATE, LISTED, PATIENCE, Said, guest, messages, said, sample};
 use crate::{dev_certificates::DevCertificates, figure, share};
 
 /// Options, method, the number of the status, and what is said of it.
@@ -37,6 +42,12 @@ const FAILURES: [(&[&str], &str, i32, &str); 4] = [
 ];
 
 const FORECAST: super::Guest = ("plugins", "forecast");
+
+/// Whether a plugin of which this is told does not take calls yet.
+fn is_loading(plugin: &str) -> bool {
+    let plugin: Value = serde_json::from_str(plugin).unwrap_or_default();
+    plugin["generation"].as_u64().unwrap_or_default() == 0
+}
 
 /// grpcurl against one address.
 struct Grpcurl {
@@ -230,7 +241,22 @@ async fn grpcurl_sees_statuses_metadata_deadlines_and_health() {
 #[tokio::test(flavor = "multi_thread")]
 async fn grpcurl_calls_a_plugin_in_python_by_the_schema_beside_it() {
     let _machine = share().await;
-    let gateway = Gateway::start(guest(Setup::default(), FORECAST)).await;
+    let gateway = Gateway::start(Setup::default()).await;
+    for (name, content) in guest(Setup::default(), FORECAST).files {
+        gateway.deploy(&name, &content);
+    }
+    let is_there = async {
+        while gateway
+            .admin("/plugins/forecast")
+            .await
+            .is_ok_and(|(_, plugin)| is_loading(&plugin))
+        {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    // Native code of a component in Python takes most of a minute, and more on a busy machine.
+    let is_there = timeout(2 * PATIENCE, is_there).await;
+    assert!(is_there.is_ok(), "{}", gateway.log());
     let grpcurl = Grpcurl::plain(gateway.http);
     let described = grpcurl.run(&[], &["describe", "forecast"]).await;
     assert!(
