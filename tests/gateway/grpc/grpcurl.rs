@@ -43,10 +43,12 @@ const FAILURES: [(&[&str], &str, i32, &str); 4] = [
 
 const FORECAST: super::Guest = ("plugins", "forecast");
 
-/// Whether a plugin of which this is told does not take calls yet.
-fn is_loading(plugin: &str) -> bool {
-    let plugin: Value = serde_json::from_str(plugin).unwrap_or_default();
-    plugin["generation"].as_u64().unwrap_or_default() == 0
+/// Whether the plugin `name` takes calls.
+async fn serves(gateway: &Gateway, name: &str) -> bool {
+    let told = gateway.admin(&format!("/plugins/{name}")).await;
+    let (_, plugin) = told.unwrap_or_default();
+    let plugin: Value = serde_json::from_str(&plugin).unwrap_or_default();
+    plugin["generation"].as_u64() > Some(0)
 }
 
 /// grpcurl against one address.
@@ -242,15 +244,12 @@ async fn grpcurl_sees_statuses_metadata_deadlines_and_health() {
 async fn grpcurl_calls_a_plugin_in_python_by_the_schema_beside_it() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default()).await;
-    for (name, content) in guest(Setup::default(), FORECAST).files {
-        gateway.deploy(&name, &content);
+    // The component comes last.
+    for (name, content) in guest(Setup::default(), FORECAST).files.iter().rev() {
+        gateway.deploy(name, content);
     }
     let is_there = async {
-        while gateway
-            .admin("/plugins/forecast")
-            .await
-            .is_ok_and(|(_, plugin)| is_loading(&plugin))
-        {
+        while !serves(&gateway, "forecast").await {
             sleep(Duration::from_millis(200)).await;
         }
     };
