@@ -155,12 +155,12 @@ async fn an_agent_that_has_forgotten_or_was_away_is_told_again() {
         .await;
         agent.start_again().await;
         registered(&agent).await;
-        assert!(
-            velithon
-                .gateway
-                .log()
-                .contains("the agent of Consul answers again")
-        );
+        // The agent has it a moment before the gateway has its answer.
+        patiently("somebody is told of it", async || {
+            let log = velithon.gateway.log();
+            log.contains("the agent of Consul answers again")
+        })
+        .await;
     }
 }
 
