@@ -21,7 +21,7 @@ LOCK = threading.Lock()
 class KeepingClient(mqtt.Client):
     """paho that keeps its half of QoS 2.
 
-    When two attempts to connect fail one after the other, paho 2.1 forgets that it has said PUBREL, and says
+    When two attempts to connect fail one after the other, paho 2.2 forgets that it has said PUBREL, and says
     PUBLISH once more in its place, with an identifier that is free by then: a message of its own to every server.
     """
 
