@@ -194,7 +194,7 @@ impl Broker {
                 self.publish_will(will).await;
             }
             if let Some(remains) = remains {
-                self.save_state(remains).await;
+                self.save_state(&session, remains).await;
             }
         }
     }

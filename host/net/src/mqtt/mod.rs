@@ -21,6 +21,7 @@ mod routes;
 mod server;
 mod service;
 mod session;
+mod session_record;
 mod sessions;
 mod share;
 mod share_member;

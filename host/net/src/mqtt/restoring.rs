@@ -22,19 +22,21 @@ impl Broker {
         expiry_s: u32,
         has_ended: bool,
     ) -> bool {
-        self.save_state(stored(session, kept, expiry_s, has_ended))
-            .await
+        let state = stored(session, kept, expiry_s, has_ended);
+        let number = session.record.replace(state);
+        self.save_state(session, number).await
     }
 
-    pub(super) async fn save_state(&self, stored: StoredSession) -> bool {
-        let client_id = stored.client_id.clone();
-        match self.shared.store.save_session(stored).await {
+    /// Keeps a state of a session, by the number that its record has given it.
+    pub(super) async fn save_state(&self, session: &Session, number: u64) -> bool {
+        let save = |state| self.shared.store.save_session(state);
+        match session.record.write(number, save).await {
             Ok(()) => {
-                self.shared.sessions.on_stored(&client_id);
+                self.shared.sessions.on_stored(&session.client_id);
                 true
             }
             Err(error) => {
-                let client = client_id.as_str();
+                let client = session.client_id.as_str();
                 tracing::warn!(client, %error, "an MQTT session was not stored");
                 false
             }

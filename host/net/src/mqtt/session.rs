@@ -20,7 +20,7 @@ use postern_core::{
     },
 };
 
-use super::{MqttClient, share_member::HeldShare};
+use super::{MqttClient, session_record::SessionRecord, share_member::HeldShare};
 
 /// Shared by its connection, the routes that lead to it, and the broker.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(super) struct Session {
     client: Mutex<Option<Arc<MqttClient>>>,
     /// What is owed when the client goes without a word, where that is kept on disk.
     will: Mutex<Option<Box<Will>>>,
+    /// Where it is kept on disk.
+    pub(super) record: SessionRecord,
     /// The stored shares that its connection takes from may be other ones.
     has_other_shares: AtomicBool,
     /// What a share has given with QoS 2 over an earlier connection.
@@ -104,6 +106,7 @@ impl Session {
             sent_up_to: AtomicU64::new(0),
             client: Mutex::new(None),
             will: Mutex::new(None),
+            record: SessionRecord::default(),
             has_other_shares: AtomicBool::new(false),
             held_shares: Mutex::default(),
         }

@@ -25,10 +25,7 @@ use super::{
 };
 use crate::{
     link::StreamLink,
-    mqtt::{
-        StoredSession,
-        keeping::{first_receipt, stored},
-    },
+    mqtt::keeping::{first_receipt, stored},
 };
 
 impl<S: StreamLink> Connection<S> {
@@ -145,10 +142,13 @@ impl<S: StreamLink> Connection<S> {
             return;
         };
         let is_shared = outgoing.is_some_and(|outgoing| outgoing.share.is_some());
-        let (state, broker) = (self.state(), self.broker.clone());
-        let is_stored = self.session.is_durable();
+        let state = self.session.is_durable().then(|| self.state());
+        let (broker, session) = (self.broker.clone(), Arc::clone(&self.session));
         self.taking.push(Box::pin(async move {
-            let is_kept = !is_stored || broker.save_state(state).await;
+            let is_kept = match state {
+                Some(state) => broker.save_state(&session, state).await,
+                None => true,
+            };
             let n_acknowledged = match is_kept {
                 true => consumer.acknowledge(vec![position]).await,
                 false => Ok(0),
@@ -190,8 +190,9 @@ impl<S: StreamLink> Connection<S> {
             return;
         }
         let (state, broker) = (self.state(), self.broker.clone());
+        let session = Arc::clone(&self.session);
         self.taking.push(Box::pin(async move {
-            Step::Released(id, broker.save_state(state).await)
+            Step::Released(id, broker.save_state(&session, state).await)
         }));
     }
 
@@ -206,13 +207,16 @@ impl<S: StreamLink> Connection<S> {
         // Those that are kept at the same time are in what is kept last.
         self.machine.on_taken(id, receipt);
         let (state, broker) = (self.state(), self.broker.clone());
+        let session = Arc::clone(&self.session);
         self.taking.push(Box::pin(async move {
-            Step::Kept(id, reason, broker.save_state(state).await)
+            Step::Kept(id, reason, broker.save_state(&session, state).await)
         }));
     }
 
-    fn state(&self) -> StoredSession {
+    /// Puts the session's state down as the newest, to be kept by its number.
+    fn state(&self) -> u64 {
         let expiry_s = self.machine.negotiated().session_expiry_s;
-        stored(&self.session, self.machine.kept(), expiry_s, false)
+        let state = stored(&self.session, self.machine.kept(), expiry_s, false);
+        self.session.record.replace(state)
     }
 }

@@ -139,12 +139,13 @@ impl<S: StreamLink> Connection<S> {
             return;
         }
         let expiry_s = self.machine.negotiated().session_expiry_s;
-        let stored = stored(&self.session, self.machine.kept(), expiry_s, false);
+        let state = stored(&self.session, self.machine.kept(), expiry_s, false);
+        let state = session.record.replace(state);
         let in_flight_max = self.limits.in_flight_max;
         let known_shares = self.known_shares();
         self.taking.push(Box::pin(async move {
             broker.end_shares().await;
-            let mut queue = match broker.save_state(stored).await {
+            let mut queue = match broker.save_state(&session, state).await {
                 true => open_queue(&broker, &session, in_flight_max).await,
                 false => Err(NOT_STORED.to_owned()),
             };

@@ -11,8 +11,8 @@ pub(in super::super) struct Overdue {
     pub(in super::super) will: Option<PendingWill>,
     /// It is to be forgotten.
     pub(in super::super) is_over: bool,
-    /// What is to be kept of it once its will is published, where it is stored.
-    pub(in super::super) remains: Option<StoredSession>,
+    /// The state that is to be kept of it once its will is published, where it is stored.
+    pub(in super::super) remains: Option<u64>,
 }
 
 impl Sessions {
@@ -90,7 +90,7 @@ impl Sessions {
             let is_kept = will.is_some() && !is_over && entry.is_stored;
             let remains = is_kept.then(|| {
                 session.set_will(None);
-                detached.stored(&session, now)
+                session.record.replace(detached.stored(&session, now))
             });
             return Some(Overdue {
                 session,
