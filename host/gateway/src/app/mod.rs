@@ -300,15 +300,13 @@ impl App {
 /// Ends what calls went through, in the reverse order of its making: none is under way any more.
 async fn close(gateway: &Gateway) {
     let control = gateway.control();
-    tokio::select! {
-        () = gateway.mqtt().close() => {}
-        () = gateway.shutdown().ended() => warn!("calls of publishes are cut off"),
-    }
+    gateway.mqtt().close(gateway.shutdown().ended()).await;
     gateway.brokered().close().await;
     // Calls have ended; what is open to other gateways is closed in order.
     control.fleet().pool().close().await;
     let limit = gateway.loaded().config.plugins.drain_timeout;
     tokio::select! {
+        biased;
         () = control.close() => {}
         () = gateway.shutdown().ended() => warn!("calls of plugins are cut off"),
         () = tokio::time::sleep(limit) => warn!("calls of plugins took too long and are cut off"),

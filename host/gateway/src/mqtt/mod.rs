@@ -47,7 +47,7 @@ use postern_net::{
 use postern_system::clock;
 use postern_wasm::Records;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 pub(crate) use self::{
     backend::ListenerBackend,
@@ -196,10 +196,14 @@ impl MqttGateway {
         }
     }
 
-    /// Completes when no call of a publish is under way and everything is written. To be called when
-    /// nobody is connected.
-    pub(crate) async fn close(&self) {
-        self.calls.close().await;
+    /// Completes when no call of a publish is under way, or `cut_off` is ready, and everything is written.
+    /// To be called when nobody is connected.
+    pub(crate) async fn close(&self, cut_off: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = self.calls.close() => {}
+            () = cut_off => warn!("calls of publishes are cut off"),
+        }
         self.store.retained.write().await;
         self.closing.cancel();
     }
