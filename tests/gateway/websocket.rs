@@ -267,6 +267,19 @@ async fn octets(gateway: &Gateway) -> [u64; 2] {
     })
 }
 
+/// The same, once both are `n_more` above `before`: what is written is counted behind it.
+async fn octets_above(gateway: &Gateway, before: [u64; 2], n_more: u64) -> [u64; 2] {
+    let mut now = before;
+    patiently("the octets are counted", async || {
+        now = octets(gateway).await;
+        now.iter()
+            .zip(before)
+            .all(|(now, before)| now - before >= n_more)
+    })
+    .await;
+    now
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn octets_of_a_websocket_are_counted_once_whatever_it_carries() {
     const OCTETS: u64 = 60_000;
@@ -277,11 +290,11 @@ async fn octets_of_a_websocket_are_counted_once_whatever_it_carries() {
     let mut calls = Socket::open(&gateway, "/ws/echo/Echo", "").await;
     let told = calls.ask(&json!({"id": "1", "payload": payload})).await;
     assert_eq!(told["payload"], payload);
-    let between = octets(&gateway).await;
+    let between = octets_above(&gateway, before, OCTETS).await;
     let session = session(&gateway).await;
     let echoed = call(&session, "echo/Echo", payload).await;
     assert_eq!(echoed.expect("an echo").len() as u64, OCTETS);
-    let after = octets(&gateway).await;
+    let after = octets_above(&gateway, between, OCTETS).await;
     for (from, to) in [(before, between), (between, after)] {
         for (from, to) in from.iter().zip(to) {
             let n_octets = to - from;
