@@ -300,7 +300,7 @@ async fn idle(table: &mut Table, folder: &Path) {
             Goal::None,
         ),
         (Err(error), _) | (_, Err(error)) => {
-            progress(&format!("idle devices need `ulimit -n 25000`: {error}"));
+            progress(&format!("idle devices need `ulimit -n 20000`: {error}"));
         }
     }
 }
